@@ -1,0 +1,154 @@
+/*
+ * record.h - what travels through the rings: the layout that worker, analysis and uplink share.
+ *
+ * Why      A record is made once, in shared memory, and every stage works on it in place.
+ * Owns     Nothing: plain data. The ring owns the bytes (common/ring.h).
+ * Threads  A record belongs to the stage whose cursor stands on it, and to no other.
+ * Bounds   Every text is a NUL-terminated array; a reader in another process checks `len`,
+ *          `kind`, `version` and every count before it believes them, and copies the header first.
+ *
+ * Addresses are 16 bytes, big endian, IPv4 mapped (::ffff:a.b.c.d). Ports are host order.
+ * Times are nanoseconds since 1970, packet time.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define RECORD_VERSION 1
+
+enum record_kind {
+    RECORD_PAD,         /* skips to the start of the ring; never handed to a stage */
+    RECORD_FLOW_OPENED, /* once a flow: its opening was answered, refused, or silent for a second */
+    RECORD_FLOW_UPDATE, /* so far: after the first packets, and at every active time-out */
+    RECORD_FLOW_ENDED,  /* the one that becomes the flow's line in eve.json */
+    RECORD_ALERT,       /* alert ring only */
+    RECORD_ANOMALY,     /* alert ring only */
+    RECORD_KINDS
+};
+
+struct record_header {
+    uint32_t len; /* whole record, a multiple of RING_ALIGN */
+    uint16_t kind, version;
+    uint64_t time_ns; /* packet-time clock when it was made */
+    /*
+     * In the alert ring: the flow ring's position that must be written out before this one,
+     * so that the merged order of both rings is the same in every run. Else 0.
+     */
+    uint64_t after;
+};
+
+/* How the first packet of a flow fared. */
+enum flow_opening { OPENING_PENDING, OPENING_ANSWERED, OPENING_REFUSED, OPENING_SILENT };
+
+/* TCP: as far as the handshake and its end were seen. Others: new, then established on an answer.
+ */
+enum flow_state { FLOW_NEW, FLOW_ESTABLISHED, FLOW_CLOSED, FLOW_RESET, FLOW_STATES };
+
+/* Why a flow ended: each ended flow is counted under exactly one of these. */
+enum flow_end {
+    FLOW_END_CLOSED,  /* FIN both ways, or RST */
+    FLOW_END_IDLE,    /* silent for flow.idle */
+    FLOW_END_EVICTED, /* the table was full */
+    FLOW_END_FLUSHED, /* the input ended, or the sensor stopped */
+    FLOW_ENDS
+};
+
+struct flow_key {
+    uint8_t src[16], dst[16]; /* src sent the first packet, or the SYN */
+    uint16_t sport, dport;    /* ICMP: type, code */
+    uint16_t vlan;            /* outermost, 0 = none */
+    uint8_t proto;            /* IP protocol number */
+    uint8_t ip_version;       /* 4 or 6 */
+};
+
+#define RECORD_FEATURES_MAX 64 /* room in the mask */
+#define RECORD_APP_MAX      32
+#define RECORD_NAME_MAX     96
+
+struct flow_record {
+    struct record_header header;
+    struct flow_key key;
+    uint64_t flow_id; /* below 2^53: worker and sequence */
+    uint64_t start_ns, end_ns;
+    uint64_t pkts[2], bytes[2]; /* [0] to server (from src), [1] to client; bytes = IP length */
+    uint8_t tcp_flags[2];       /* all flags seen, per direction */
+    uint8_t state;              /* enum flow_state */
+    uint8_t opening;            /* enum flow_opening */
+    uint8_t end;                /* enum flow_end, RECORD_FLOW_ENDED only */
+    uint8_t alerted;            /* evidence of an alert that was open when it ended */
+    uint16_t n_features;        /* entries of feature[] */
+    uint64_t missing;           /* bit i: feature i could not be known */
+    uint64_t dpi_risk;          /* nDPI risk bits */
+    float score;                /* 0..1, highest of its scorings */
+    float p_value;              /* of that scoring; 1 if never scored */
+    uint8_t analysis_level;     /* enum analysis_level */
+    uint8_t dpi_guessed;        /* application guessed from the port, not seen */
+    uint8_t reserved[6];
+    char app[RECORD_APP_MAX];          /* nDPI name in lower case, "" = unknown */
+    char category[RECORD_APP_MAX];     /* nDPI category */
+    char server_name[RECORD_NAME_MAX]; /* SNI, HTTP host or DNS question, "" = none */
+    float feature[];                   /* n_features, order of features.def */
+};
+
+enum analysis_level { ANALYSIS_COUNTERS, ANALYSIS_DETECTORS, ANALYSIS_FULL };
+
+enum severity { SEVERITY_LOW = 1, SEVERITY_MEDIUM, SEVERITY_HIGH, SEVERITY_CRITICAL };
+
+/* One reason of an alert, in words and numbers. */
+struct alert_reason {
+    char name[32];  /* feature or measure, e.g. "distinct_ports" */
+    char unit[16];  /* "count", "ms", "bytes", "ratio", ... */
+    char text[160]; /* the sentence people read */
+    float value;
+    float normal, normal_sd; /* this host's own history; meaningless when normal_n is 0 */
+    uint32_t normal_n;       /* how many flows or windows that history has */
+    float contribution;      /* share of the score, 0..1 */
+};
+
+struct alert_entity {
+    char kind[8];  /* "host", "domain", "user" */
+    char role[12]; /* "attacker", "victim", "related" */
+    char value[RECORD_NAME_MAX];
+};
+
+#define ALERT_REASONS_MAX  8
+#define ALERT_ENTITIES_MAX 8
+#define ALERT_EVIDENCE_MAX 8
+
+/* The same uid with a higher rev replaces the earlier one. */
+struct alert_record {
+    struct record_header header;
+    uint8_t uid[16]; /* UUIDv7 */
+    uint32_t rev;    /* 1, 2, ... */
+    uint32_t signature_id;
+    uint64_t flow_id; /* the flow that tipped it; key is its key */
+    struct flow_key key;
+    uint64_t first_ns, last_ns; /* of the evidence */
+    uint64_t count;             /* pieces of evidence so far */
+    float score, p_value;       /* p_value < 0: the detector has none */
+    uint8_t severity;           /* enum severity */
+    uint8_t analysis_level;
+    uint8_t n_reasons, n_entities, n_evidence;
+    uint8_t reserved[3];
+    char detector[32];   /* port_scan, brute_force, beacon, anomaly */
+    char signature[192]; /* one sentence: who did what to whom */
+    char category[48];
+    char technique_id[12]; /* ATT&CK, e.g. T1046 */
+    char technique[48], tactic[32];
+    char model[48];  /* "name version", "" = a detector without a model */
+    char schema[32]; /* feature schema of that model */
+    char app[RECORD_APP_MAX];
+    char server_name[RECORD_NAME_MAX];
+    struct alert_entity entity[ALERT_ENTITIES_MAX]; /* entity[0] is whom it is about */
+    struct alert_reason reason[ALERT_REASONS_MAX];  /* the weightiest first */
+    struct flow_key evidence[ALERT_EVIDENCE_MAX];   /* flows behind it, the newest */
+};
+
+/* Something odd in the input itself: a truncated file, time running backwards, ... */
+struct anomaly_record {
+    struct record_header header;
+    char type[16];  /* "capture", "decode" */
+    char event[32]; /* "file_truncated", "time_backwards", ... */
+    char text[160];
+    struct flow_key key; /* ip_version 0: no packet */
+};
