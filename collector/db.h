@@ -1,0 +1,144 @@
+/*
+ * db.h - transactions, statements and migrations: the one door to the database.
+ *
+ * Why      Queries are written once, in the subset that SQLite and PostgreSQL share, with
+ *          parameters $1, $2, ...; what differs is behind collector/db_backend.h.
+ * Owns     The connections: one writer, up to `readers` readers, each with its statements.
+ * Threads  Any thread may begin a transaction; it belongs to that thread until it ends.
+ *          Writers wait for each other, readers for nobody (WAL). A thread that holds a
+ *          transaction must not begin a write: -EDEADLK is given for two writes.
+ * Bounds   Waiting ends after busy_ms with -EBUSY (the API answers 503). At most `readers`
+ *          read transactions at once, DB_CACHED statements kept for each connection.
+ *
+ *     WIND_AUTO(db_tx) struct db_tx *tx = NULL;           // rolled back on every early return
+ *     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+ *     int r = db_begin_read(db, &tx, e);
+ *     if (r == 0)
+ *         r = db_query(tx, "SELECT name FROM users WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
+ *     if (r == 0)
+ *         r = db_step(s, e);                              // DB_ROW, 0 = no (more) rows, < 0
+ *     if (r == DB_ROW)
+ *         use(db_text(s, 0));
+ *
+ * Declare the statement after its transaction, so that it is freed first.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "common/base.h"
+#include "common/err.h"
+
+#define DB_CACHED 96
+
+/* Outcomes of db_step and db_run. */
+#define DB_ROW      1
+#define DB_CONFLICT 2 /* a unique or foreign key said no; in PostgreSQL the transaction is over */
+
+struct db;
+struct db_tx;
+struct db_stmt;
+
+struct db_conf {
+    const char *path; /* SQLite file; copied */
+    unsigned readers; /* 0 = 8 */
+    int busy_ms;      /* 0 = 10 s */
+    bool is_fast;     /* a commit needn't reach the disk: a power cut may cost the last ones */
+};
+
+/*
+ * Open, make the file (mode 0600) when it isn't there, and bring the schema up to date.
+ * -EINVAL: made by a newer Wind, or a migration that was changed after it ran.
+ */
+WIND_MUST_USE int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e);
+struct db *db_free(struct db *db);
+WIND_DEFINE_FREE(db)
+
+/* Called after each commit, on the committing thread, without locks. Set before threads start. */
+void db_on_commit(struct db *db, void (*fn)(void *arg), void *arg);
+
+struct db_stats {
+    uint64_t commits, rollbacks, waits_failed, file_bytes, wal_bytes;
+    int schema; /* number of the newest migration */
+};
+void db_stats(struct db *db, struct db_stats *ret_stats);
+
+/* A read sees one state from its first query to its end. */
+WIND_MUST_USE int db_begin_read(struct db *db, struct db_tx **ret_tx, struct err *e);
+WIND_MUST_USE int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e);
+
+/* Make it last, end it and set *tx to NULL; on failure it is rolled back and ended too. */
+WIND_MUST_USE int db_commit(struct db_tx **tx, struct err *e);
+
+/* End it; a write that was not committed is undone. Its statements must be freed before. */
+struct db_tx *db_tx_free(struct db_tx *tx);
+WIND_DEFINE_FREE(db_tx)
+
+/* ---- parameters: DB_ARGS(db_int(7), db_str(name), db_null()), or DB_NONE */
+
+enum db_type { DB_TYPE_NULL, DB_TYPE_INT, DB_TYPE_F64, DB_TYPE_TEXT, DB_TYPE_BLOB };
+
+struct db_value {
+    enum db_type type;
+    int64_t i;
+    double f;
+    const void *p; /* borrowed until the statement was bound */
+    size_t len;
+};
+
+static inline struct db_value db_null(void)
+{
+    return (struct db_value){.type = DB_TYPE_NULL};
+}
+static inline struct db_value db_int(int64_t v)
+{
+    return (struct db_value){.type = DB_TYPE_INT, .i = v};
+}
+static inline struct db_value db_f64(double v)
+{
+    return (struct db_value){.type = DB_TYPE_F64, .f = v};
+}
+/* NULL text and NULL blobs are SQL NULL. */
+static inline struct db_value db_str(const char *s)
+{
+    return (struct db_value){
+        .type = s ? DB_TYPE_TEXT : DB_TYPE_NULL, .p = s, .len = s ? strlen(s) : 0};
+}
+static inline struct db_value db_bytes(const void *p, size_t len)
+{
+    return (struct db_value){.type = p ? DB_TYPE_BLOB : DB_TYPE_NULL, .p = p, .len = len};
+}
+
+/* clang-format off */
+#define DB_NONE      NULL, 0
+#define DB_ARGS(...) ((const struct db_value[]){__VA_ARGS__}), \
+                     (sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value))
+/* clang-format on */
+
+/* ---- statements */
+
+/* Prepare (or take from the cache) and bind; nothing runs before db_step. */
+WIND_MUST_USE int db_query(struct db_tx *tx, const char *sql, const struct db_value *args,
+                           size_t n_args, struct db_stmt **ret_stmt, struct err *e);
+struct db_stmt *db_stmt_free(struct db_stmt *s);
+WIND_DEFINE_FREE(db_stmt)
+
+/* Run it again with other parameters. */
+WIND_MUST_USE int db_again(struct db_stmt *s, const struct db_value *args, size_t n_args,
+                           struct err *e);
+
+/* DB_ROW: a row is there. 0: no more. DB_CONFLICT. */
+WIND_MUST_USE int db_step(struct db_stmt *s, struct err *e);
+
+/* Query, run to its end, free. 0 or DB_CONFLICT. *ret_changed (may be NULL): rows touched. */
+WIND_MUST_USE int db_run(struct db_tx *tx, const char *sql, const struct db_value *args,
+                         size_t n_args, int64_t *ret_changed, struct err *e);
+
+/* Columns of the row, from 0. Texts and blobs live until the next step, again or free. */
+int64_t db_i64(struct db_stmt *s, int col); /* 0 for NULL */
+double db_real(struct db_stmt *s, int col);
+const char *db_text(struct db_stmt *s, int col); /* NULL for NULL */
+const void *db_blob(struct db_stmt *s, int col, size_t *ret_len);
+bool db_is_null(struct db_stmt *s, int col);
