@@ -1,0 +1,64 @@
+/*
+ * collector.h - the collector's configuration, its parts, and its life.
+ *
+ * Why      One struct holds every part, so nothing is global; handlers reach the parts of
+ *          others through it (request.app).
+ * Owns     Everything below; collector_free is the only teardown.
+ * Threads  Made, run and freed by the main thread. After collector_run began, the pointers do
+ *          not change, and each part says in its own header what may be called from where.
+ * Bounds   Those of its parts, all in struct collector_conf.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+#include "common/err.h"
+
+struct auth;
+struct db;
+struct http_server;
+struct metrics;
+struct ws;
+
+struct collector_conf {
+    char api_listen[128];
+    int64_t api_threads;
+    int64_t api_connections;
+    int64_t api_timeout_s;
+    int64_t api_rate, api_burst;
+    char api_tls_cert[256], api_tls_key[256];
+    bool api_insecure;
+    char db_path[256];
+    int64_t db_readers;
+    char dashboard_dir[256];
+    char auth_key_file[256];
+    bool auth_register;
+    int64_t auth_access_s, auth_refresh_s;
+    int64_t auth_sessions_max;
+    int64_t auth_hashes, auth_hash_kib, auth_hash_passes;
+    int64_t auth_login_rate;
+    int64_t ws_clients, ws_queue_bytes, ws_ping_s;
+    int64_t correlate_window_s, correlate_alerts_max;
+};
+
+extern const struct conf_key collector_keys[];
+
+struct collector {
+    struct collector_conf conf;
+    struct db *db;
+    struct auth *auth;
+    struct metrics *metrics;
+    struct ws *ws;
+    struct http_server *http;
+};
+
+/* Opens the database and the listener; nothing is served before collector_run. */
+WIND_MUST_USE int collector_new(struct collector **ret_collector, const struct collector_conf *conf,
+                                struct err *e);
+struct collector *collector_free(struct collector *c);
+WIND_DEFINE_FREE(collector)
+
+/* Serves until SIGTERM or SIGINT. */
+WIND_MUST_USE int collector_run(struct collector *c, struct err *e);
