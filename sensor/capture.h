@@ -1,0 +1,109 @@
+/*
+ * capture.h - where packets come from: a capture file, a pipe, or a network interface.
+ *
+ * Why      The rest of the sensor sees batches of packets, whatever they were read from.
+ * Owns     The bytes. A packet's `data` is borrowed from capture_recv until capture_release.
+ * Threads  A handle belongs to one thread. It may be made before a fork and used in the child.
+ * Bounds   A packet is at most CAPTURE_PACKET_MAX bytes. A file is mapped, anything else passes
+ *          through one window of a few MiB. After the first capture_recv no file is opened and
+ *          no socket made; the system calls that remain are read, pread64, poll, madvise, what
+ *          malloc needs, and (live) recvfrom and getsockopt.
+ *
+ * What a file contains is judged in capture_recv, never in the constructor: so hostile bytes
+ * are met by the process that has given up its privileges.
+ *
+ *     capture_recv -> packets -> capture_release -> capture_recv ... 0 and capture_ended
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+#define CAPTURE_BATCH      64           /* packets worth asking for at once */
+#define CAPTURE_PACKET_MAX (256 * 1024) /* bytes of one packet, captured and on the wire */
+#define CAPTURE_TIME_MAX   INT64_MAX    /* the year 2262: sums with time-outs cannot overflow */
+#define CAPTURE_DIGEST_MAX (64 * 1024)  /* bytes of input that capture_digest covers */
+
+struct packet {
+    const uint8_t *data; /* borrowed: dead after capture_release */
+    uint32_t len;        /* bytes present */
+    uint32_t wire_len;   /* bytes on the wire: len .. CAPTURE_PACKET_MAX */
+    uint64_t time_ns;    /* as the input says, in any order; at most CAPTURE_TIME_MAX */
+    uint16_t linktype;   /* LINKTYPE_ number of the pcap formats */
+};
+
+/* How the input fared. Packets that were handed out stand in every case. */
+enum capture_state {
+    CAPTURE_OK,
+    CAPTURE_TRUNCATED, /* the file ends within a packet: all whole ones were handed out */
+    CAPTURE_CORRUPT,   /* damaged, or unreadable, from some point on: those before it were */
+    CAPTURE_UNUSABLE   /* empty, no capture file, or a version we don't know: there were none */
+};
+
+struct capture_stats {
+    uint64_t received;       /* packets handed out */
+    uint64_t skipped;        /* packets re-read and thrown away after a restart */
+    uint64_t kernel_dropped; /* live: lost for want of buffer space */
+    uint64_t iface_dropped;  /* live: lost by card or driver */
+};
+
+struct capture_live {
+    const char *interface;
+    const char *filter;    /* pcap-filter(7), "" or NULL = all */
+    uint32_t snaplen;      /* bytes kept of a packet, at most CAPTURE_PACKET_MAX */
+    uint32_t buffer_bytes; /* the kernel's ring */
+    bool promiscuous;
+};
+
+struct capture;
+
+/*
+ * Read a capture file: pcap (microseconds or nanoseconds, both byte orders) or pcapng, plain or
+ * inside gzip or zstd, all told by content. Takes `fd` when it returns 0; regular files are read
+ * from their start, whatever the offset. `name` is for messages. The first `skip_packets`
+ * packets are read and thrown away (-ESPIPE for a pipe, which can't be read again).
+ */
+WIND_MUST_USE int capture_file_new(struct capture **ret_capture, int fd, const char *name,
+                                   uint64_t skip_packets, struct err *e);
+
+/* Listen on an interface. Needs CAP_NET_RAW now, and never again. */
+WIND_MUST_USE int capture_live_new(struct capture **ret_capture, const struct capture_live *conf,
+                                   struct err *e);
+
+/* Close; NULL is fine. Always returns NULL. */
+struct capture *capture_free(struct capture *c);
+WIND_DEFINE_FREE(capture)
+
+/*
+ * Borrow up to `max` packets; waits at most wait_ms for the first. Returns how many. 0 is no
+ * end: ask capture_ended. Everything borrowed before must have been released.
+ */
+size_t capture_recv(struct capture *c, struct packet *ret_packets, size_t max, int wait_ms);
+
+/* Give back everything that the last capture_recv lent. */
+void capture_release(struct capture *c);
+
+/* True when no packet will come any more. */
+bool capture_ended(const struct capture *c);
+
+/* True for an interface: time goes on without packets. */
+bool capture_is_live(const struct capture *c);
+
+/* What is wrong with the input. *ret_error (may be NULL): a sentence, "" when CAPTURE_OK. */
+enum capture_state capture_error(const struct capture *c, const struct err **ret_error);
+
+/*
+ * The time that the rest of the sensor lives in: of a file, the latest packet's so far, so
+ * that each replay gives the same result; of an interface, the wall clock.
+ */
+uint64_t capture_now(const struct capture *c);
+
+/*
+ * SHA-256 of the first 64 KiB (all, if shorter) of the decompressed input: which input was it?
+ * Waits for a slow pipe. Live: of nothing. Returns 0, or negative if hashing failed.
+ */
+WIND_MUST_USE int capture_digest(struct capture *c, uint8_t ret_digest[32]);
+
+void capture_stats(struct capture *c, struct capture_stats *ret_stats);
