@@ -20,7 +20,7 @@
  *     if (r == DB_ROW)
  *         use(db_text(s, 0));
  *
- * Declare the statement after its transaction, so that it is freed first.
+ * A statement that outlives its transaction is harmless: it has no rows any more.
  */
 #pragma once
 
@@ -72,7 +72,7 @@ WIND_MUST_USE int db_begin_write(struct db *db, struct db_tx **ret_tx, struct er
 /* Make it last, end it and set *tx to NULL; on failure it is rolled back and ended too. */
 WIND_MUST_USE int db_commit(struct db_tx **tx, struct err *e);
 
-/* End it; a write that was not committed is undone. Its statements must be freed before. */
+/* End it; a write that was not committed is undone. */
 struct db_tx *db_tx_free(struct db_tx *tx);
 WIND_DEFINE_FREE(db_tx)
 

@@ -1,0 +1,52 @@
+/*
+ * db_backend.h - what a database has to offer to db.c. Only db*.c includes this.
+ *
+ * Why      SQLite now, PostgreSQL later: db.c keeps pool, statements, waiting and migrations,
+ *          a backend speaks to one connection.
+ * Owns     `conn` and `stmt` are the backend's own; db.c gives each back exactly once.
+ * Threads  One thread at a time uses a connection and its statements.
+ */
+#pragma once
+
+#include "collector/db.h"
+
+struct db_migration {
+    int number;         /* 1, 2, ...; 0 ends the table */
+    const char *name;   /* "0001_core" */
+    const char *sha256; /* of the file, hex */
+    const char *sql;
+};
+
+struct db_ops {
+    const struct db_migration *migrations;
+
+    int (*connect)(const struct db_conf *conf, bool is_writer, void **ret_conn, struct err *e);
+    void (*disconnect)(void *conn);
+    int (*script)(void *conn, const char *sql, struct err *e); /* several statements, no rows */
+    int (*begin)(void *conn, bool is_write, struct err *e);
+    int64_t (*changed)(void *conn); /* rows the last statement touched */
+
+    int (*prepare)(void *conn, const char *sql, void **ret_stmt, struct err *e);
+    void (*finalize)(void *stmt);
+    void (*reset)(void *stmt); /* and forget the parameters */
+    int (*bind)(void *stmt, size_t n, const struct db_value *v, struct err *e); /* copies */
+    int (*step)(void *stmt, struct err *e);
+
+    bool (*col_null)(void *stmt, int col);
+    int64_t (*col_i64)(void *stmt, int col);
+    double (*col_f64)(void *stmt, int col);
+    const char *(*col_text)(void *stmt, int col);
+    const void *(*col_blob)(void *stmt, int col, size_t *ret_len);
+
+    void (*sizes)(const struct db_conf *conf, uint64_t *ret_file, uint64_t *ret_wal);
+};
+
+extern const struct db_ops db_sqlite_ops;
+extern const struct db_migration db_sqlite_migrations[];
+
+/* db_migrate.c: bring `db` to the newest schema; *ret_number is that. */
+WIND_MUST_USE int db_migrate(struct db *db, const struct db_migration *m, int *ret_number,
+                             struct err *e);
+
+/* db.c, for db_migrate.c only: several statements at once. */
+WIND_MUST_USE int db_script(struct db_tx *tx, const char *sql, struct err *e);
