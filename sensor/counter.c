@@ -1,0 +1,31 @@
+#include "sensor/counter.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+const struct counter_info counter_info[COUNTERS] = {
+#define COUNTER(group, name, help) {#group, #name, help},
+#define DECODE(NAME, text, help)   {"decoder", text, help},
+#include "sensor/counter.def"
+#undef DECODE
+#undef COUNTER
+};
+
+int counters_new(struct counters **ret_counters, struct err *e)
+{
+    void *map = mmap(NULL, sizeof(struct counters), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (map == MAP_FAILED)
+        return err_set(e, -errno, "counters: no shared memory: %s", strerror(errno));
+    *ret_counters = map;
+    return 0;
+}
+
+struct counters *counters_free(struct counters *c)
+{
+    if (c != NULL)
+        (void)munmap(c, sizeof(*c));
+    return NULL;
+}

@@ -1,0 +1,67 @@
+/*
+ * counter.h - what the sensor counts: one page of shared memory, one list.
+ *
+ * Why      The data path never fails, it counts. Supervisor, analyser and uplink share the page,
+ *          so the numbers outlive any of them; the `stats` record is printed from the same list.
+ * Owns     The page: made before the first fork, freed by the supervisor.
+ * Threads  Each counter has one writer (the section it stands in); anyone reads, relaxed.
+ *
+ * The books, tested in tests/e2e/test_balance.py:
+ *     capture.packets = sum of decoder.* (shed and lost included)
+ *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring
+ *     alert.raised    = alert.suppressed + alert.lost_ring + alert.logged + alert.delivered
+ *                       + alert.rejected + alert.spooled (now) + alert.lost_spool
+ *     capture.kernel_packets counts what the kernel dropped as well: live only.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "common/err.h"
+
+enum counter {
+#define COUNTER(group, name, help) COUNTER_##group##_##name,
+#define DECODE(NAME, text, help)   COUNTER_decoder_##NAME,
+#include "sensor/counter.def"
+#undef DECODE
+#undef COUNTER
+    COUNTERS
+};
+
+struct counters {
+    _Atomic uint64_t value[COUNTERS];
+    /* Not counters, but shared the same way. */
+    _Atomic uint64_t clock_ns;       /* the analyser's packet-time clock */
+    _Atomic uint64_t alert_sequence; /* next alert's number: goes on after a crash */
+    _Atomic uint64_t flow_sequence;
+    _Atomic uint32_t producer_done; /* analyser: everything is in the rings */
+    _Atomic uint32_t stop;          /* supervisor: finish what is in hand and end */
+};
+
+struct counter_info {
+    const char *group, *name, *help;
+};
+extern const struct counter_info counter_info[COUNTERS];
+
+WIND_MUST_USE int counters_new(struct counters **ret_counters, struct err *e);
+struct counters *counters_free(struct counters *c);
+WIND_DEFINE_FREE(counters)
+
+/* Single writer: a relaxed load and store is enough, and compiles to one add. */
+static inline void counters_add(struct counters *c, enum counter which, uint64_t n)
+{
+    _Atomic uint64_t *v = &c->value[which];
+    atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline void counters_set(struct counters *c, enum counter which, uint64_t n)
+{
+    atomic_store_explicit(&c->value[which], n, memory_order_relaxed);
+}
+
+static inline uint64_t counters_get(const struct counters *c, enum counter which)
+{
+    return atomic_load_explicit(&c->value[which], memory_order_relaxed);
+}
