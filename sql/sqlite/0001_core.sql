@@ -74,6 +74,16 @@ CREATE TABLE alert_entities (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alert_entities_entity ON alert_entities (entity_id, role, alert_id);
 
+-- What correlation asks: who plays which part, by what kind of alert, in which incident.
+CREATE TABLE incident_entities (
+    entity_id   INTEGER NOT NULL REFERENCES entities (id),
+    role        TEXT    NOT NULL,
+    alert_type  TEXT    NOT NULL,
+    incident_id INTEGER NOT NULL REFERENCES incidents (id),
+    PRIMARY KEY (entity_id, role, alert_type, incident_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX incident_entities_incident ON incident_entities (incident_id);
+
 CREATE TABLE comments (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     incident_id INTEGER NOT NULL REFERENCES incidents (id),

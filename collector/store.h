@@ -1,0 +1,84 @@
+/*
+ * store.h - what alerts and incidents share: their words, entities, tags, history.
+ *
+ * Why      One list for each vocabulary of the API, and one place that writes side tables.
+ * Owns     Nothing: everything lives in the database, inside the caller's transaction.
+ * Threads  Any, each with a transaction of its own.
+ * Bounds   ENTITIES_MAX entities, TAGS_MAX tags an object; texts as named below, in bytes.
+ *
+ * Functions that look for one object return 0, STORE_ABSENT, or < 0.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "collector/db.h"
+
+#define STORE_ABSENT 1
+
+#define ENTITIES_MAX     32
+#define ENTITY_VALUE_MAX 255
+#define TAGS_MAX         32
+#define TAG_MAX          64
+#define TYPE_MAX         48
+#define SOURCE_MAX       128
+#define PERSON_MAX       64
+#define TITLE_MAX        200
+#define DESCRIPTION_MAX  4096
+#define COMMENT_MAX      8192
+
+/* NULL-ended; severity_words[0] is "low", which the database knows as 1. */
+extern const char *const severity_words[];
+extern const char *const alert_status_words[];
+extern const char *const verdict_words[];
+extern const char *const incident_status_words[];
+extern const char *const incident_type_words[];
+extern const char *const entity_kind_words[];
+extern const char *const entity_role_words[];
+
+enum topic { TOPIC_ALERTS, TOPIC_INCIDENTS, TOPICS };
+extern const char *const topic_words[]; /* "alerts", "incidents" */
+
+/* What people set, and what ingest and correlation leave alone from then on. */
+enum kept { KEPT_TITLE = 1, KEPT_TYPE = 2, KEPT_SEVERITY = 4 };
+
+struct entity {
+    const char *kind, *value, *role; /* borrowed */
+};
+
+/* Index of a word, or -1. */
+int store_word(const char *const *words, const char *word);
+
+/* 1..4, or 0 when it is no severity. */
+int store_severity(const char *word);
+
+/* Find or make it. */
+WIND_MUST_USE int store_entity(struct db_tx *tx, const struct entity *en, int64_t *ret_id,
+                               struct err *e);
+
+/*
+ * Read `list`, a JSON array of {kind, value, role}, into at most ENTITIES_MAX entities that
+ * borrow from it. -EINVAL with a sentence.
+ */
+WIND_MUST_USE int store_entities_read(const json_t *list, struct entity *ret_entities,
+                                      size_t *ret_n, struct err *e);
+
+/* `list` replaces all tags; duplicates are one. -EINVAL: not 1..TAG_MAX bytes, or too many. */
+WIND_MUST_USE int store_tags_set(struct db_tx *tx, enum topic t, int64_t id, const json_t *list,
+                                 struct err *e);
+WIND_MUST_USE int store_tags(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list,
+                             struct err *e);
+
+/* One change of one field; `before` and `after` may be NULL. */
+WIND_MUST_USE int store_history(struct db_tx *tx, enum topic t, int64_t id, const char *actor,
+                                const char *const field_before_after[3], struct err *e);
+
+/* A new array of one column of integers, or of objects {kind, value, role}. */
+WIND_MUST_USE int store_ids(struct db_stmt *s, json_t **ret_list, struct err *e);
+WIND_MUST_USE int store_entities(struct db_stmt *s, json_t **ret_list, struct err *e);
+
+/* Values of JSON objects in the API's form: text or null, time from nanoseconds, UUID. */
+json_t *store_json_text(const char *s);
+json_t *store_json_time(int64_t ns);
+json_t *store_json_uid(struct db_stmt *s, int col);
+json_t *store_json_severity(int64_t severity);
