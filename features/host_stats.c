@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/hash.h"
 #include "features/fmath.h"
 
 #define SKETCH_BITS   (HOST_SKETCH_WORDS * 64)
@@ -14,30 +15,21 @@
 #define PAST_FORGOT   200 /* 0.9^200: nothing is left */
 #define NORMAL_MIN    8   /* flows before a host has a normal to compare with */
 
-static uint64_t mix(uint64_t h) /* the finaliser of splitmix64 (Steele et al. 2014) */
-{
-    h = (h ^ h >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    h = (h ^ h >> 27) * UINT64_C(0x94d049bb133111eb);
-    return h ^ h >> 31;
-}
-
+/* A fixed seed: a host spoils at most its own sketches, and a replay is the same every time. */
 static uint64_t hash_peer(const struct flow_key *key)
 {
-    uint64_t half[2];
-
-    memcpy(half, key->dst, sizeof(half));
-    return mix(mix(half[0] + UINT64_C(0x9e3779b97f4a7c15)) ^ half[1]);
+    return hash64(key->dst, sizeof(key->dst), 1);
 }
 
 static uint64_t hash_port(const struct flow_key *key)
 {
-    return mix(((uint64_t)key->proto << 16 | key->dport) + UINT64_C(0x9e3779b97f4a7c15));
+    return hash_u64((uint64_t)key->proto << 16 | key->dport, 2);
 }
 
 /* Peer, port and protocol; never 0, which marks a free channel. */
 static uint64_t hash_service(const struct flow_key *key)
 {
-    const uint64_t h = mix(hash_peer(key) ^ hash_port(key));
+    const uint64_t h = hash_u64(hash_peer(key) ^ hash_port(key), 3);
 
     return h != 0 ? h : 1;
 }

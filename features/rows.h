@@ -51,3 +51,14 @@ WIND_MUST_USE int rows_begin(struct rows *r, FILE *file, const char *name, struc
 
 /* Next row. 0: there is one. 1: the end. -EINVAL, -EIO. */
 WIND_MUST_USE int rows_next(struct rows *r, struct row *ret_row, struct err *e);
+
+/* Pieces of such a line, for files that name flows in the same way (a truth file does). */
+
+/* Seconds since 1970 with up to nine decimals. -EINVAL. */
+WIND_MUST_USE int rows_parse_start(const char *cell, uint64_t *ret_ns);
+
+/*
+ * The five cells src_ip to proto at `*at`, which moves behind them (NULL: the line ends there).
+ * Cells are cut apart in place. -EINVAL.
+ */
+WIND_MUST_USE int rows_parse_key(char **at, struct flow_key *ret_key);
