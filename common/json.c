@@ -7,6 +7,7 @@
 #include "common/digits.h"
 #include "common/ip.h"
 #include "common/time.h"
+#include "common/utf8.h"
 
 #define ONES  UINT64_C(0x0101010101010101)
 #define HIGHS UINT64_C(0x8080808080808080)
@@ -27,30 +28,6 @@ static bool needs_care(const unsigned char *p)
     return (((v - ONES * 0x20) | (quote - ONES) | (slash - ONES) | v) & HIGHS) != 0;
 }
 
-/* Length of the valid UTF-8 sequence at p that is longer than one byte, or 0 (RFC 3629). */
-static size_t sequence_len(const unsigned char *p, size_t left)
-{
-    static const struct {
-        unsigned char first_lo, first_hi, second_lo, second_hi, len;
-    } forms[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(forms); i++) {
-        if (p[0] < forms[i].first_lo || p[0] > forms[i].first_hi)
-            continue;
-        if (left < forms[i].len || p[1] < forms[i].second_lo || p[1] > forms[i].second_hi)
-            return 0;
-        for (size_t k = 2; k < forms[i].len; k++)
-            if ((p[k] & 0xc0) != 0x80)
-                return 0;
-        return forms[i].len;
-    }
-    return 0;
-}
-
 /* How many bytes from p on can be copied as they are. */
 static size_t clean_len(const unsigned char *p, size_t n)
 {
@@ -62,7 +39,7 @@ static size_t clean_len(const unsigned char *p, size_t n)
         if (i == n)
             break;
         if (p[i] >= 0x80) {
-            const size_t len = sequence_len(p + i, n - i);
+            const size_t len = utf8_len(p + i, n - i);
 
             if (len == 0)
                 break;
