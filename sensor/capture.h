@@ -102,8 +102,8 @@ uint64_t capture_now(const struct capture *c);
 
 /*
  * SHA-256 of the first 64 KiB (all, if shorter) of the decompressed input: which input was it?
- * Waits for a slow pipe. Live: of nothing. Returns 0, or negative if hashing failed.
+ * Waits for a slow pipe. Live: of nothing.
  */
-WIND_MUST_USE int capture_digest(struct capture *c, uint8_t ret_digest[32]);
+void capture_digest(struct capture *c, uint8_t ret_digest[32]);
 
 void capture_stats(struct capture *c, struct capture_stats *ret_stats);

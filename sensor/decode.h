@@ -63,7 +63,10 @@ struct packet_view {
  */
 enum decode_verdict decode_packet(const struct packet *p, struct packet_view *ret_view);
 
-/* The key that an answer to `key` carries: ends swapped, ICMP echo request becomes echo reply. */
+/*
+ * The key that an answer to `key` carries: ends swapped, ICMP echo request becomes echo reply.
+ * For an ICMP type that nobody answers it is a key that no packet has.
+ */
 void decode_answer_key(const struct flow_key *key, struct flow_key *ret_answer);
 
 /* "truncated": the verdict's name in counters and records. */

@@ -1,0 +1,27 @@
+/*
+ * capture_backend.h - what a source of packets has to provide. Only capture*.c include this.
+ *
+ * Why      A backend is one file: it embeds struct capture as its first member.
+ * Owns     The state every backend has: how the input fared, what was counted.
+ */
+#pragma once
+
+#include "sensor/capture.h"
+
+struct capture_ops {
+    bool is_live;
+    size_t (*recv)(struct capture *c, struct packet *ret_packets, size_t max, int wait_ms);
+    void (*digest)(struct capture *c, uint8_t ret_digest[32]);
+    void (*update_stats)(struct capture *c); /* may be NULL */
+    void (*free)(struct capture *c);
+};
+
+struct capture {
+    const struct capture_ops *ops;
+    struct capture_stats stats;
+    uint64_t latest_ns; /* of all packets handed out */
+    enum capture_state state;
+    bool ended;
+    bool lent; /* packets are out: recv must not be called */
+    struct err error;
+};

@@ -1,0 +1,680 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "common/crypto.h"
+#include "sensor/capture.h"
+#include "support/pcap_builder.h"
+
+#define US 0xa1b2c3d4U
+#define NS 0xa1b23c4dU
+
+/* What came out of a capture: the packets are copied, so that all can be compared at the end. */
+struct outcome {
+    size_t n;
+    struct packet packet[400];
+    uint8_t first[400]; /* first byte of each */
+    enum capture_state state;
+    char text[240];
+    struct capture_stats stats;
+};
+
+static int file_of(const struct bytes *b)
+{
+    const int fd = memfd_create("capture", 0);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(write(fd, b->data, b->len), (ssize_t)b->len);
+    return fd; /* its offset is at the end: readers of regular files must not care */
+}
+
+static void drain(struct capture *c, struct outcome *o)
+{
+    const struct err *e;
+
+    *o = (struct outcome){0};
+    for (int idle = 0; !capture_ended(c) && idle < 100000; idle++) {
+        struct packet packets[CAPTURE_BATCH];
+        const size_t n = capture_recv(c, packets, CAPTURE_BATCH, 1000);
+
+        for (size_t i = 0; i < n && o->n < 400; i++) {
+            o->first[o->n] = packets[i].len > 0 ? packets[i].data[0] : 0;
+            o->packet[o->n++] = packets[i];
+        }
+        capture_release(c);
+    }
+    cr_assert(capture_ended(c));
+    o->state = capture_error(c, &e);
+    memcpy(o->text, e->text, sizeof(o->text));
+    cr_assert_eq(o->state == CAPTURE_OK, o->text[0] == '\0');
+    capture_stats(c, &o->stats);
+}
+
+static void read_fd(int fd, uint64_t skip, struct outcome *o)
+{
+    struct capture *c = NULL;
+    struct err e = {0};
+
+    cr_assert_eq(capture_file_new(&c, fd, "x.pcap", skip, &e), 0, "%s", e.text);
+    drain(c, o);
+    c = capture_free(c);
+}
+
+static void read_bytes(const struct bytes *b, struct outcome *o)
+{
+    read_fd(file_of(b), 0, o);
+}
+
+static void three_packets(struct bytes *b, uint32_t magic)
+{
+    file_pcap(b, magic, 1);
+    file_record(b, 100, 5, "abc", 3);
+    file_record(b, 4294967295U, 4294967295U, "", 0);
+    file_record(b, 99, 999999, "def", 3);
+}
+
+Test(capture, pcap_in_both_byte_orders_and_resolutions)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        struct bytes b = {.big_endian = (i & 1) != 0};
+        const uint64_t unit = (i & 2) != 0 ? 1 : 1000;
+        struct outcome o;
+
+        three_packets(&b, (i & 2) != 0 ? NS : US);
+        read_bytes(&b, &o);
+        cr_assert_eq(o.state, CAPTURE_OK);
+        cr_assert_eq(o.n, 3);
+        cr_assert_eq(o.packet[0].time_ns, 100 * 1000000000ULL + 5 * unit);
+        cr_assert_eq(o.packet[0].len, 3);
+        cr_assert_eq(o.packet[0].wire_len, 13);
+        cr_assert_eq(o.packet[0].linktype, 1);
+        cr_assert_eq(o.packet[1].time_ns, 4294967295ULL * 1000000000 + 4294967295ULL * unit);
+        cr_assert_eq(o.packet[1].len, 0);
+        cr_assert_eq(o.first[2], 'd');
+        cr_assert_eq(o.stats.received, 3);
+        bytes_done(&b);
+    }
+}
+
+Test(capture, the_frame_check_length_is_no_part_of_the_link_type)
+{
+    for (unsigned big = 0; big < 2; big++) {
+        struct bytes b = {.big_endian = big != 0};
+        struct outcome o;
+
+        file_pcap(&b, US, 0x24000071);
+        file_record(&b, 1, 0, "a", 1);
+        read_bytes(&b, &o);
+        cr_assert_eq(o.packet[0].linktype, 113);
+        bytes_done(&b);
+    }
+}
+
+Test(capture, a_file_without_packets_is_fine)
+{
+    struct bytes b = {0};
+    struct outcome o;
+
+    file_pcap(&b, US, 1);
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_OK);
+    cr_assert_eq(o.n, 0);
+    bytes_done(&b);
+
+    file_section(&b);
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_OK);
+    cr_assert_eq(o.n, 0);
+    bytes_done(&b);
+}
+
+Test(capture, a_file_cut_at_any_byte_yields_its_whole_packets_and_a_sentence)
+{
+    static const size_t ends[] = {24, 24 + 19, 24 + 19 + 16, 24 + 19 + 16 + 19};
+    struct bytes b = {0};
+    struct outcome o;
+
+    three_packets(&b, US);
+    for (size_t len = 4; len < b.len; len++) {
+        const struct bytes cut = {.data = b.data, .len = len};
+        size_t whole = 0;
+
+        while (whole < 3 && len >= ends[whole + 1])
+            whole++;
+        read_bytes(&cut, &o);
+        cr_assert_eq(o.n, whole, "at %zu", len);
+        const bool clean = len == ends[whole];
+        cr_assert_eq(o.state,
+                     len < 24 ? CAPTURE_UNUSABLE
+                     : clean  ? CAPTURE_OK
+                              : CAPTURE_TRUNCATED,
+                     "at %zu: %s", len, o.text);
+    }
+    bytes_done(&b);
+}
+
+Test(capture, sentences_say_what_is_wrong_and_what_stands)
+{
+    struct bytes b = {0};
+    struct outcome o;
+
+    three_packets(&b, US);
+    b.len -= 2;
+    read_bytes(&b, &o);
+    cr_assert_str_eq(o.text, "'x.pcap' is cut short in packet 3: its last 2 of 19 bytes are "
+                             "missing; the 2 packets before that were analysed");
+    b.len -= 10;
+    read_bytes(&b, &o);
+    cr_assert_str_eq(o.text, "'x.pcap' is cut short in the header of packet 3: its last 9 of 16 "
+                             "bytes are missing; the 2 packets before that were analysed");
+    b.len = 10;
+    read_bytes(&b, &o);
+    cr_assert_str_eq(o.text, "'x.pcap' is cut short in its header: its last 14 of 24 bytes are "
+                             "missing; no whole packet comes before that");
+    b.len = 3;
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_UNUSABLE);
+    cr_assert_str_eq(o.text, "'x.pcap' is not a capture file: it has only 3 bytes");
+    b.len = 0;
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_UNUSABLE);
+    cr_assert_str_eq(o.text, "'x.pcap' is empty");
+    put(&b, "hello world", 11);
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_UNUSABLE);
+    cr_assert_str_eq(o.text, "'x.pcap' is not a capture file: it starts with 0x68656c6c, expected "
+                             "pcap or pcapng (maybe inside gzip or zstd)");
+    bytes_done(&b);
+}
+
+Test(capture, a_version_we_do_not_know_is_refused)
+{
+    struct bytes b = {0};
+    struct outcome o;
+
+    three_packets(&b, US);
+    b.data[4] = 3;
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_UNUSABLE);
+    cr_assert_str_eq(o.text,
+                     "'x.pcap' cannot be read: it is pcap version 3.4, and we read version 2");
+    bytes_done(&b);
+}
+
+Test(capture, an_impossible_length_ends_the_input_there)
+{
+    struct bytes b = {0};
+    struct outcome o;
+
+    three_packets(&b, US);
+    put32(&b, 1), put32(&b, 1), put32(&b, CAPTURE_PACKET_MAX + 1), put32(&b, 1);
+    read_bytes(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_CORRUPT);
+    cr_assert_eq(o.n, 3);
+    cr_assert_str_eq(o.text, "'x.pcap' is damaged: packet 4 claims 262145 bytes, more than the "
+                             "262144 we accept; the 3 packets before that were analysed");
+    bytes_done(&b);
+}
+
+Test(capture, the_wire_length_is_kept_within_its_bounds)
+{
+    struct bytes b = {0};
+    struct outcome o;
+
+    file_pcap(&b, US, 1);
+    put32(&b, 1), put32(&b, 1), put32(&b, 4), put32(&b, 2), put(&b, "abcd", 4);
+    put32(&b, 1), put32(&b, 1), put32(&b, 4), put32(&b, UINT32_MAX), put(&b, "abcd", 4);
+    read_bytes(&b, &o);
+    cr_assert_eq(o.n, 2);
+    cr_assert_eq(o.packet[0].wire_len, 4);
+    cr_assert_eq(o.packet[1].wire_len, CAPTURE_PACKET_MAX);
+    bytes_done(&b);
+}
+
+/* ---------------------------------------------------------------- pcapng */
+
+Test(capture, pcapng_in_both_byte_orders_with_sections_and_interfaces)
+{
+    for (unsigned big = 0; big < 2; big++) {
+        struct bytes b = {.big_endian = big != 0};
+        struct outcome o;
+
+        file_section(&b);
+        file_interface(&b, 1, 0, 9, 0);
+        file_other(&b, 0x0bad, 1000);
+        file_interface(&b, 101, 4, 6, 10);
+        file_enhanced(&b, 0, 1700000000123456789, "abcde", 5);
+        file_enhanced(&b, 1, 1000001, "f", 1);
+        file_simple(&b, 3, "ghi", 3);
+        b.big_endian = !b.big_endian; /* another program's section follows */
+        file_section(&b);
+        file_interface(&b, 113, 2, 0x80 | 10, 0);
+        file_enhanced(&b, 0, 2048 + 512, "j", 1);
+        file_simple(&b, 9, "kl", 2);
+        read_bytes(&b, &o);
+        cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+        cr_assert_eq(o.n, 5);
+        cr_assert_eq(o.packet[0].time_ns, 1700000000123456789);
+        cr_assert_eq(o.packet[0].len, 5);
+        cr_assert_eq(o.packet[0].wire_len, 15);
+        cr_assert_eq(o.packet[1].time_ns, 11000001000);
+        cr_assert_eq(o.packet[1].linktype, 101);
+        cr_assert_eq(o.packet[2].time_ns, 11000001000, "a simple packet has the time before it");
+        cr_assert_eq(o.packet[2].linktype, 1);
+        cr_assert_eq(o.packet[2].wire_len, 3);
+        cr_assert_eq(o.packet[3].time_ns, 2500000000);
+        cr_assert_eq(o.packet[3].linktype, 113);
+        cr_assert_eq(o.packet[4].len, 2, "cut at the interface's snaplen");
+        cr_assert_eq(o.packet[4].wire_len, 9);
+        cr_assert_arr_eq(o.first, "afgjk", 5);
+        bytes_done(&b);
+    }
+}
+
+Test(capture, pcapng_times_of_any_resolution_do_not_overflow)
+{
+    static const struct {
+        unsigned resolution;
+        int64_t offset_s;
+        uint64_t units, time_ns;
+    } times[] = {
+        {0, 0, 5, 5000000000},
+        {3, 0, 1001, 1001000000},
+        {12, 0, 1000000001999, 1000000001},
+        {19, 0, 10000000000000000000ULL, 1000000000},
+        {0x80 | 63, 0, (1ULL << 63) | (1ULL << 62), 1500000000},
+        {0x80 | 40, 0, 3ULL << 39, 1500000000},
+        {0, 0, UINT64_MAX, CAPTURE_TIME_MAX},
+        {6, 0, UINT64_MAX, CAPTURE_TIME_MAX},
+        {9, 0, UINT64_MAX, CAPTURE_TIME_MAX},
+        {6, INT64_MAX, 5000000, CAPTURE_TIME_MAX},
+        {6, INT64_MIN, 5000000, 0},
+        {6, -3, 5000000, 2000000000},
+        {0, -1, UINT64_MAX, 0},
+    };
+
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        struct bytes b = {0};
+        struct outcome o;
+
+        file_section(&b);
+        file_interface(&b, 1, 0, times[i].resolution, times[i].offset_s);
+        file_enhanced(&b, 0, times[i].units, "a", 1);
+        read_bytes(&b, &o);
+        cr_assert_eq(o.n, 1, "%zu: %s", i, o.text);
+        cr_assert_eq(o.packet[0].time_ns, times[i].time_ns, "%zu: %" PRIu64, i,
+                     o.packet[0].time_ns);
+        bytes_done(&b);
+    }
+}
+
+Test(capture, a_pcapng_file_cut_at_any_byte_yields_its_whole_packets)
+{
+    struct bytes b = {0};
+    struct outcome o;
+    size_t ends[8], n = 0;
+
+    file_section(&b);
+    ends[n++] = b.len;
+    file_interface(&b, 1, 0, 6, 0);
+    ends[n++] = b.len;
+    file_enhanced(&b, 0, 1, "abc", 3);
+    ends[n++] = b.len;
+    file_other(&b, 77, 40);
+    ends[n++] = b.len;
+    file_simple(&b, 4, "defg", 4);
+    ends[n++] = b.len;
+    for (size_t len = 4; len <= b.len; len++) {
+        const struct bytes cut = {.data = b.data, .len = len};
+        bool clean = false;
+
+        for (size_t i = 0; i < n; i++)
+            clean = clean || len == ends[i];
+        read_bytes(&cut, &o);
+        cr_assert_eq(o.n, (size_t)(len >= ends[2]) + (len >= ends[4]), "at %zu", len);
+        cr_assert_eq(o.state,
+                     clean           ? CAPTURE_OK
+                     : len < ends[0] ? CAPTURE_UNUSABLE
+                                     : CAPTURE_TRUNCATED,
+                     "at %zu: %s", len, o.text);
+    }
+    bytes_done(&b);
+}
+
+static void expect_damaged(struct bytes *b, const char *text)
+{
+    struct outcome o;
+
+    read_bytes(b, &o);
+    cr_assert_eq(o.state, CAPTURE_CORRUPT, "%s", o.text);
+    cr_assert_not_null(strstr(o.text, text), "%s", o.text);
+    bytes_done(b);
+}
+
+Test(capture, damaged_pcapng_blocks_are_told_apart)
+{
+    struct bytes b = {0};
+
+    file_section(&b);
+    file_enhanced(&b, 0, 1, "abc", 3);
+    expect_damaged(&b, "packet 1 names interface 0, and there are 0");
+
+    file_section(&b);
+    file_simple(&b, 3, "abc", 3);
+    expect_damaged(&b, "before any interface");
+
+    file_section(&b);
+    put32(&b, 77), put32(&b, 13), put32(&b, 0);
+    expect_damaged(&b, "the block at packet 1 claims a length of 13");
+
+    file_section(&b);
+    file_interface(&b, 1, 0, 6, 0);
+    file_enhanced(&b, 0, 1, "abc", 3);
+    b.data[b.len - 4]++;
+    expect_damaged(&b, "the two lengths of the block at packet 1 differ");
+
+    file_section(&b);
+    file_interface(&b, 1, 0, 6, 0);
+    file_enhanced(&b, 0, 1, "abc", 3);
+    b.data[b.len - 16] = 5; /* captured: one more than the block has */
+    expect_damaged(&b, "packet 1 claims 5 bytes in a block of 36");
+
+    file_section(&b);
+    file_interface(&b, 1, 0, 20, 0);
+    expect_damaged(&b, "the clock of interface 0 is finer");
+
+    file_section(&b);
+    for (int i = 0; i < 1025; i++)
+        file_interface(&b, 1, 0, 6, 0);
+    expect_damaged(&b, "more than 1024 interfaces");
+
+    file_section(&b);
+    put32(&b, 6), put32(&b, 1 << 20), put32(&b, 0);
+    expect_damaged(&b, "has 1048576 bytes, more than 524288");
+}
+
+/* ---------------------------------------------------------------- compression and pipes */
+
+static void gzip_of(const struct bytes *b, struct bytes *out)
+{
+    z_stream z = {.next_in = b->data, .avail_in = (uInt)b->len};
+    uint8_t *const buffer = malloc(BYTES_MAX);
+
+    cr_assert_eq(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_out = buffer;
+    z.avail_out = BYTES_MAX;
+    cr_assert_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+    put(out, buffer, z.total_out);
+    (void)deflateEnd(&z);
+    free(buffer);
+}
+
+static void zstd_of(const struct bytes *b, struct bytes *out)
+{
+    uint8_t *const buffer = malloc(BYTES_MAX);
+
+    put(out, buffer, ZSTD_compress(buffer, BYTES_MAX, b->data, b->len, 3));
+    free(buffer);
+}
+
+/* 300 packets of 8 KiB and more: several windows and several pipe buffers. */
+static void long_file(struct bytes *b)
+{
+    static uint8_t data[8300];
+
+    file_pcap(b, US, 1);
+    for (uint32_t i = 0; i < 300; i++) {
+        for (size_t j = 0; j < sizeof(data); j++)
+            data[j] = (uint8_t)(i * 31 + j * (j >> 7));
+        data[0] = (uint8_t)i;
+        file_record(b, i, 0, data, 8000 + i);
+    }
+}
+
+static void expect_long_file(const struct outcome *o, size_t first)
+{
+    cr_assert_eq(o->n, 300 - first);
+    for (size_t i = 0; i < o->n; i++) {
+        cr_assert_eq(o->packet[i].len, 8000 + first + i);
+        cr_assert_eq(o->first[i], (uint8_t)(first + i));
+    }
+}
+
+Test(capture, the_same_packets_come_out_of_gzip_and_zstd)
+{
+    struct bytes b = {0}, gz = {0}, zst = {0};
+    struct outcome o;
+
+    long_file(&b);
+    gzip_of(&b, &gz);
+    zstd_of(&b, &zst);
+    read_bytes(&b, &o);
+    expect_long_file(&o, 0);
+    read_bytes(&gz, &o);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    expect_long_file(&o, 0);
+    read_bytes(&zst, &o);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    expect_long_file(&o, 0);
+    bytes_done(&b), bytes_done(&gz), bytes_done(&zst);
+}
+
+Test(capture, several_members_or_frames_are_one_file)
+{
+    struct bytes head = {0}, tail = {0}, gz = {0}, zst = {0};
+    struct outcome o;
+
+    file_pcap(&head, US, 1);
+    file_record(&tail, 1, 1, "abc", 3);
+    gzip_of(&head, &gz), gzip_of(&tail, &gz), gzip_of(&tail, &gz);
+    zstd_of(&head, &zst), zstd_of(&tail, &zst), zstd_of(&tail, &zst);
+    read_bytes(&gz, &o);
+    cr_assert_eq(o.n, 2);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    read_bytes(&zst, &o);
+    cr_assert_eq(o.n, 2);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    bytes_done(&head), bytes_done(&tail), bytes_done(&gz), bytes_done(&zst);
+}
+
+Test(capture, cut_or_damaged_compression_keeps_what_came_before)
+{
+    struct bytes b = {0}, out[2] = {{0}, {0}};
+    struct outcome o;
+
+    long_file(&b);
+    gzip_of(&b, &out[0]);
+    zstd_of(&b, &out[1]);
+    for (size_t i = 0; i < 2; i++) {
+        struct bytes z = {.data = out[i].data, .len = out[i].len - 1};
+
+        read_bytes(&z, &o);
+        cr_assert_eq(o.state, CAPTURE_TRUNCATED, "%s", o.text);
+        cr_assert_not_null(strstr(o.text, i == 0 ? "its gzip data end early" : "its zstd data end"),
+                           "%s", o.text);
+        z.len = out[i].len / 2;
+        read_bytes(&z, &o);
+        cr_assert_eq(o.state, CAPTURE_TRUNCATED, "%s", o.text);
+        cr_assert(o.n > 0 && o.n < 300, "%zu packets", o.n);
+        memset(out[i].data + out[i].len / 2, 0xff, 100);
+        read_bytes(&out[i], &o);
+        cr_assert_eq(o.state, CAPTURE_CORRUPT, "%s", o.text);
+        cr_assert_lt(o.n, 301);
+        cr_assert_not_null(strstr(o.text, "is damaged"), "%s", o.text);
+        z.len = 6;
+        read_bytes(&z, &o);
+        cr_assert_eq(o.state, CAPTURE_UNUSABLE, "%s", o.text);
+    }
+    bytes_done(&b), bytes_done(&out[0]), bytes_done(&out[1]);
+}
+
+Test(capture, a_compressed_nothing_is_empty)
+{
+    struct bytes none = {0}, gz = {0};
+    struct outcome o;
+
+    put(&none, "", 0);
+    gzip_of(&none, &gz);
+    read_bytes(&gz, &o);
+    cr_assert_eq(o.state, CAPTURE_UNUSABLE);
+    cr_assert_str_eq(o.text, "'x.pcap' is empty inside its gzip");
+    bytes_done(&none), bytes_done(&gz);
+}
+
+static void read_pipe_fed_with(const struct bytes *b, struct outcome *o)
+{
+    int fd[2];
+
+    cr_assert_eq(pipe(fd), 0);
+    const pid_t writer = fork();
+    if (writer == 0) {
+        for (size_t at = 0; at < b->len;) {
+            const size_t n = b->len - at < 5000 ? b->len - at : 5000;
+            if (write(fd[1], b->data + at, n) != (ssize_t)n)
+                _exit(1);
+            at += n;
+        }
+        _exit(0);
+    }
+    (void)close(fd[1]);
+    read_fd(fd[0], 0, o);
+}
+
+Test(capture, a_pipe_reads_like_a_file)
+{
+    struct bytes b = {0}, gz = {0}, zst = {0};
+    struct outcome o;
+
+    long_file(&b);
+    gzip_of(&b, &gz);
+    zstd_of(&b, &zst);
+    read_pipe_fed_with(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    expect_long_file(&o, 0);
+    read_pipe_fed_with(&gz, &o);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    expect_long_file(&o, 0);
+    read_pipe_fed_with(&zst, &o);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    expect_long_file(&o, 0);
+    b.len -= 1;
+    read_pipe_fed_with(&b, &o);
+    cr_assert_eq(o.state, CAPTURE_TRUNCATED);
+    cr_assert_eq(o.n, 299);
+    b.len = 0;
+    read_pipe_fed_with(&b, &o);
+    cr_assert_str_eq(o.text, "'x.pcap' is empty");
+    bytes_done(&b), bytes_done(&gz), bytes_done(&zst);
+}
+
+Test(capture, a_silent_pipe_does_not_block)
+{
+    struct capture *c = NULL;
+    struct packet p[CAPTURE_BATCH];
+    int fd[2];
+
+    cr_assert_eq(pipe(fd), 0);
+    cr_assert_eq(capture_file_new(&c, fd[0], "-", 0, NULL), 0);
+    cr_assert_eq(capture_recv(c, p, CAPTURE_BATCH, 1), 0);
+    cr_assert_not(capture_ended(c));
+    (void)close(fd[1]);
+    c = capture_free(c);
+}
+
+/* ---------------------------------------------------------------- restart, digest, clock */
+
+Test(capture, a_restart_skips_what_was_read)
+{
+    struct bytes b = {0}, gz = {0};
+    struct outcome o;
+
+    long_file(&b);
+    gzip_of(&b, &gz);
+    read_fd(file_of(&b), 70, &o);
+    expect_long_file(&o, 70);
+    cr_assert_eq(o.stats.skipped, 70);
+    cr_assert_eq(o.stats.received, 230);
+    read_fd(file_of(&gz), 299, &o);
+    expect_long_file(&o, 299);
+    read_fd(file_of(&b), 1000, &o);
+    cr_assert_eq(o.n, 0);
+    cr_assert_eq(o.state, CAPTURE_OK);
+    bytes_done(&b), bytes_done(&gz);
+}
+
+Test(capture, a_pipe_cannot_be_restarted)
+{
+    struct capture *c = NULL;
+    struct err e = {0};
+    int fd[2];
+
+    cr_assert_eq(pipe(fd), 0);
+    cr_assert_eq(capture_file_new(&c, fd[0], "-", 5, &e), -ESPIPE);
+    cr_assert_null(c);
+    cr_assert_not_null(strstr(e.text, "is a pipe"));
+    cr_assert_eq(close(fd[0]), 0, "the descriptor is still ours");
+    cr_assert_eq(close(fd[1]), 0);
+}
+
+Test(capture, a_folder_is_refused_with_a_sentence)
+{
+    struct capture *c = NULL;
+    struct err e = {0};
+    const int fd = open("/", O_RDONLY | O_DIRECTORY);
+
+    cr_assert_eq(capture_file_new(&c, fd, "caps", 0, &e), -EISDIR);
+    cr_assert_str_eq(e.text, "'caps': it is a folder");
+    cr_assert_eq(close(fd), 0);
+}
+
+Test(capture, the_digest_is_of_the_first_64_kib_uncompressed)
+{
+    struct bytes b = {0}, gz = {0};
+    uint8_t expected[32], digest[32];
+
+    long_file(&b);
+    gzip_of(&b, &gz);
+    crypto_sha256(b.data, 65536, expected);
+    for (int i = 0; i < 2; i++) {
+        struct capture *c = NULL;
+        struct outcome o;
+
+        cr_assert_eq(capture_file_new(&c, file_of(i == 0 ? &b : &gz), "x", 0, NULL), 0);
+        capture_digest(c, digest);
+        cr_assert_arr_eq(digest, expected, 32);
+        drain(c, &o);
+        expect_long_file(&o, 0);
+        c = capture_free(c);
+    }
+    bytes_done(&b), bytes_done(&gz);
+}
+
+Test(capture, the_clock_of_a_file_never_runs_back)
+{
+    struct bytes b = {0};
+    struct capture *c = NULL;
+    struct packet p[2];
+
+    file_pcap(&b, US, 1);
+    file_record(&b, 100, 0, "a", 1);
+    file_record(&b, 50, 0, "b", 1);
+    file_record(&b, 70, 0, "c", 1);
+    cr_assert_eq(capture_file_new(&c, file_of(&b), "x", 0, NULL), 0);
+    cr_assert_eq(capture_now(c), 0);
+    cr_assert_eq(capture_recv(c, p, 2, 0), 2);
+    cr_assert_eq(p[1].time_ns, 50000000000, "handed on as it is");
+    cr_assert_eq(capture_now(c), 100000000000);
+    capture_release(c);
+    cr_assert_eq(capture_recv(c, p, 2, 0), 1);
+    cr_assert_eq(capture_now(c), 100000000000);
+    cr_assert_not(capture_is_live(c));
+    capture_release(c);
+    c = capture_free(c);
+    bytes_done(&b);
+}
