@@ -1,0 +1,297 @@
+/* One incident: its alerts in time, the people's words about it, and where the work stands. */
+import { useEffect, useRef, useState, type FormEvent } from "react";
+import * as api from "../api/client";
+import { onLive } from "../api/live";
+import { ApiError, messageOf } from "../api/problem";
+import { canTriage, session } from "../api/session";
+import { INCIDENT_STATUSES, SEVERITIES, type Alert, type Incident, type Severity } from "../api/types";
+import { Lanes } from "../charts/lanes";
+import { count, plural, words } from "../lib/format";
+import { useKeys } from "../lib/keys";
+import { useLoad } from "../lib/load";
+import { alertHref, go } from "../lib/router";
+import { useStore } from "../lib/store";
+import { span } from "../lib/time";
+import { nameOf, overview } from "../state/overview";
+import { BackIcon } from "../ui/icons";
+import {
+    Ago,
+    CopyButton,
+    Empty,
+    EntityList,
+    Failure,
+    Loading,
+    Panel,
+    SeverityBadge,
+    StatusBadge,
+    Time,
+} from "../ui/parts";
+import { Steps } from "../ui/steps";
+
+const ALERTS_SHOWN = 60;
+
+type Change = (body: api.IncidentChange) => Promise<boolean>;
+
+/* A change carries the ETag of what the person saw; when it is old, nothing is overwritten. */
+function useIncident(id: number) {
+    const loaded = useLoad(`incident ${id}`, (signal) => api.getIncident(id, signal));
+    const [failure, setFailure] = useState("");
+    const [isBusy, setBusy] = useState(false);
+    const { value, set, reload } = loaded;
+
+    useEffect(
+        () =>
+            onLive((events) => {
+                if (events.some((event) => event.type === "incident" && event.data.id === id)) reload();
+            }),
+        [id, reload],
+    );
+
+    const change: Change = async (body) => {
+        if (!value) return false;
+        setBusy(true);
+        setFailure("");
+        try {
+            set(await api.patchIncident(id, value.etag, body));
+            return true;
+        } catch (error) {
+            const isStale = error instanceof ApiError && error.status === 412;
+            if (isStale) reload();
+            setFailure(
+                isStale
+                    ? "Somebody else changed this incident meanwhile. It is up to date now: try again."
+                    : messageOf(error),
+            );
+            return false;
+        } finally {
+            setBusy(false);
+        }
+    };
+    return { ...loaded, change, failure, isBusy };
+}
+
+function Work(props: { incident: Incident; change: Change; isBusy: boolean; failure: string }) {
+    const { incident, change, isBusy, failure } = props;
+    const { user } = useStore(session);
+    const { users } = useStore(overview);
+    const mayWrite = canTriage(user);
+    const who = nameOf(incident.assigned_to, users);
+    const isMine = user !== null && who === user.username;
+    return (
+        <Panel title="Work">
+            <div className="triage">
+                <Steps
+                    label="Status"
+                    steps={INCIDENT_STATUSES}
+                    at={incident.status}
+                    isDisabled={!mayWrite || isBusy}
+                    onStep={(status) => void change({ status })}
+                />
+                <label className="field">
+                    <span>Severity</span>
+                    <select
+                        value={incident.severity}
+                        disabled={!mayWrite || isBusy}
+                        onChange={(event) =>
+                            void change({ severity: event.target.value as Severity })
+                        }
+                    >
+                        {SEVERITIES.map((severity) => (
+                            <option key={severity}>{severity}</option>
+                        ))}
+                    </select>
+                </label>
+                <div className="field">
+                    <span>Assigned to</span>
+                    <div className="assign">
+                        <span className={who ? "" : "muted"}>{who || "nobody"}</span>
+                        {mayWrite && user && (
+                            <button
+                                type="button"
+                                className="button small"
+                                disabled={isBusy}
+                                onClick={() => void change({ assigned_to: isMine ? null : user.id })}
+                            >
+                                {isMine ? "Give back" : "Assign to me"}
+                            </button>
+                        )}
+                    </div>
+                </div>
+                {!mayWrite && (
+                    <p className="muted">You can look, but not change: your role is {user?.role}.</p>
+                )}
+                {failure && <Failure message={failure} />}
+            </div>
+        </Panel>
+    );
+}
+
+function Comments({ incident, change, isBusy }: { incident: Incident; change: Change; isBusy: boolean }) {
+    const { user } = useStore(session);
+    const { users } = useStore(overview);
+    const form = useRef<HTMLFormElement>(null);
+    const submit = (event: FormEvent<HTMLFormElement>) => {
+        event.preventDefault();
+        const comment = String(new FormData(event.currentTarget).get("comment")).trim();
+        if (comment) void change({ comment }).then((isDone) => isDone && form.current?.reset());
+    };
+    return (
+        <Panel title="Comments">
+            {incident.comments.length === 0 && (
+                <p className="muted pad">Nobody has written anything yet.</p>
+            )}
+            <ol className="comments">
+                {incident.comments.map((comment) => (
+                    <li key={comment.id}>
+                        <div className="comment-head">
+                            <b>{nameOf(comment.author, users)}</b>{" "}
+                            <span className="muted">
+                                <Ago at={comment.created_at} />
+                                {comment.edited_at && ", edited"}
+                            </span>
+                        </div>
+                        <p>{comment.text}</p>
+                    </li>
+                ))}
+            </ol>
+            {canTriage(user) && (
+                <form ref={form} className="comment-form" onSubmit={submit}>
+                    <label className="field">
+                        <span>Your comment</span>
+                        <textarea name="comment" rows={2} maxLength={4000} required />
+                    </label>
+                    <button type="submit" className="button small" disabled={isBusy}>
+                        Add comment
+                    </button>
+                </form>
+            )}
+        </Panel>
+    );
+}
+
+function AlertsOf({ incident }: { incident: Incident }) {
+    const ids = incident.related_alerts.slice(0, ALERTS_SHOWN);
+    const { value, error, reload } = useLoad<Alert[]>(`alerts ${ids.join(" ")}`, (signal) =>
+        Promise.all(ids.map((id) => api.getAlert(id, signal))),
+    );
+    const alerts = value ? [...value].sort((a, b) => a.detected_at.localeCompare(b.detected_at)) : [];
+    const more = incident.alert_count - ids.length;
+    return (
+        <Panel title="What happened" aside={<span className="muted">{plural(incident.alert_count, "alert")}</span>}>
+            {error && <Failure message={error} onRetry={reload} />}
+            {!value && !error && <Loading rows={4} />}
+            {alerts.length > 0 && <Lanes alerts={alerts} />}
+            <ol className="story">
+                {alerts.map((alert) => (
+                    <li key={alert.id} className={`edge-${alert.severity}`}>
+                        <Time at={alert.detected_at} />
+                        <SeverityBadge severity={alert.severity} />
+                        <div>
+                            <a href={alertHref(alert.id)}>{alert.description}</a>
+                            {alert.metadata.explain?.[0] && (
+                                <p className="muted">{alert.metadata.explain[0].text}</p>
+                            )}
+                        </div>
+                        <StatusBadge status={alert.status} />
+                    </li>
+                ))}
+            </ol>
+            {more > 0 && <p className="muted pad">and {count(more)} more</p>}
+        </Panel>
+    );
+}
+
+function Facts({ incident }: { incident: Incident }) {
+    const { users } = useStore(overview);
+    const first = incident.first_seen ?? incident.created_at;
+    const last = incident.last_seen ?? incident.updated_at;
+    return (
+        <Panel title="Facts">
+            <dl className="facts">
+                <dt>First seen</dt>
+                <dd>
+                    <Time at={first} />
+                </dd>
+                <dt>Last seen</dt>
+                <dd>
+                    <Time at={last} /> <span className="muted">({span(first, last)})</span>
+                </dd>
+                <dt>Kind</dt>
+                <dd>{words(incident.type)}</dd>
+                <dt>Opened</dt>
+                <dd>
+                    <Time at={incident.created_at} />{" "}
+                    <span className="muted">by {nameOf(incident.created_by, users) || "Wind"}</span>
+                </dd>
+                <dt>Changed</dt>
+                <dd>
+                    <Ago at={incident.updated_at} />
+                </dd>
+                <dt>Incident id</dt>
+                <dd className="with-copy">
+                    <span className="mono uid">{incident.uid}</span>
+                    <CopyButton text={incident.uid} what="incident id" />
+                </dd>
+            </dl>
+        </Panel>
+    );
+}
+
+export function IncidentPage({ id }: { id: number }) {
+    const { value, error, reload, change, failure, isBusy } = useIncident(id);
+    useKeys({ Escape: () => go("#/incidents") });
+    if (error && !value)
+        return (
+            <div className="page">
+                <Failure message={error} onRetry={reload} />
+                <Empty title="This incident cannot be shown">
+                    <a href="#/incidents">Back to the incidents</a>
+                </Empty>
+            </div>
+        );
+    if (!value)
+        return (
+            <div className="page">
+                <Loading />
+            </div>
+        );
+    const { incident } = value;
+    return (
+        <article className="page detail">
+            <header className={`detail-head edge-${incident.severity}`}>
+                <div className="detail-line">
+                    <a className="back" href="#/incidents">
+                        <BackIcon /> Incidents
+                    </a>
+                    <span className="muted">#{incident.id}</span>
+                    <SeverityBadge severity={incident.severity} />
+                    <StatusBadge status={incident.status} />
+                    {incident.tags.map((tag) => (
+                        <span key={tag} className="tag">
+                            {tag}
+                        </span>
+                    ))}
+                </div>
+                <h1>{incident.title}</h1>
+                {incident.description && incident.description !== incident.title && (
+                    <p className="muted">{incident.description}</p>
+                )}
+            </header>
+            <div className="detail-main">
+                <AlertsOf incident={incident} />
+                <Comments incident={incident} change={change} isBusy={isBusy} />
+            </div>
+            <aside className="detail-side" aria-label="Work and facts">
+                <Work incident={incident} change={change} isBusy={isBusy} failure={failure} />
+                <Panel title="Entities">
+                    {incident.related_entities.length ? (
+                        <EntityList entities={incident.related_entities} />
+                    ) : (
+                        <p className="muted pad">None named.</p>
+                    )}
+                </Panel>
+                <Facts incident={incident} />
+            </aside>
+        </article>
+    );
+}
