@@ -40,6 +40,7 @@ struct role {
     alignas(WIND_CACHE_LINE) uint64_t at; /* producer: reserved from; stage: peeked to */
     uint64_t seen;                        /* last position loaded of whom it follows */
     size_t reserved;                      /* producer: bytes, 0 = none */
+    size_t len;                           /* stage: of the record peeked last, as checked */
 };
 
 struct ring {
@@ -205,6 +206,7 @@ void *ring_peek(struct ring *r, unsigned stage, bool *ret_bad)
             return NULL;
         }
         s->at += len;
+        s->len = len;
         if (kind != RECORD_PAD)
             return h;
     }
@@ -220,7 +222,8 @@ void ring_release(struct ring *r, unsigned stage)
 void ring_rewind(struct ring *r, unsigned stage)
 {
     r->stage[stage].at = r->stage[stage].seen =
-        atomic_load_explicit(&r->shared->stage[stage].position, memory_order_relaxed);
+        atomic_load_explicit(&r->shared->stage[stage].position, memory_order_relaxed) &
+        ~(uint64_t)(RING_ALIGN - 1); /* whoever else maps the ring may have written there */
 }
 
 void ring_wait_data(struct ring *r, unsigned stage, int wait_ms)
@@ -236,6 +239,11 @@ uint64_t ring_released(const struct ring *r, unsigned stage)
 uint64_t ring_peeked(const struct ring *r, unsigned stage)
 {
     return r->stage[stage].at;
+}
+
+size_t ring_peeked_len(const struct ring *r, unsigned stage)
+{
+    return r->stage[stage].len;
 }
 
 uint64_t ring_produced(const struct ring *r)

@@ -63,3 +63,6 @@ void ring_wait_data(struct ring *r, unsigned stage, int wait_ms);
 uint64_t ring_released(const struct ring *r, unsigned stage);
 uint64_t ring_peeked(const struct ring *r, unsigned stage);
 uint64_t ring_produced(const struct ring *r);
+
+/* Length of the record ring_peek returned last, as it was checked: header.len may change since. */
+size_t ring_peeked_len(const struct ring *r, unsigned stage);

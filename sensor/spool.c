@@ -1,0 +1,460 @@
+#include "sensor/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define FRAME_MAGIC   0x31505357u /* "WSP1" */
+#define CONFIRM_MAGIC 0x31435357u /* "WSC1" */
+#define SEGMENT_MIN   (64u << 10)
+#define SEGMENT_MAX   (8u << 20)
+#define NAME_MAX_LEN  40
+#define NO_SEGMENT    SIZE_MAX
+
+struct frame {
+    uint32_t magic;
+    uint32_t crc; /* of everything behind this field, JSON included */
+    uint64_t index;
+    uint8_t uid[16];
+    uint32_t rev;
+    uint32_t len;
+};
+_Static_assert(sizeof(struct frame) == 40, "frames are written as they lie in memory");
+
+struct confirmed_file {
+    uint32_t magic, crc;
+    uint64_t index;
+};
+
+struct segment {
+    uint64_t first; /* index of its first frame, and its name */
+    uint64_t bytes;
+};
+
+struct spool {
+    struct spool_conf conf;
+    int dir, lock;
+    int active;         /* the newest segment, open for append; -1: the next append makes one */
+    bool is_dirty;      /* written since the last fsync */
+    uint64_t synced_ns; /* when that was */
+    uint64_t bytes, segment_max;
+    struct spool_mark at;
+    size_t n;
+    struct segment segment[SPOOL_SEGMENTS_MAX]; /* oldest first */
+    struct {                                    /* where the last spool_read stopped */
+        int fd;
+        size_t i; /* segment, or NO_SEGMENT */
+        uint64_t offset, index;
+    } reader;
+    struct frame frame;
+    char body[SPOOL_ENTRY_MAX];
+};
+
+static void segment_name(uint64_t first, char name[NAME_MAX_LEN])
+{
+    (void)snprintf(name, NAME_MAX_LEN, "spool-%020" PRIu64 ".seg", first);
+}
+
+static bool segment_parse(const char *name, uint64_t *ret_first)
+{
+    uint64_t first = 0;
+
+    if (strlen(name) != 30 || strncmp(name, "spool-", 6) != 0 || strcmp(name + 26, ".seg") != 0)
+        return false;
+    for (const char *c = name + 6; c < name + 26; c++) {
+        if (*c < '0' || *c > '9' || first > SPOOL_INDEX_MAX)
+            return false;
+        first = first * 10 + (uint64_t)(*c - '0');
+    }
+    if (first > SPOOL_INDEX_MAX)
+        return false;
+    *ret_first = first;
+    return true;
+}
+
+static int open_segment(const struct spool *s, uint64_t first, int flags)
+{
+    char name[NAME_MAX_LEN];
+
+    segment_name(first, name);
+    return openat(s->dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+}
+
+static uint32_t frame_crc(const struct frame *f, const char *json)
+{
+    const uLong crc = crc32_z(0, (const Bytef *)f + offsetof(struct frame, index),
+                              sizeof(*f) - offsetof(struct frame, index));
+
+    return (uint32_t)crc32_z(crc, (const Bytef *)json, f->len);
+}
+
+static void close_reader(struct spool *s)
+{
+    if (s->reader.fd >= 0)
+        (void)close(s->reader.fd);
+    s->reader.fd = -1;
+    s->reader.i = NO_SEGMENT;
+}
+
+static void forget_segment(struct spool *s, size_t i)
+{
+    char name[NAME_MAX_LEN];
+
+    segment_name(s->segment[i].first, name);
+    (void)unlinkat(s->dir, name, 0);
+    s->bytes -= s->segment[i].bytes;
+    s->n--;
+    memmove(&s->segment[i], &s->segment[i + 1], (s->n - i) * sizeof(s->segment[0]));
+    if (i == s->n && s->active >= 0) { /* it was the newest */
+        (void)close(s->active);
+        s->active = -1;
+    }
+    if (s->reader.i != NO_SEGMENT) {
+        if (s->reader.i == i)
+            close_reader(s);
+        else if (s->reader.i > i)
+            s->reader.i--;
+    }
+}
+
+/* 0: s->frame and s->body hold the frame at `offset`, and its index lies in [low, high). */
+static int read_frame(struct spool *s, int fd, uint64_t offset, uint64_t low, uint64_t high)
+{
+    struct frame *f = &s->frame;
+
+    if (pread(fd, f, sizeof(*f), (off_t)offset) != (ssize_t)sizeof(*f))
+        return -EIO;
+    if (f->magic != FRAME_MAGIC || f->len > SPOOL_ENTRY_MAX || f->index < low || f->index >= high)
+        return -EBADMSG;
+    if (pread(fd, s->body, f->len, (off_t)(offset + sizeof(*f))) != (ssize_t)f->len)
+        return -EIO;
+    return frame_crc(f, s->body) == f->crc ? 0 : -EBADMSG;
+}
+
+/* Insert in order; when there are too many, the oldest goes. */
+static void add_segment(struct spool *s, uint64_t first, uint64_t bytes)
+{
+    size_t i = s->n;
+
+    if (s->n == SPOOL_SEGMENTS_MAX) {
+        if (first < s->segment[0].first)
+            return;
+        forget_segment(s, 0);
+        i--;
+    }
+    while (i > 0 && s->segment[i - 1].first > first)
+        i--;
+    memmove(&s->segment[i + 1], &s->segment[i], (s->n - i) * sizeof(s->segment[0]));
+    s->segment[i] = (struct segment){.first = first, .bytes = bytes};
+    s->n++;
+    s->bytes += bytes;
+}
+
+static int list_segments(struct spool *s, struct err *e)
+{
+    const int fd = openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    struct dirent *entry;
+    struct stat st;
+    uint64_t first;
+
+    if (d == NULL) {
+        if (fd >= 0)
+            (void)close(fd);
+        return err_set(e, -errno, "spool '%s': %s", s->conf.dir, strerror(errno));
+    }
+    while ((entry = readdir(d)) != NULL) {
+        if (segment_parse(entry->d_name, &first) &&
+            fstatat(s->dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            add_segment(s, first, (uint64_t)st.st_size);
+    }
+    (void)closedir(d);
+    return 0;
+}
+
+/*
+ * Make the newest segment end with a whole frame whose index is below `limit`, open it for
+ * append, and return the index behind it. A segment without any such frame is removed.
+ */
+static uint64_t cut_tail(struct spool *s, uint64_t limit)
+{
+    while (s->n > 0) {
+        struct segment *last = &s->segment[s->n - 1];
+        uint64_t offset = 0, next = last->first;
+        const int fd = last->first < limit ? open_segment(s, last->first, O_RDWR) : -1;
+
+        while (fd >= 0 && read_frame(s, fd, offset, next, limit) == 0) {
+            offset += sizeof(s->frame) + s->frame.len;
+            next = s->frame.index + 1;
+        }
+        if (fd >= 0 && offset > 0 && ftruncate(fd, (off_t)offset) == 0 &&
+            lseek(fd, (off_t)offset, SEEK_SET) >= 0) {
+            s->bytes -= last->bytes - offset;
+            last->bytes = offset;
+            s->active = fd;
+            return next;
+        }
+        if (fd >= 0)
+            (void)close(fd);
+        forget_segment(s, s->n - 1);
+    }
+    return 0;
+}
+
+/* Missing or damaged: whatever is on disk is sent again, which the collector sees by uid and rev.
+ */
+static uint64_t read_confirmed(struct spool *s)
+{
+    struct confirmed_file c = {0};
+    const int fd = openat(s->dir, "confirmed", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const ssize_t got = fd < 0 ? -1 : pread(fd, &c, sizeof(c), 0);
+
+    if (fd >= 0)
+        (void)close(fd);
+    if (got == (ssize_t)sizeof(c) && c.magic == CONFIRM_MAGIC && c.index <= SPOOL_INDEX_MAX &&
+        c.crc == (uint32_t)crc32_z(0, (const Bytef *)&c.index, sizeof(c.index)))
+        return c.index;
+    return s->n > 0 ? s->segment[0].first : 0;
+}
+
+static int open_dir(struct spool *s, struct err *e)
+{
+    if (mkdir(s->conf.dir, 0700) != 0 && errno != EEXIST)
+        return err_set(e, -errno, "spool '%s': cannot make the folder: %s", s->conf.dir,
+                       strerror(errno));
+    s->dir = open(s->conf.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->dir < 0)
+        return err_set(e, -errno, "spool '%s': %s", s->conf.dir, strerror(errno));
+    s->lock = openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (s->lock < 0)
+        return err_set(e, -errno, "spool '%s': %s", s->conf.dir, strerror(errno));
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, -EBUSY, "spool '%s': another sensor uses it; give each its own spool.dir",
+                       s->conf.dir);
+    return 0;
+}
+
+int spool_new(struct spool **ret_spool, const struct spool_conf *conf,
+              const struct spool_mark *resume, struct err *e)
+{
+    WIND_AUTO(spool) struct spool *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return err_set(e, -ENOMEM, "spool: out of memory");
+    s->conf = *conf;
+    s->dir = s->lock = s->active = s->reader.fd = -1;
+    s->reader.i = NO_SEGMENT;
+    s->segment_max = conf->max_bytes / 16;
+    if (s->segment_max < SEGMENT_MIN)
+        s->segment_max = SEGMENT_MIN;
+    if (s->segment_max > SEGMENT_MAX)
+        s->segment_max = SEGMENT_MAX;
+
+    int r = open_dir(s, e);
+    if (r == 0)
+        r = list_segments(s, e);
+    if (r < 0)
+        return r;
+    s->at.next = cut_tail(s, resume != NULL ? resume->next : SPOOL_INDEX_MAX);
+    s->at.confirmed = read_confirmed(s);
+    if (resume != NULL) /* it knows better, and the tail may be a gap: no index is used twice */
+        s->at = *resume;
+    if (s->at.next < s->at.confirmed)
+        s->at.next = s->at.confirmed;
+    *ret_spool = WIND_STEAL(s);
+    return 0;
+}
+
+struct spool *spool_free(struct spool *s)
+{
+    if (s == NULL)
+        return NULL;
+    close_reader(s);
+    if (s->active >= 0)
+        (void)close(s->active);
+    if (s->lock >= 0)
+        (void)close(s->lock);
+    if (s->dir >= 0)
+        (void)close(s->dir);
+    free(s);
+    return NULL;
+}
+
+/* Room for `bytes` more in the newest segment, dropping the oldest ones at the limit. */
+static int make_room(struct spool *s, uint64_t bytes)
+{
+    if (s->active >= 0 && s->segment[s->n - 1].bytes + bytes > s->segment_max) {
+        (void)fdatasync(s->active);
+        (void)close(s->active);
+        s->active = -1;
+    }
+    while (s->n > 0 && s->bytes + bytes > s->conf.max_bytes)
+        forget_segment(s, 0);
+    if (s->active >= 0)
+        return 0;
+    s->active = open_segment(s, s->at.next, O_RDWR | O_CREAT | O_TRUNC);
+    if (s->active < 0)
+        return -errno;
+    add_segment(s, s->at.next, 0);
+    (void)fsync(s->dir);
+    return 0;
+}
+
+int spool_append(struct spool *s, const uint8_t uid[16], uint32_t rev, const char *json, size_t len)
+{
+    struct frame f = {.magic = FRAME_MAGIC, .index = s->at.next, .rev = rev, .len = (uint32_t)len};
+    const size_t bytes = sizeof(f) + len;
+    int r;
+
+    if (len > SPOOL_ENTRY_MAX) {
+        s->at.next++;
+        return -EMSGSIZE;
+    }
+    memcpy(f.uid, uid, sizeof(f.uid));
+    f.crc = frame_crc(&f, json);
+    r = make_room(s, bytes);
+    s->at.next++;
+    if (r < 0)
+        return r;
+
+    struct segment *last = &s->segment[s->n - 1];
+    const struct iovec parts[2] = {{&f, sizeof(f)}, {(void *)(uintptr_t)json, len}};
+    const ssize_t done = pwritev(s->active, parts, 2, (off_t)last->bytes);
+    if (done != (ssize_t)bytes) {
+        r = done < 0 ? -errno : -ENOSPC;
+        (void)ftruncate(s->active, (off_t)last->bytes);
+        return r;
+    }
+    last->bytes += bytes;
+    s->bytes += bytes;
+    s->is_dirty = true;
+    return 0;
+}
+
+/* Stand the reader on the start of the segment that may hold `from`, or the first one behind it. */
+static int find_segment(struct spool *s, uint64_t from)
+{
+    size_t i = 0;
+
+    while (i + 1 < s->n && s->segment[i + 1].first <= from)
+        i++;
+    close_reader(s);
+    if (s->n == 0)
+        return SPOOL_END;
+    s->reader.i = i;
+    s->reader.offset = 0;
+    s->reader.index = s->segment[i].first;
+    s->reader.fd = open_segment(s, s->segment[i].first, O_RDONLY);
+    return 0;
+}
+
+/* End of a segment, or damage: on to the next one. Damage in the newest: append elsewhere. */
+static int next_segment(struct spool *s)
+{
+    const size_t i = s->reader.i + 1;
+
+    if (i >= s->n) {
+        if (s->reader.offset < s->segment[s->n - 1].bytes && s->active >= 0) {
+            (void)close(s->active);
+            s->active = -1;
+        }
+        return SPOOL_END;
+    }
+    return find_segment(s, s->segment[i].first);
+}
+
+int spool_read(struct spool *s, uint64_t from, struct spool_entry *ret_entry)
+{
+    if (s->reader.i == NO_SEGMENT || s->reader.index > from)
+        if (find_segment(s, from) != 0)
+            return SPOOL_END;
+    for (;;) {
+        const size_t i = s->reader.i;
+        const uint64_t high = i + 1 < s->n ? s->segment[i + 1].first : s->at.next;
+
+        if (s->reader.offset >= s->segment[i].bytes || s->reader.fd < 0 ||
+            read_frame(s, s->reader.fd, s->reader.offset, s->reader.index, high) != 0) {
+            if (next_segment(s) != 0)
+                return SPOOL_END;
+            continue;
+        }
+        s->reader.offset += sizeof(s->frame) + s->frame.len;
+        s->reader.index = s->frame.index + 1;
+        if (s->frame.index < from)
+            continue;
+        *ret_entry = (struct spool_entry){
+            .index = s->frame.index, .rev = s->frame.rev, .len = s->frame.len, .json = s->body};
+        memcpy(ret_entry->uid, s->frame.uid, sizeof(ret_entry->uid));
+        return 0;
+    }
+}
+
+/* Replaced as a whole: after a crash there is the old one or the new one. */
+static int write_confirmed(struct spool *s)
+{
+    struct confirmed_file c = {.magic = CONFIRM_MAGIC, .index = s->at.confirmed};
+    const int fd = openat(s->dir, "confirmed.new",
+                          O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int r = 0;
+
+    if (fd < 0)
+        return -errno;
+    c.crc = (uint32_t)crc32_z(0, (const Bytef *)&c.index, sizeof(c.index));
+    const ssize_t done = write(fd, &c, sizeof(c));
+    if (done != (ssize_t)sizeof(c))
+        r = done < 0 ? -errno : -ENOSPC;
+    (void)close(fd);
+    if (r == 0 && renameat(s->dir, "confirmed.new", s->dir, "confirmed") != 0)
+        r = -errno;
+    return r;
+}
+
+int spool_confirm(struct spool *s, uint64_t index)
+{
+    if (index > s->at.next)
+        index = s->at.next;
+    if (index <= s->at.confirmed)
+        return 0;
+    s->at.confirmed = index;
+    const int r = write_confirmed(s);
+    while (s->n > 0) { /* a segment ends where the next begins, the newest one at `next` */
+        if (index < (s->n > 1 ? s->segment[1].first : s->at.next))
+            break;
+        forget_segment(s, 0);
+    }
+    return r;
+}
+
+void spool_sync(struct spool *s, uint64_t mono_ns, bool force)
+{
+    if (!s->is_dirty || (!force && mono_ns - s->synced_ns < s->conf.fsync_ns))
+        return;
+    if (s->active >= 0)
+        (void)fdatasync(s->active);
+    s->is_dirty = false;
+    s->synced_ns = mono_ns;
+}
+
+struct spool_mark spool_where(const struct spool *s)
+{
+    return s->at;
+}
+
+uint64_t spool_oldest(const struct spool *s)
+{
+    return s->n > 0 ? s->segment[0].first : s->at.next;
+}
+
+uint64_t spool_bytes(const struct spool *s)
+{
+    return s->bytes;
+}
