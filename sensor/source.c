@@ -12,6 +12,7 @@
 
 #define RAW_BUFFER      (256 * 1024)
 #define ZSTD_WINDOW_LOG 27
+#define ZSTD_BITE       (16 * 1024)
 #define GZIP_WINDOW     (16 + MAX_WBITS) /* zlib: expect a gzip header */
 
 /*
@@ -189,7 +190,8 @@ static enum source_fill inflate_some(struct source *s, uint8_t *at, size_t room,
 
 static enum source_fill unzstd_some(struct source *s, uint8_t *at, size_t room, size_t *ret_n)
 {
-    ZSTD_inBuffer in = {s->raw.at, s->raw.left, 0};
+    /* In small bites: what a call decompressed is lost when it ends in an error. */
+    ZSTD_inBuffer in = {s->raw.at, s->raw.left < ZSTD_BITE ? s->raw.left : ZSTD_BITE, 0};
     ZSTD_outBuffer out = {at, room, 0};
     const size_t r = ZSTD_decompressStream(s->zstd, &out, &in);
 

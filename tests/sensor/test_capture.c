@@ -418,8 +418,11 @@ static void gzip_of(const struct bytes *b, struct bytes *out)
 static void zstd_of(const struct bytes *b, struct bytes *out)
 {
     uint8_t *const buffer = malloc(BYTES_MAX);
+    ZSTD_CCtx *const z = ZSTD_createCCtx();
 
-    put(out, buffer, ZSTD_compress(buffer, BYTES_MAX, b->data, b->len, 3));
+    (void)ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
+    put(out, buffer, ZSTD_compress2(z, buffer, BYTES_MAX, b->data, b->len));
+    (void)ZSTD_freeCCtx(z);
     free(buffer);
 }
 
@@ -427,11 +430,12 @@ static void zstd_of(const struct bytes *b, struct bytes *out)
 static void long_file(struct bytes *b)
 {
     static uint8_t data[8300];
+    uint32_t random = 1;
 
     file_pcap(b, US, 1);
     for (uint32_t i = 0; i < 300; i++) {
         for (size_t j = 0; j < sizeof(data); j++)
-            data[j] = (uint8_t)(i * 31 + j * (j >> 7));
+            data[j] = (uint8_t)((random = random * 1664525 + 1013904223) >> 25); /* 7 of 8 bits */
         data[0] = (uint8_t)i;
         file_record(b, i, 0, data, 8000 + i);
     }
