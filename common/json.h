@@ -31,8 +31,14 @@ struct json {
 /* Ready to write one value to the end of `buf`. Nothing is written yet. */
 void json_begin(struct json *j, struct buf *buf);
 
-void json_object(struct json *j, const char *key);
-void json_array(struct json *j, const char *key);
+/*
+ * jansson exports json_object, json_array and json_null too, and the linker would give its callers
+ * ours: these three have another name in the object file. One source file uses one of the two.
+ */
+#define JSON_SYMBOL(name) __asm__("wind_" name)
+
+void json_object(struct json *j, const char *key) JSON_SYMBOL("json_object");
+void json_array(struct json *j, const char *key) JSON_SYMBOL("json_array");
 void json_end(struct json *j); /* closes the innermost of either */
 
 void json_str(struct json *j, const char *key, const char *s);
@@ -40,7 +46,7 @@ void json_strn(struct json *j, const char *key, const char *s, size_t n); /* may
 void json_u64(struct json *j, const char *key, uint64_t v);
 void json_i64(struct json *j, const char *key, int64_t v);
 void json_bool(struct json *j, const char *key, bool v);
-void json_null(struct json *j, const char *key);
+void json_null(struct json *j, const char *key) JSON_SYMBOL("json_null");
 
 /*
  * The fewest decimals that read back as the same number: as the same float for json_f32 (read
