@@ -12,8 +12,9 @@
  *      raw      what the model computes; an isolation forest: 2^(-E[path] / c(sample)), 0..1
  *      p_value  share of the benign calibration flows that look at least as unusual, counted
  *               conservatively: (k + 1) / (n + 1). Under 1/1000 is rarer than one in a thousand.
- *      score    0..1, higher is worse: -log10(p) / 4, so a quarter more is ten times rarer. It
- * grows with `raw` everywhere, also between and beyond the calibration flows, and so ranks.
+ *      score    0..1, higher is worse: -log10(p) / 6. Half is one in a thousand, a sixth more is
+ * ten times rarer. It grows with `raw` everywhere, also between and beyond the calibration flows,
+ * so it ranks where p-values tie.
  */
 #pragma once
 
