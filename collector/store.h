@@ -69,11 +69,19 @@ WIND_MUST_USE int store_tags_set(struct db_tx *tx, enum topic t, int64_t id, con
 WIND_MUST_USE int store_tags(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list,
                              struct err *e);
 
-/* One change of one field; `before` and `after` may be NULL. */
-WIND_MUST_USE int store_history(struct db_tx *tx, enum topic t, int64_t id, const char *actor,
-                                const char *const field_before_after[3], struct err *e);
+/* One change of one field by one person; `before` and `after` may be NULL. Equal: nothing. */
+struct change {
+    enum topic topic;
+    int64_t id;
+    const char *actor, *field, *before, *after;
+};
+WIND_MUST_USE int store_history(struct db_tx *tx, const struct change *c, struct err *e);
 
-/* A new array of one column of integers, or of objects {kind, value, role}. */
+/* All changes of an object, the oldest first: [{at, actor, field, before, after}]. */
+WIND_MUST_USE int store_changes(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list,
+                                struct err *e);
+
+/* The rest of a statement's rows as a new array: of integers, or of {kind, value, role}. */
 WIND_MUST_USE int store_ids(struct db_stmt *s, json_t **ret_list, struct err *e);
 WIND_MUST_USE int store_entities(struct db_stmt *s, json_t **ret_list, struct err *e);
 

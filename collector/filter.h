@@ -1,0 +1,54 @@
+/*
+ * filter.h - the search grammar: from what people type to a page of rows.
+ *
+ *     src:10.0.0.0/8 -status:closed score:>0.9 type:port_scan,beacon "free words" sort:-time
+ *
+ * Why      One grammar for alerts, incidents, windctl and the page; one table of its keys.
+ * Owns     The SQL text and its parameters. No text of a user ever becomes SQL.
+ * Threads  One at a time.
+ * Bounds   FILTER_TEXT_MAX bytes, FILTER_TERMS terms, FILTER_ARGS values; beyond: -EINVAL.
+ *
+ * Terms are joined by AND, values behind one key (a,b) by OR; a leading - negates. Severity,
+ * numbers and times take > >= < <=. `none` finds what is not set. An address or network
+ * without a key means that any entity has it; other words are searched in the texts.
+ *
+ * All failures are -EINVAL with a sentence for the user, or -ENOMEM.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "collector/db.h"
+
+#define FILTER_TEXT_MAX 1024
+#define FILTER_TERMS    32
+#define FILTER_ARGS     200
+#define FILTER_CURSOR   128
+#define FILTER_PAGE_MAX 200
+
+enum filter_table { FILTER_ALERTS, FILTER_INCIDENTS };
+
+struct filter;
+
+WIND_MUST_USE int filter_new(struct filter **ret_filter, enum filter_table t, struct err *e);
+struct filter *filter_free(struct filter *f);
+WIND_DEFINE_FREE(filter)
+
+/* Each at most once, in this order; `text` may be NULL. */
+WIND_MUST_USE int filter_search(struct filter *f, const char *text, struct err *e);
+WIND_MUST_USE int filter_sort(struct filter *f, const char *text, struct err *e);
+WIND_MUST_USE int filter_cursor(struct filter *f, const char *text, struct err *e);
+void filter_limit(struct filter *f, int64_t rows); /* 1..FILTER_PAGE_MAX; without it 50 */
+
+/* Makes the JSON of the row that `s` stands on. */
+typedef int filter_row(struct db_tx *tx, struct db_stmt *s, json_t **ret_row, struct err *e);
+
+struct filter_rows {
+    const char *columns; /* what `row` reads, from column 0 */
+    int n_columns;
+    filter_row *row;
+};
+
+/* ret_cursor: "" at the end of the list. */
+WIND_MUST_USE int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *rows,
+                              json_t **ret_list, char ret_cursor[FILTER_CURSOR], struct err *e);

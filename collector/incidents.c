@@ -1,0 +1,320 @@
+#include "collector/incidents.h"
+
+#include <errno.h>
+
+#include "collector/outbox.h"
+#include "common/crypto.h"
+#include "common/time.h"
+
+static int64_t now_ns(void)
+{
+    return (int64_t)time_wall_ns();
+}
+
+int incident_add(struct db_tx *tx, const struct incident *in, int64_t *ret_id, struct err *e)
+{
+    static const char sql[] =
+        "INSERT INTO incidents (uid, title, description, type, status, severity, created_at, "
+        "updated_at, created_by, assigned_to, first_seen, last_seen, kept) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11, $12) RETURNING id";
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    uint8_t uid[16], random[10];
+    const int64_t now = now_ns();
+
+    crypto_random(random, sizeof(random));
+    uuid_v7((uint64_t)now / WIND_NS_PER_MS, random, uid);
+    int r = db_query(tx, sql,
+                     DB_ARGS(db_bytes(uid, 16), db_str(in->title),
+                             db_str(in->description ? in->description : ""), db_str(in->type),
+                             db_str(in->status ? in->status : "open"), db_int(in->severity),
+                             db_int(now), db_str(in->created_by), db_str(in->assigned),
+                             db_int(in->first_ns), db_int(in->last_ns), db_int(in->kept)),
+                     &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : err_set(e, -EIO, "incident: not inserted");
+    *ret_id = db_i64(s, 0);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- reading */
+
+enum {
+    COL_ID,
+    COL_UID,
+    COL_TITLE,
+    COL_DESCRIPTION,
+    COL_TYPE,
+    COL_STATUS,
+    COL_SEVERITY,
+    COL_CREATED,
+    COL_UPDATED,
+    COL_CREATED_BY,
+    COL_ASSIGNED,
+    COL_FIRST,
+    COL_LAST,
+    COL_ALERTS,
+    COL_VERSION,
+    COLS
+};
+#define COLUMNS                                                                                    \
+    "i.id, i.uid, i.title, i.description, i.type, i.status, i.severity, i.created_at, "            \
+    "i.updated_at, i.created_by, i.assigned_to, i.first_seen, i.last_seen, i.alert_count, "        \
+    "i.version"
+
+static json_t *comment_json(struct db_stmt *s)
+{
+    json_t *o = json_object();
+
+    (void)json_object_set_new(o, "id", json_integer(db_i64(s, 0)));
+    (void)json_object_set_new(o, "author", store_json_text(db_text(s, 1)));
+    (void)json_object_set_new(o, "text", store_json_text(db_text(s, 2)));
+    (void)json_object_set_new(o, "created_at", store_json_time(db_i64(s, 3)));
+    (void)json_object_set_new(o, "edited_at",
+                              db_is_null(s, 4) ? json_null() : store_json_time(db_i64(s, 4)));
+    return o;
+}
+
+static int comments(struct db_stmt *s, json_t **ret_list, struct err *e)
+{
+    json_t *list = json_array();
+    int r;
+
+    while ((r = db_step(s, e)) == DB_ROW)
+        (void)json_array_append_new(list, comment_json(s));
+    *ret_list = list;
+    return r;
+}
+
+/* What hangs on an incident: each a query with its id, its bound, and how rows become JSON. */
+static const struct part {
+    const char *name, *sql;
+    int64_t max;
+    int (*read)(struct db_stmt *s, json_t **ret_list, struct err *e);
+} parts[] = {
+    {"related_alerts", "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
+     INCIDENT_ALERTS, store_ids},
+    {"related_entities",
+     "SELECT DISTINCT en.kind, en.value, ie.role FROM incident_entities ie "
+     "JOIN entities en ON en.id = ie.entity_id WHERE ie.incident_id = $1 "
+     "ORDER BY ie.role, en.kind, en.value LIMIT $2",
+     INCIDENT_ENTITIES, store_entities},
+    {"comments",
+     "SELECT id, author, text, created_at, edited_at FROM comments WHERE incident_id = $1 "
+     "ORDER BY id LIMIT $2",
+     INCIDENT_COMMENTS, comments},
+};
+
+static int put_parts(struct db_tx *tx, json_t *o, int64_t id, struct err *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < WIND_ARRAY_SIZE(parts); i++) {
+        WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+        json_t *list = NULL;
+        r = db_query(tx, parts[i].sql, DB_ARGS(db_int(id), db_int(parts[i].max)), &s, e);
+        if (r == 0)
+            r = parts[i].read(s, &list, e);
+        (void)json_object_set_new(o, parts[i].name, list ? list : json_array());
+    }
+    return r;
+}
+
+static int incident_row(struct db_tx *tx, struct db_stmt *s, json_t **ret_row, struct err *e)
+{
+    json_t *o = json_object();
+    json_t *tags = NULL;
+    const int64_t id = db_i64(s, COL_ID);
+
+    (void)json_object_set_new(o, "id", json_integer(id));
+    (void)json_object_set_new(o, "uid", store_json_uid(s, COL_UID));
+    (void)json_object_set_new(o, "title", store_json_text(db_text(s, COL_TITLE)));
+    (void)json_object_set_new(o, "description", store_json_text(db_text(s, COL_DESCRIPTION)));
+    (void)json_object_set_new(o, "type", store_json_text(db_text(s, COL_TYPE)));
+    (void)json_object_set_new(o, "status", store_json_text(db_text(s, COL_STATUS)));
+    (void)json_object_set_new(o, "severity", store_json_severity(db_i64(s, COL_SEVERITY)));
+    (void)json_object_set_new(o, "created_at", store_json_time(db_i64(s, COL_CREATED)));
+    (void)json_object_set_new(o, "updated_at", store_json_time(db_i64(s, COL_UPDATED)));
+    (void)json_object_set_new(o, "created_by", store_json_text(db_text(s, COL_CREATED_BY)));
+    (void)json_object_set_new(o, "assigned_to", store_json_text(db_text(s, COL_ASSIGNED)));
+    int r = put_parts(tx, o, id, e);
+    if (r == 0)
+        r = store_tags(tx, TOPIC_INCIDENTS, id, &tags, e);
+    (void)json_object_set_new(o, "tags", tags ? tags : json_array());
+    (void)json_object_set_new(o, "first_seen", store_json_time(db_i64(s, COL_FIRST)));
+    (void)json_object_set_new(o, "last_seen", store_json_time(db_i64(s, COL_LAST)));
+    (void)json_object_set_new(o, "alert_count", json_integer(db_i64(s, COL_ALERTS)));
+    (void)json_object_set_new(o, "version", json_integer(db_i64(s, COL_VERSION)));
+    if (r != 0) {
+        json_decref(o);
+        return r;
+    }
+    *ret_row = o;
+    return 0;
+}
+
+int incident_get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+
+    int r = db_query(tx, "SELECT " COLUMNS " FROM incidents i WHERE i.id = $1", DB_ARGS(db_int(id)),
+                     &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : STORE_ABSENT;
+    return incident_row(tx, s, ret_incident, e);
+}
+
+int incident_list(struct db_tx *tx, struct filter *f, json_t **ret_list,
+                  char ret_cursor[FILTER_CURSOR], struct err *e)
+{
+    static const struct filter_rows rows = {COLUMNS, COLS, incident_row};
+
+    return filter_page(f, tx, &rows, ret_list, ret_cursor, e);
+}
+
+int incident_version(struct db_tx *tx, int64_t id, int64_t *ret_version, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+
+    int r = db_query(tx, "SELECT version FROM incidents WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : STORE_ABSENT;
+    *ret_version = db_i64(s, 0);
+    return 0;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+int incident_touch(struct db_tx *tx, int64_t id, bool is_new, struct err *e)
+{
+    int r = 0;
+
+    if (!is_new)
+        r = db_run(tx, "UPDATE incidents SET version = version + 1, updated_at = $2 WHERE id = $1",
+                   DB_ARGS(db_int(id), db_int(now_ns())), NULL, e);
+    return r == 0 ? outbox_add(tx, TOPIC_INCIDENTS, id, is_new, e) : r;
+}
+
+static const char *patched(const json_t *patch, const char *name, const char *before)
+{
+    const json_t *v = json_object_get(patch, name);
+
+    return v == NULL ? before : json_string_value(v);
+}
+
+static int kept_by(const json_t *patch)
+{
+    return (json_object_get(patch, "title") ? KEPT_TITLE : 0) |
+           (json_object_get(patch, "type") ? KEPT_TYPE : 0) |
+           (json_object_get(patch, "severity") ? KEPT_SEVERITY : 0);
+}
+
+/* The order of columns in incident_change. */
+static const char *const changeable[] = {"title",  "description", "type",
+                                         "status", "assigned_to", "severity"};
+#define CHANGEABLE WIND_ARRAY_SIZE(changeable)
+
+int incident_change(struct db_tx *tx, int64_t id, const json_t *patch, const char *actor,
+                    struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const char *before[CHANGEABLE], *after[CHANGEABLE];
+    const json_t *tags = json_object_get(patch, "tags");
+
+    int r = db_query(tx,
+                     "SELECT title, description, type, status, assigned_to, severity "
+                     "FROM incidents WHERE id = $1",
+                     DB_ARGS(db_int(id)), &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : STORE_ABSENT;
+
+    for (size_t i = 0; i < CHANGEABLE; i++) {
+        const bool is_severity = i == CHANGEABLE - 1;
+        before[i] = is_severity ? severity_words[db_i64(s, (int)i) - 1] : db_text(s, (int)i);
+        after[i] = patched(patch, changeable[i], before[i]);
+    }
+    r = db_run(tx,
+               "UPDATE incidents SET title = $2, description = $3, type = $4, status = $5, "
+               "assigned_to = $6, severity = $7, kept = kept | $8 WHERE id = $1",
+               DB_ARGS(db_int(id), db_str(after[0]), db_str(after[1]), db_str(after[2]),
+                       db_str(after[3]), db_str(after[4]), db_int(store_severity(after[5])),
+                       db_int(kept_by(patch))),
+               NULL, e);
+    for (size_t i = 0; r == 0 && i < CHANGEABLE; i++) {
+        const struct change c = {TOPIC_INCIDENTS, id, actor, changeable[i], before[i], after[i]};
+        r = store_history(tx, &c, e);
+    }
+    if (r == 0 && tags != NULL)
+        r = store_tags_set(tx, TOPIC_INCIDENTS, id, tags, e);
+    return r == 0 ? incident_touch(tx, id, false, e) : r;
+}
+
+int incident_comment(struct db_tx *tx, int64_t id, const char *author, const char *text,
+                     json_t **ret_comment, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int64_t version = 0;
+
+    int r = incident_version(tx, id, &version, e);
+    if (r != 0)
+        return r;
+    r = db_query(tx,
+                 "INSERT INTO comments (incident_id, author, text, created_at) "
+                 "VALUES ($1, $2, $3, $4) RETURNING id, author, text, created_at, edited_at",
+                 DB_ARGS(db_int(id), db_str(author), db_str(text), db_int(now_ns())), &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : err_set(e, -EIO, "comment: not inserted");
+    json_t *comment = comment_json(s);
+    s = db_stmt_free(s);
+    r = incident_touch(tx, id, false, e);
+    if (r == 0 && ret_comment != NULL)
+        *ret_comment = json_incref(comment);
+    json_decref(comment);
+    return r;
+}
+
+static int count_alerts(struct db_tx *tx, int64_t id, int by, struct err *e)
+{
+    return db_run(tx, "UPDATE incidents SET alert_count = alert_count + $2 WHERE id = $1",
+                  DB_ARGS(db_int(id), db_int(by)), NULL, e);
+}
+
+int incident_attach(struct db_tx *tx, int64_t id, int64_t alert_id, int64_t *ret_from,
+                    struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+
+    int r = db_query(tx, "SELECT incident_id FROM alerts WHERE id = $1", DB_ARGS(db_int(alert_id)),
+                     &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : STORE_ABSENT;
+    const int64_t from = db_i64(s, 0);
+    *ret_from = from;
+    if (from == id)
+        return 0;
+    r = db_run(tx, "UPDATE alerts SET incident_id = $2 WHERE id = $1",
+               DB_ARGS(db_int(alert_id), db_int(id)), NULL, e);
+    if (r == 0)
+        r = db_run(tx,
+                   "INSERT INTO incident_entities (entity_id, role, alert_type, incident_id) "
+                   "SELECT ae.entity_id, ae.role, a.type, $2 FROM alert_entities ae "
+                   "JOIN alerts a ON a.id = ae.alert_id WHERE a.id = $1 "
+                   "ON CONFLICT DO NOTHING",
+                   DB_ARGS(db_int(alert_id), db_int(id)), NULL, e);
+    if (r == 0)
+        r = count_alerts(tx, id, 1, e);
+    if (r == 0 && from != 0)
+        r = count_alerts(tx, from, -1, e);
+    return r;
+}

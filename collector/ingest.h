@@ -1,0 +1,45 @@
+/*
+ * ingest.h - takes a sensor's batch: checks every alert, stores it once, joins it.
+ *
+ * Why      A sensor sends at least once; the store has each (uid, rev) once, whatever crashed
+ *          on the way. One bad alert costs itself, never the batch around it.
+ * Owns     Nothing beyond a call.
+ * Threads  Any; batches are stored one after the other.
+ * Bounds   INGEST_ALERTS alerts a batch; every text and list of an alert has a limit.
+ *
+ * One batch is one transaction: what the answer counts is in the database, on disk.
+ */
+#pragma once
+
+#include "collector/correlate.h"
+
+#define INGEST_ALERTS 1000
+#define INGEST_BYTES  ((size_t)4 * 1024 * 1024)
+
+/* An alert on the wire (EVE), checked and turned into what the store takes. */
+struct ingest_alert {
+    struct alert alert;
+    struct entity entities[ENTITIES_MAX];
+    char uid[37];   /* for answers; "" before one was read */
+    char *metadata; /* owned */
+};
+
+/* Texts are borrowed from `item`. -EINVAL: permanently bad, with a sentence. */
+WIND_MUST_USE int ingest_read(struct ingest_alert *ret_alert, const json_t *item,
+                              const char *sensor, struct err *e);
+void ingest_done(struct ingest_alert *a);
+
+struct ingest_batch {
+    const char *sensor, *version; /* 1..SOURCE_MAX bytes */
+    const json_t *alerts;         /* array of at most INGEST_ALERTS */
+    const json_t *stats;          /* may be NULL */
+};
+
+struct ingest_result {
+    int64_t accepted, updated, unchanged;
+    json_t *rejected; /* [{index, uid, detail}]; owned by the caller on success */
+};
+
+WIND_MUST_USE int ingest_batch(struct db *db, const struct correlate_conf *conf,
+                               const struct ingest_batch *batch, struct ingest_result *ret_result,
+                               struct err *e);

@@ -1,0 +1,108 @@
+#include "collector/outbox.h"
+
+#include <errno.h>
+
+#include "collector/alerts.h"
+#include "collector/incidents.h"
+#include "common/time.h"
+
+int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct err *e)
+{
+    return db_run(tx, "INSERT INTO outbox (topic, object_id, op, at) VALUES ($1, $2, $3, $4)",
+                  DB_ARGS(db_str(topic_words[t]), db_int(id),
+                          db_str(is_new ? "created" : "updated"), db_int((int64_t)time_wall_ns())),
+                  NULL, e);
+}
+
+static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int r = db_query(tx, sql, DB_NONE, &s, e);
+
+    if (r == 0)
+        r = db_step(s, e);
+    if (r < 0)
+        return r;
+    *ret_seq = db_i64(s, 0);
+    return 0;
+}
+
+/* Trimming always leaves the newest row, so the largest seq is never forgotten. */
+int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e)
+{
+    return edge(tx, "SELECT coalesce(max(seq), 0) FROM outbox", ret_seq, e);
+}
+
+int outbox_trim(struct db_tx *tx, struct err *e)
+{
+    int64_t last = 0;
+    int r = outbox_last(tx, &last, e);
+
+    if (r == 0 && last > OUTBOX_KEEP)
+        r = db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(last - OUTBOX_KEEP)),
+                   NULL, e);
+    return r;
+}
+
+static int item_read(struct db_tx *tx, struct db_stmt *s, struct outbox_item *ret_item,
+                     struct err *e)
+{
+    const int64_t id = db_i64(s, 2);
+    const char *op = db_text(s, 3);
+    const enum topic t =
+        store_word(topic_words, db_text(s, 1)) == 0 ? TOPIC_ALERTS : TOPIC_INCIDENTS;
+
+    *ret_item = (struct outbox_item){
+        .seq = db_i64(s, 0), .topic = t, .is_new = op != NULL && strcmp(op, "created") == 0};
+    return t == TOPIC_ALERTS ? alert_get(tx, id, &ret_item->data, e)
+                             : incident_get(tx, id, &ret_item->data, e);
+}
+
+/*
+ * A change that is followed by another of the same object is left out, so that a listener who
+ * comes late gets each object once; the object's last row speaks, and says "created" if any
+ * of the rows left out did.
+ */
+static const char read_sql[] =
+    "SELECT seq, topic, object_id, CASE WHEN EXISTS (SELECT 1 FROM outbox o WHERE "
+    "o.seq > $1 AND o.seq <= $2 AND o.topic = w.topic AND o.object_id = w.object_id "
+    "AND o.op = 'created') THEN 'created' ELSE op END "
+    "FROM outbox w WHERE seq > $1 AND seq <= $2 AND NOT EXISTS (SELECT 1 FROM outbox o WHERE "
+    "o.seq > w.seq AND o.seq <= $2 AND o.topic = w.topic AND o.object_id = w.object_id) "
+    "ORDER BY seq";
+
+int outbox_read(struct db_tx *tx, int64_t since, struct outbox_batch *ret_batch, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int64_t first = 0, last = 0;
+
+    *ret_batch = (struct outbox_batch){.seq = since};
+    int r = edge(tx, "SELECT coalesce(min(seq), 1) FROM outbox", &first, e);
+    if (r == 0)
+        r = outbox_last(tx, &last, e);
+    if (r < 0)
+        return r;
+    if (since < first - 1 || since > last)
+        return OUTBOX_GAP;
+    if (last > since + OUTBOX_BATCH)
+        last = since + OUTBOX_BATCH;
+    r = db_query(tx, read_sql, DB_ARGS(db_int(since), db_int(last)), &s, e);
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW && ret_batch->n < OUTBOX_BATCH) {
+        r = item_read(tx, s, &ret_batch->items[ret_batch->n], e);
+        ret_batch->n += r == 0;
+        r = r < 0 ? r : 0;
+    }
+    if (r < 0) {
+        outbox_done(ret_batch);
+        return r;
+    }
+    ret_batch->seq = last;
+    return 0;
+}
+
+void outbox_done(struct outbox_batch *b)
+{
+    for (size_t i = 0; i < b->n; i++)
+        json_decref(b->items[i].data);
+    b->n = 0;
+}
