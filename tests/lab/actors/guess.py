@@ -1,4 +1,4 @@
-"""Password guessing by hydra against sshd, with a small word list that never holds the right one."""
+"""Password guessing by hydra against sshd; its small word list never holds the right one."""
 
 from actor import Actor
 
@@ -22,8 +22,9 @@ def main():
         server = f"ssh://{target['ip']}"
         lists = ("-L", "names", "-P", "words")
         seconds = max(5, actor.left() - 2)
-        actor.run("timeout", str(seconds), "hydra", "-I", "-K", *pace, *lists, server,
-                  ok=(0, 124, 255))
+        actor.run(
+            "timeout", str(seconds), "hydra", "-I", "-K", *pace, *lists, server, ok=(0, 124, 255)
+        )
     actor.done()
 
 

@@ -21,8 +21,9 @@ def ping(address, sequence):
         sock.settimeout(2)
         body = bytes(range(56))
         head = struct.pack("!BBHHH", 8, 0, 0, 0, sequence)
-        sock.sendto(head[:2] + struct.pack("!H", checksum(head + body)) + head[4:] + body,
-                    (address, 0))
+        sock.sendto(
+            head[:2] + struct.pack("!H", checksum(head + body)) + head[4:] + body, (address, 0)
+        )
         try:
             return len(sock.recv(256)) >= 8
         except OSError:

@@ -10,11 +10,12 @@ Nothing in here is connected to the machine's own network, and nothing has a def
 import contextlib
 import ctypes
 import fcntl
-import glob
 import os
+import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 
 from . import LabError
@@ -24,6 +25,7 @@ TUNSETIFF = 0x400454CA
 IFF_TAP = 0x0002
 IFF_NO_PI = 0x1000
 CLONE_NEWNET = 0x40000000
+PR_SET_PDEATHSIG = 1
 ON_LINK = ("10.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,12 +63,16 @@ def open_tap(namespace, name):
     return fd
 
 
+def die_with_parent():
+    """In a child process: end when the recorder is killed, so that no wire outlives it."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Network:
     """All namespaces of one run. Use as a context manager: leaving it removes them."""
 
-    def __init__(self, run_dir):
+    def __init__(self):
         self.tag = f"{PREFIX}{os.getpid()}"
-        self.run_dir = run_dir
         self.namespaces = []
         self.wires = []  # (host, descriptor of its eth0, descriptor of its switch port)
         self.switch = self._add("switch")
@@ -171,12 +177,21 @@ def remove(namespace):
     run("ip", "netns", "del", namespace, check=False)
 
 
-def leftovers():
-    """Namespaces of runs that no longer exist (their recorder was killed)."""
+def leftovers(folder):
+    """Names in `folder` that belong to runs that no longer exist (their recorder was killed)."""
     found = []
-    for path in glob.glob(f"/run/netns/{PREFIX}*"):
-        namespace = os.path.basename(path)
-        pid = namespace[len(PREFIX) :].split("-")[0]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-            found.append(namespace)
-    return sorted(found)
+    for name in sorted(os.listdir(folder)):
+        pid = name.removeprefix(PREFIX).split("-")[0]
+        if name.startswith(PREFIX) and pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
+            found.append(name)
+    return found
+
+
+def clean():
+    """Remove what killed recordings left behind; yields what that was."""
+    for namespace in leftovers("/run/netns") if os.path.isdir("/run/netns") else ():
+        remove(namespace)
+        yield namespace
+    for name in leftovers(tempfile.gettempdir()):
+        shutil.rmtree(os.path.join(tempfile.gettempdir(), name), ignore_errors=True)
+        yield name

@@ -85,7 +85,7 @@ def _messages(data):
 
 
 def key_of(parsed):
-    """What owners are looked up by: both directions of a conversation, and one ping from another."""
+    """What owners are looked up by: both ways of a conversation, but one ping from another."""
     return (*parsed.tuple.both_ways(), parsed.ident)
 
 
@@ -113,6 +113,7 @@ class Owners:
         return heard
 
     def _run(self, sender):
+        net.die_with_parent()
         stop = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -54,7 +54,7 @@ class Recorder:
         self.out = out
         self.snaplen = snaplen
         self.say = say
-        self.run_dir = tempfile.mkdtemp(prefix="wind-lab-")
+        self.run_dir = tempfile.mkdtemp(prefix=f"{net.PREFIX}{os.getpid()}-")
         os.chmod(self.run_dir, 0o755)
         self.pcap = os.path.join(self.run_dir, "capture.pcap")
         self.heard = {}
@@ -72,7 +72,7 @@ class Recorder:
     def _record(self, stack):
         self._prepare()
         self.say("network")
-        network = stack.enter_context(net.Network(self.run_dir))
+        network = stack.enter_context(net.Network())
         network.start_switch()
         for host in self.plan.hosts:
             network.add_host(host)
@@ -187,7 +187,9 @@ class Recorder:
             if not alive:
                 break
             now = max(0, time.monotonic() - begin)
-            self.say(f"{now:4.0f} / {self.plan.duration_s} s, {len(alive)} roles at work", tick=True)
+            self.say(
+                f"{now:4.0f} / {self.plan.duration_s} s, {len(alive)} roles at work", tick=True
+            )
             time.sleep(0.5)
         for role, child in children:
             self._result(launcher, role, child)

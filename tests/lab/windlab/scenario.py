@@ -57,7 +57,7 @@ class Plan:
         self.rng = random.Random(f"{seed}/plan")
         self.name = self.scenario["name"]
         self.duration_s = duration or self.scenario["duration_s"]
-        self.site_size = self.scenario.get("site_size", 1.0)
+        self.site_size = draw(self.rng, self.scenario.get("site_size", 1.0))
         self.dark_net = self.scenario["dark_net"]
         self.hosts = self._hosts()
         self.domains, self.names = self._names()

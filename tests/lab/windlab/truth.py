@@ -7,8 +7,17 @@ import socket
 from .owners import key_of
 from .packet import ACK, FIN, RST, SYN, parse_ipv4, read_pcap
 
-HEADER = ("start", "src_ip", "src_port", "dest_ip", "dest_port", "proto", "label", "scenario",
-          "tool")
+HEADER = (
+    "start",
+    "src_ip",
+    "src_port",
+    "dest_ip",
+    "dest_port",
+    "proto",
+    "label",
+    "scenario",
+    "tool",
+)
 
 
 def rfc3339(micros):

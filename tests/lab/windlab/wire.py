@@ -5,12 +5,15 @@ other when it is due; frames of one direction never overtake each other. Loss ha
 host's side of the switch, so the mirror sees what a real one would.
 """
 
+import contextlib
 import heapq
 import os
 import random
 import select
 import signal
 import time
+
+from . import net
 
 FRAME_MAX = 65536
 
@@ -40,6 +43,7 @@ class Direction:
 
 def relay(wires, seed):
     """Forward frames until SIGTERM. `wires` is Network.wires."""
+    net.die_with_parent()
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -75,7 +79,5 @@ def _take(fd, way, waiting, sequence):
 
 
 def _write(sink, frame):
-    try:
+    with contextlib.suppress(OSError):  # a device that is down loses frames, as a cable does
         os.write(sink, frame)
-    except OSError:
-        pass  # a device that is down loses frames, as a cable does
