@@ -11,7 +11,7 @@
 
 #define DIGITS_U64_MAX 20
 
-extern const char digits_pairs[200];
+extern const char digits_pairs[201];
 
 /* Exactly two digits; v below 100. Returns the end. */
 static inline char *digits_2(char *to, uint32_t v)

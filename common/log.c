@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "common/buf.h"
-#include "common/json.h"
+#include "common/jsonw.h"
 #include "common/time.h"
 
 static struct {
@@ -29,16 +29,16 @@ void log_set_program(const char *name)
 
 static void put_json(struct buf *line, enum log_level level, const char *message)
 {
-    struct json j;
+    struct jsonw j;
 
-    json_begin(&j, line);
-    json_object(&j, NULL);
-    json_time_rfc3339(&j, "time", time_wall_ns());
-    json_str(&j, "level", level_names[level]);
-    json_str(&j, "program", log_state.program);
-    json_u64(&j, "pid", (uint64_t)getpid());
-    json_str(&j, "message", message);
-    json_end(&j);
+    jsonw_begin(&j, line);
+    jsonw_object(&j, NULL);
+    jsonw_time_rfc3339(&j, "time", time_wall_ns());
+    jsonw_str(&j, "level", level_names[level]);
+    jsonw_str(&j, "program", log_state.program);
+    jsonw_u64(&j, "pid", (uint64_t)getpid());
+    jsonw_str(&j, "message", message);
+    jsonw_end(&j);
 }
 
 static void put_text(struct buf *line, enum log_level level, const char *message)

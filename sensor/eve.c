@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/community_id.h"
-#include "common/json.h"
+#include "common/jsonw.h"
 #include "common/time.h"
 
 #define FLOW_ID_MAX ((1ull << 53) - 1) /* what a JavaScript number holds */
@@ -82,23 +82,23 @@ int eve_take(const void *slot, size_t room, enum eve_ring ring, union eve_record
 
 /* ---------------------------------------------------------------- pieces */
 
-#define PUT_TEXT(j, key, array) json_strn(j, key, array, strnlen(array, sizeof(array)))
+#define PUT_TEXT(j, key, array) jsonw_strn(j, key, array, strnlen(array, sizeof(array)))
 
-static void put_text_or_null(struct json *j, const char *key, const char *s, size_t max)
+static void put_text_or_null(struct jsonw *j, const char *key, const char *s, size_t max)
 {
     if (s[0] == '\0')
-        json_null(j, key);
+        jsonw_null(j, key);
     else
-        json_strn(j, key, s, strnlen(s, max));
+        jsonw_strn(j, key, s, strnlen(s, max));
 }
 
 /* Scores and probabilities: a number from 0 to 1 in every case. */
-static void put_share(struct json *j, const char *key, float v)
+static void put_share(struct jsonw *j, const char *key, float v)
 {
-    json_f32(j, key, isfinite(v) ? fminf(fmaxf(v, 0.0f), 1.0f) : 0.0f);
+    jsonw_f32(j, key, isfinite(v) ? fminf(fmaxf(v, 0.0f), 1.0f) : 0.0f);
 }
 
-static void put_proto(struct json *j, uint8_t proto)
+static void put_proto(struct jsonw *j, uint8_t proto)
 {
     static const char *const known[256] = {
         [IPPROTO_ICMP] = "ICMP", [IPPROTO_IGMP] = "IGMP",        [IPPROTO_TCP] = "TCP",
@@ -108,47 +108,47 @@ static void put_proto(struct json *j, uint8_t proto)
     char number[4];
 
     if (known[proto] != NULL) {
-        json_str(j, "proto", known[proto]);
+        jsonw_str(j, "proto", known[proto]);
         return;
     }
     (void)snprintf(number, sizeof(number), "%03u", proto);
-    json_str(j, "proto", number);
+    jsonw_str(j, "proto", number);
 }
 
-static void put_key(struct json *j, const struct flow_key *k)
+static void put_key(struct jsonw *j, const struct flow_key *k)
 {
     const bool is_icmp = k->proto == IPPROTO_ICMP || k->proto == IPPROTO_ICMPV6;
     const bool has_ports =
         k->proto == IPPROTO_TCP || k->proto == IPPROTO_UDP || k->proto == IPPROTO_SCTP;
 
-    json_ip(j, "src_ip", k->src);
+    jsonw_ip(j, "src_ip", k->src);
     if (has_ports)
-        json_u64(j, "src_port", k->sport);
-    json_ip(j, "dest_ip", k->dst);
+        jsonw_u64(j, "src_port", k->sport);
+    jsonw_ip(j, "dest_ip", k->dst);
     if (has_ports)
-        json_u64(j, "dest_port", k->dport);
+        jsonw_u64(j, "dest_port", k->dport);
     put_proto(j, k->proto);
     if (is_icmp) {
-        json_u64(j, "icmp_type", k->sport & 0xff);
-        json_u64(j, "icmp_code", k->dport & 0xff);
+        jsonw_u64(j, "icmp_type", k->sport & 0xff);
+        jsonw_u64(j, "icmp_code", k->dport & 0xff);
     }
     if (k->vlan != 0) {
-        json_array(j, "vlan");
-        json_u64(j, NULL, k->vlan);
-        json_end(j);
+        jsonw_array(j, "vlan");
+        jsonw_u64(j, NULL, k->vlan);
+        jsonw_end(j);
     }
 }
 
-static void put_community_id(struct json *j, const char *key, const struct eve_source *source,
+static void put_community_id(struct jsonw *j, const char *key, const struct eve_source *source,
                              const struct flow_key *k)
 {
     char text[COMMUNITY_ID_TEXT];
 
     community_id(k, source->community_seed, text);
-    json_str(j, key, text);
+    jsonw_str(j, key, text);
 }
 
-static void put_source(struct json *j, const struct eve_source *source)
+static void put_source(struct jsonw *j, const struct eve_source *source)
 {
     if (source->iface[0] != '\0')
         PUT_TEXT(j, "in_iface", source->iface);
@@ -157,86 +157,86 @@ static void put_source(struct json *j, const struct eve_source *source)
         PUT_TEXT(j, "pcap_filename", source->pcap);
 }
 
-static void put_app(struct json *j, const char app[RECORD_APP_MAX])
+static void put_app(struct jsonw *j, const char app[RECORD_APP_MAX])
 {
     if (app[0] == '\0')
-        json_str(j, "app_proto", "unknown");
+        jsonw_str(j, "app_proto", "unknown");
     else
-        json_strn(j, "app_proto", app, strnlen(app, RECORD_APP_MAX));
+        jsonw_strn(j, "app_proto", app, strnlen(app, RECORD_APP_MAX));
 }
 
 /* ---------------------------------------------------------------- flow */
 
-static void put_flow(struct json *j, const struct flow_record *f)
+static void put_flow(struct jsonw *j, const struct flow_record *f)
 {
     static const char *const state[FLOW_STATES] = {"new", "established", "closed", "closed"};
     static const char *const reason[FLOW_ENDS] = {"closed", "timeout", "forced", "shutdown"};
 
-    json_object(j, "flow");
-    json_u64(j, "pkts_toserver", f->pkts[0]);
-    json_u64(j, "pkts_toclient", f->pkts[1]);
-    json_u64(j, "bytes_toserver", f->bytes[0]);
-    json_u64(j, "bytes_toclient", f->bytes[1]);
-    json_time(j, "start", f->start_ns);
-    json_time(j, "end", f->end_ns);
-    json_u64(j, "age", f->end_ns > f->start_ns ? (f->end_ns - f->start_ns) / WIND_NS_PER_S : 0);
-    json_str(j, "state", state[f->state]);
-    json_str(j, "reason", reason[f->end]);
-    json_bool(j, "alerted", f->alerted != 0);
-    json_end(j);
+    jsonw_object(j, "flow");
+    jsonw_u64(j, "pkts_toserver", f->pkts[0]);
+    jsonw_u64(j, "pkts_toclient", f->pkts[1]);
+    jsonw_u64(j, "bytes_toserver", f->bytes[0]);
+    jsonw_u64(j, "bytes_toclient", f->bytes[1]);
+    jsonw_time(j, "start", f->start_ns);
+    jsonw_time(j, "end", f->end_ns);
+    jsonw_u64(j, "age", f->end_ns > f->start_ns ? (f->end_ns - f->start_ns) / WIND_NS_PER_S : 0);
+    jsonw_str(j, "state", state[f->state]);
+    jsonw_str(j, "reason", reason[f->end]);
+    jsonw_bool(j, "alerted", f->alerted != 0);
+    jsonw_end(j);
 }
 
-static void put_flags(struct json *j, const char *key, uint8_t flags)
+static void put_flags(struct jsonw *j, const char *key, uint8_t flags)
 {
     static const char hex[] = "0123456789abcdef";
 
-    json_strn(j, key, (const char[]){hex[flags >> 4], hex[flags & 15]}, 2);
+    jsonw_strn(j, key, (const char[]){hex[flags >> 4], hex[flags & 15]}, 2);
 }
 
-static void put_tcp(struct json *j, const struct flow_record *f)
+static void put_tcp(struct jsonw *j, const struct flow_record *f)
 {
     static const char *const name[] = {"fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr"};
     const uint8_t all = f->tcp_flags[0] | f->tcp_flags[1];
 
-    json_object(j, "tcp");
+    jsonw_object(j, "tcp");
     put_flags(j, "tcp_flags", all);
     put_flags(j, "tcp_flags_ts", f->tcp_flags[0]);
     put_flags(j, "tcp_flags_tc", f->tcp_flags[1]);
     for (size_t i = 0; i < WIND_ARRAY_SIZE(name); i++)
         if ((all >> i & 1) != 0)
-            json_bool(j, name[i], true);
-    json_end(j);
+            jsonw_bool(j, name[i], true);
+    jsonw_end(j);
 }
 
 /* Risks as the bits' numbers: a mask of 64 bits would not survive a reader's double. */
-static void put_ndpi(struct json *j, const struct flow_record *f)
+static void put_ndpi(struct jsonw *j, const struct flow_record *f)
 {
     if (f->app[0] == '\0' && f->dpi_risk == 0 && f->server_name[0] == '\0')
         return;
-    json_object(j, "ndpi");
+    jsonw_object(j, "ndpi");
     if (f->app[0] != '\0')
         PUT_TEXT(j, "proto", f->app);
     if (f->category[0] != '\0')
         PUT_TEXT(j, "category", f->category);
     if (f->server_name[0] != '\0')
         PUT_TEXT(j, "hostname", f->server_name);
-    json_bool(j, "guessed", f->dpi_guessed != 0);
+    jsonw_bool(j, "guessed", f->dpi_guessed != 0);
     if (f->dpi_risk != 0) {
-        json_array(j, "risk");
+        jsonw_array(j, "risk");
         for (unsigned bit = 0; bit < 64; bit++)
             if ((f->dpi_risk >> bit & 1) != 0)
-                json_u64(j, NULL, bit);
-        json_end(j);
+                jsonw_u64(j, NULL, bit);
+        jsonw_end(j);
     }
-    json_end(j);
+    jsonw_end(j);
 }
 
-static void flow_line(struct json *j, const struct eve_source *source, const struct flow_record *f)
+static void flow_line(struct jsonw *j, const struct eve_source *source, const struct flow_record *f)
 {
-    json_time(j, "timestamp", f->header.time_ns);
-    json_u64(j, "flow_id", f->flow_id);
+    jsonw_time(j, "timestamp", f->header.time_ns);
+    jsonw_u64(j, "flow_id", f->flow_id);
     put_community_id(j, "community_id", source, &f->key);
-    json_str(j, "event_type", "flow");
+    jsonw_str(j, "event_type", "flow");
     put_key(j, &f->key);
     put_app(j, f->app);
     put_source(j, source);
@@ -244,12 +244,12 @@ static void flow_line(struct json *j, const struct eve_source *source, const str
     if (f->key.proto == IPPROTO_TCP)
         put_tcp(j, f);
     put_ndpi(j, f);
-    json_object(j, "wind");
+    jsonw_object(j, "wind");
     put_share(j, "score", f->score);
     put_share(j, "p_value", f->p_value);
-    json_str(j, "analysis_level", level_name[f->analysis_level]);
+    jsonw_str(j, "analysis_level", level_name[f->analysis_level]);
     put_share(j, "coverage", source->coverage);
-    json_end(j);
+    jsonw_end(j);
 }
 
 /* ---------------------------------------------------------------- alert */
@@ -261,30 +261,30 @@ static const char *severity_name(uint8_t severity)
     return name[severity];
 }
 
-static void put_alert(struct json *j, const struct alert_record *a)
+static void put_alert(struct jsonw *j, const struct alert_record *a)
 {
-    json_object(j, "alert");
-    json_str(j, "action", "allowed");
-    json_u64(j, "gid", 1);
-    json_u64(j, "signature_id", a->signature_id);
-    json_u64(j, "rev", 1);
+    jsonw_object(j, "alert");
+    jsonw_str(j, "action", "allowed");
+    jsonw_u64(j, "gid", 1);
+    jsonw_u64(j, "signature_id", a->signature_id);
+    jsonw_u64(j, "rev", 1);
     PUT_TEXT(j, "signature", a->signature);
     PUT_TEXT(j, "category", a->category);
-    json_u64(j, "severity", 5u - a->severity); /* EVE counts from the worst */
-    json_object(j, "metadata");
+    jsonw_u64(j, "severity", 5u - a->severity); /* EVE counts from the worst */
+    jsonw_object(j, "metadata");
     if (a->technique_id[0] != '\0') {
-        json_array(j, "attack_technique");
+        jsonw_array(j, "attack_technique");
         PUT_TEXT(j, NULL, a->technique_id);
-        json_end(j);
+        jsonw_end(j);
     }
-    json_array(j, "severity");
-    json_str(j, NULL, severity_name(a->severity));
-    json_end(j);
-    json_end(j);
-    json_end(j);
+    jsonw_array(j, "severity");
+    jsonw_str(j, NULL, severity_name(a->severity));
+    jsonw_end(j);
+    jsonw_end(j);
+    jsonw_end(j);
 }
 
-static void put_uid(struct json *j, const uint8_t uid[16])
+static void put_uid(struct jsonw *j, const uint8_t uid[16])
 {
     static const char hex[] = "0123456789abcdef";
     char text[36];
@@ -296,92 +296,92 @@ static void put_uid(struct json *j, const uint8_t uid[16])
         text[n++] = hex[uid[i] >> 4];
         text[n++] = hex[uid[i] & 15];
     }
-    json_strn(j, "uid", text, sizeof(text));
+    jsonw_strn(j, "uid", text, sizeof(text));
 }
 
-static void put_entities(struct json *j, const struct alert_record *a)
+static void put_entities(struct jsonw *j, const struct alert_record *a)
 {
-    json_array(j, "entities");
+    jsonw_array(j, "entities");
     for (size_t i = 0; i < a->n_entities; i++) {
-        json_object(j, NULL);
+        jsonw_object(j, NULL);
         PUT_TEXT(j, "kind", a->entity[i].kind);
         PUT_TEXT(j, "value", a->entity[i].value);
         PUT_TEXT(j, "role", a->entity[i].role);
-        json_end(j);
+        jsonw_end(j);
     }
-    json_end(j);
+    jsonw_end(j);
 }
 
-static void put_technique(struct json *j, const struct alert_record *a)
+static void put_technique(struct jsonw *j, const struct alert_record *a)
 {
     if (a->technique_id[0] == '\0') {
-        json_null(j, "technique");
+        jsonw_null(j, "technique");
         return;
     }
-    json_object(j, "technique");
+    jsonw_object(j, "technique");
     PUT_TEXT(j, "id", a->technique_id);
     PUT_TEXT(j, "name", a->technique);
     PUT_TEXT(j, "tactic", a->tactic);
-    json_end(j);
+    jsonw_end(j);
 }
 
-static void put_reasons(struct json *j, const struct alert_record *a)
+static void put_reasons(struct jsonw *j, const struct alert_record *a)
 {
-    json_array(j, "explain");
+    jsonw_array(j, "explain");
     for (size_t i = 0; i < a->n_reasons; i++) {
         const struct alert_reason *r = &a->reason[i];
 
-        json_object(j, NULL);
+        jsonw_object(j, NULL);
         PUT_TEXT(j, "name", r->name);
         PUT_TEXT(j, "unit", r->unit);
         PUT_TEXT(j, "text", r->text);
-        json_f32(j, "value", r->value);
-        json_f32(j, "normal", r->normal_n > 0 ? r->normal : NAN);
-        json_f32(j, "normal_sd", r->normal_n > 0 ? r->normal_sd : NAN);
-        json_u64(j, "normal_n", r->normal_n);
+        jsonw_f32(j, "value", r->value);
+        jsonw_f32(j, "normal", r->normal_n > 0 ? r->normal : NAN);
+        jsonw_f32(j, "normal_sd", r->normal_n > 0 ? r->normal_sd : NAN);
+        jsonw_u64(j, "normal_n", r->normal_n);
         put_share(j, "contribution", r->contribution);
-        json_end(j);
+        jsonw_end(j);
     }
-    json_end(j);
+    jsonw_end(j);
 }
 
-static void put_alert_wind(struct json *j, const struct eve_source *source,
+static void put_alert_wind(struct jsonw *j, const struct eve_source *source,
                            const struct alert_record *a)
 {
-    json_object(j, "wind");
+    jsonw_object(j, "wind");
     put_uid(j, a->uid);
-    json_u64(j, "rev", a->rev);
+    jsonw_u64(j, "rev", a->rev);
     PUT_TEXT(j, "detector", a->detector);
-    json_str(j, "severity", severity_name(a->severity));
+    jsonw_str(j, "severity", severity_name(a->severity));
     put_text_or_null(j, "model", a->model, sizeof(a->model));
     put_text_or_null(j, "schema", a->schema, sizeof(a->schema));
     put_share(j, "score", a->score);
     if (a->p_value >= 0)
         put_share(j, "p_value", a->p_value);
     else
-        json_null(j, "p_value");
-    json_u64(j, "count", a->count);
-    json_time_rfc3339(j, "first_seen", a->first_ns);
-    json_time_rfc3339(j, "last_seen", a->last_ns);
+        jsonw_null(j, "p_value");
+    jsonw_u64(j, "count", a->count);
+    jsonw_time_rfc3339(j, "first_seen", a->first_ns);
+    jsonw_time_rfc3339(j, "last_seen", a->last_ns);
     put_entities(j, a);
     put_technique(j, a);
     put_reasons(j, a);
-    json_array(j, "community_ids");
+    jsonw_array(j, "community_ids");
     for (size_t i = 0; i < a->n_evidence; i++)
         put_community_id(j, NULL, source, &a->evidence[i]);
-    json_end(j);
-    json_str(j, "analysis_level", level_name[a->analysis_level]);
+    jsonw_end(j);
+    jsonw_str(j, "analysis_level", level_name[a->analysis_level]);
     put_share(j, "coverage", source->coverage);
-    json_end(j);
+    jsonw_end(j);
 }
 
-static void alert_line(struct json *j, const struct eve_source *source,
+static void alert_line(struct jsonw *j, const struct eve_source *source,
                        const struct alert_record *a)
 {
-    json_time(j, "timestamp", a->header.time_ns);
-    json_u64(j, "flow_id", a->flow_id);
+    jsonw_time(j, "timestamp", a->header.time_ns);
+    jsonw_u64(j, "flow_id", a->flow_id);
     put_community_id(j, "community_id", source, &a->key);
-    json_str(j, "event_type", "alert");
+    jsonw_str(j, "event_type", "alert");
     put_key(j, &a->key);
     put_app(j, a->app);
     put_source(j, source);
@@ -389,36 +389,36 @@ static void alert_line(struct json *j, const struct eve_source *source,
     put_alert_wind(j, source, a);
 }
 
-static void anomaly_line(struct json *j, const struct eve_source *source,
+static void anomaly_line(struct jsonw *j, const struct eve_source *source,
                          const struct anomaly_record *a)
 {
-    json_time(j, "timestamp", a->header.time_ns);
-    json_str(j, "event_type", "anomaly");
+    jsonw_time(j, "timestamp", a->header.time_ns);
+    jsonw_str(j, "event_type", "anomaly");
     if (a->key.ip_version != 0)
         put_key(j, &a->key);
     put_source(j, source);
-    json_object(j, "anomaly");
+    jsonw_object(j, "anomaly");
     PUT_TEXT(j, "type", a->type);
     PUT_TEXT(j, "event", a->event);
-    json_end(j);
-    json_object(j, "wind");
+    jsonw_end(j);
+    jsonw_object(j, "wind");
     PUT_TEXT(j, "text", a->text);
-    json_end(j);
+    jsonw_end(j);
 }
 
 void eve_line(struct buf *out, const struct eve_source *source, const union eve_record *record)
 {
-    struct json j;
+    struct jsonw j;
 
-    json_begin(&j, out);
-    json_object(&j, NULL);
+    jsonw_begin(&j, out);
+    jsonw_object(&j, NULL);
     if (record->header.kind == RECORD_FLOW_ENDED)
         flow_line(&j, source, &record->flow);
     else if (record->header.kind == RECORD_ALERT)
         alert_line(&j, source, &record->alert);
     else
         anomaly_line(&j, source, &record->anomaly);
-    json_end(&j);
+    jsonw_end(&j);
     buf_putc(out, '\n');
 }
 
@@ -438,46 +438,46 @@ static bool is_group_done(size_t upto, const char *group)
     return false;
 }
 
-static void put_stats(struct json *j, const char *key, const struct eve_stats *st)
+static void put_stats(struct jsonw *j, const char *key, const struct eve_stats *st)
 {
-    json_object(j, key);
+    jsonw_object(j, key);
     if (!st->is_replay)
-        json_u64(j, "uptime", st->uptime_s);
+        jsonw_u64(j, "uptime", st->uptime_s);
     for (size_t i = 0; i < COUNTERS; i++) { /* a group's counters need not stand together */
         const char *group = counter_info[i].group;
 
         if (is_group_done(i, group))
             continue;
-        json_object(j, group);
+        jsonw_object(j, group);
         for (size_t k = i; k < COUNTERS; k++)
             if (strcmp(counter_info[k].group, group) == 0 &&
                 !(st->is_replay && is_by_luck((enum counter)k)))
-                json_u64(j, counter_info[k].name, counters_get(st->counters, (enum counter)k));
-        json_end(j);
+                jsonw_u64(j, counter_info[k].name, counters_get(st->counters, (enum counter)k));
+        jsonw_end(j);
     }
-    json_end(j);
+    jsonw_end(j);
 }
 
 void eve_stats_line(struct buf *out, const struct eve_source *source, const struct eve_stats *st)
 {
-    struct json j;
+    struct jsonw j;
 
-    json_begin(&j, out);
-    json_object(&j, NULL);
-    json_time(&j, "timestamp", st->time_ns);
-    json_str(&j, "event_type", "stats");
+    jsonw_begin(&j, out);
+    jsonw_object(&j, NULL);
+    jsonw_time(&j, "timestamp", st->time_ns);
+    jsonw_str(&j, "event_type", "stats");
     PUT_TEXT(&j, "host", source->sensor);
     if (source->pcap[0] != '\0')
         PUT_TEXT(&j, "pcap_filename", source->pcap);
     put_stats(&j, "stats", st);
-    json_end(&j);
+    jsonw_end(&j);
     buf_putc(out, '\n');
 }
 
 void eve_stats_object(struct buf *out, const struct eve_stats *st)
 {
-    struct json j;
+    struct jsonw j;
 
-    json_begin(&j, out);
+    jsonw_begin(&j, out);
     put_stats(&j, NULL, st);
 }

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "common/json.h"
+#include "common/jsonw.h"
 #include "common/log.h"
 #include "common/time.h"
 
@@ -87,7 +87,7 @@ static bool skip_gap(struct sender *s, uint64_t readable)
 
 /* ---------------------------------------------------------------- a batch */
 
-static bool put_alerts(struct sender *s, struct json *j)
+static bool put_alerts(struct sender *s, struct jsonw *j)
 {
     uint64_t from = s->books->confirmed;
     struct spool_entry entry;
@@ -104,7 +104,7 @@ static bool put_alerts(struct sender *s, struct json *j)
             break; /* a gap ends the batch */
         if (entry.index > from)
             changed |= skip_gap(s, entry.index);
-        json_raw(j, NULL, entry.json, entry.len);
+        jsonw_raw(j, NULL, entry.json, entry.len);
         s->n++;
         from = entry.index + 1;
     }
@@ -114,21 +114,21 @@ static bool put_alerts(struct sender *s, struct json *j)
 
 static bool build_body(struct sender *s, bool with_stats)
 {
-    struct json j;
+    struct jsonw j;
 
     buf_reset(&s->body);
-    json_begin(&j, &s->body);
-    json_object(&j, NULL);
-    json_strn(&j, "sensor", s->conf.sensor, strnlen(s->conf.sensor, sizeof(s->conf.sensor)));
-    json_strn(&j, "version", s->conf.version, strnlen(s->conf.version, sizeof(s->conf.version)));
-    json_array(&j, "alerts");
+    jsonw_begin(&j, &s->body);
+    jsonw_object(&j, NULL);
+    jsonw_strn(&j, "sensor", s->conf.sensor, strnlen(s->conf.sensor, sizeof(s->conf.sensor)));
+    jsonw_strn(&j, "version", s->conf.version, strnlen(s->conf.version, sizeof(s->conf.version)));
+    jsonw_array(&j, "alerts");
     const bool changed = put_alerts(s, &j);
-    json_end(&j);
+    jsonw_end(&j);
     if (with_stats) {
         buf_puts(&s->body, ",\"stats\":");
         s->conf.put_stats(s->conf.arg, &s->body);
     }
-    json_end(&j);
+    jsonw_end(&j);
     return changed;
 }
 

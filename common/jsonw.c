@@ -1,4 +1,4 @@
-#include "common/json.h"
+#include "common/jsonw.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,9 +12,9 @@
 #define ONES  UINT64_C(0x0101010101010101)
 #define HIGHS UINT64_C(0x8080808080808080)
 
-void json_begin(struct json *j, struct buf *buf)
+void jsonw_begin(struct jsonw *j, struct buf *buf)
 {
-    *j = (struct json){.buf = buf};
+    *j = (struct jsonw){.buf = buf};
 }
 
 /* Whether any of 8 bytes is below 0x20, '"', '\\' or above 0x7f. May say yes for nothing. */
@@ -90,7 +90,7 @@ static void put_string(struct buf *b, const char *s, size_t n)
 }
 
 /* Comma and key: whatever stands before a value. */
-static void put_key(struct json *j, const char *key)
+static void put_key(struct jsonw *j, const char *key)
 {
     const bool in_object = j->depth > 0 && (j->arrays >> (j->depth - 1) & 1) == 0;
 
@@ -105,10 +105,10 @@ static void put_key(struct json *j, const char *key)
     }
 }
 
-static void open_level(struct json *j, const char *key, bool is_array)
+static void open_level(struct jsonw *j, const char *key, bool is_array)
 {
     put_key(j, key);
-    if (j->depth == JSON_DEPTH_MAX) {
+    if (j->depth == JSONW_DEPTH_MAX) {
         j->buf->failed = true;
         return;
     }
@@ -119,17 +119,17 @@ static void open_level(struct json *j, const char *key, bool is_array)
     buf_putc(j->buf, is_array ? '[' : '{');
 }
 
-void json_object(struct json *j, const char *key)
+void jsonw_object(struct jsonw *j, const char *key)
 {
     open_level(j, key, false);
 }
 
-void json_array(struct json *j, const char *key)
+void jsonw_array(struct jsonw *j, const char *key)
 {
     open_level(j, key, true);
 }
 
-void json_end(struct json *j)
+void jsonw_end(struct jsonw *j)
 {
     if (j->depth == 0) {
         j->buf->failed = true;
@@ -140,18 +140,18 @@ void json_end(struct json *j)
     buf_putc(j->buf, (j->arrays >> j->depth & 1) != 0 ? ']' : '}');
 }
 
-void json_strn(struct json *j, const char *key, const char *s, size_t n)
+void jsonw_strn(struct jsonw *j, const char *key, const char *s, size_t n)
 {
     put_key(j, key);
     put_string(j->buf, s, n);
 }
 
-void json_str(struct json *j, const char *key, const char *s)
+void jsonw_str(struct jsonw *j, const char *key, const char *s)
 {
-    json_strn(j, key, s, strlen(s));
+    jsonw_strn(j, key, s, strlen(s));
 }
 
-void json_u64(struct json *j, const char *key, uint64_t v)
+void jsonw_u64(struct jsonw *j, const char *key, uint64_t v)
 {
     put_key(j, key);
     char *at = buf_room(j->buf, DIGITS_U64_MAX);
@@ -159,7 +159,7 @@ void json_u64(struct json *j, const char *key, uint64_t v)
         j->buf->len += (size_t)(digits_u64(at, v) - at);
 }
 
-void json_i64(struct json *j, const char *key, int64_t v)
+void jsonw_i64(struct jsonw *j, const char *key, int64_t v)
 {
     put_key(j, key);
     if (v < 0)
@@ -169,20 +169,20 @@ void json_i64(struct json *j, const char *key, int64_t v)
         j->buf->len += (size_t)(digits_u64(at, v < 0 ? -(uint64_t)v : (uint64_t)v) - at);
 }
 
-void json_raw(struct json *j, const char *key, const char *text, size_t n)
+void jsonw_raw(struct jsonw *j, const char *key, const char *text, size_t n)
 {
     put_key(j, key);
     buf_put(j->buf, text, n);
 }
 
-void json_bool(struct json *j, const char *key, bool v)
+void jsonw_bool(struct jsonw *j, const char *key, bool v)
 {
-    json_raw(j, key, v ? "true" : "false", v ? 4 : 5);
+    jsonw_raw(j, key, v ? "true" : "false", v ? 4 : 5);
 }
 
-void json_null(struct json *j, const char *key)
+void jsonw_null(struct jsonw *j, const char *key)
 {
-    json_raw(j, key, "null", 4);
+    jsonw_raw(j, key, "null", 4);
 }
 
 #define REAL_TEXT     40
@@ -255,31 +255,31 @@ static size_t real_by_printf(char *to, double v, bool is_float)
     return trim_zeros(to, (size_t)n);
 }
 
-static void put_real(struct json *j, const char *key, double v, bool is_float)
+static void put_real(struct jsonw *j, const char *key, double v, bool is_float)
 {
     char text[REAL_TEXT];
 
     if (!isfinite(v)) {
-        json_null(j, key);
+        jsonw_null(j, key);
         return;
     }
     size_t n = v != 0 && fabs(v) < 1e-5 ? 0 : real_by_division(text, v, is_float);
     if (n == 0)
         n = real_by_printf(text, v, is_float);
-    json_raw(j, key, text, n);
+    jsonw_raw(j, key, text, n);
 }
 
-void json_f32(struct json *j, const char *key, float v)
+void jsonw_f32(struct jsonw *j, const char *key, float v)
 {
     put_real(j, key, (double)v, true);
 }
 
-void json_f64(struct json *j, const char *key, double v)
+void jsonw_f64(struct jsonw *j, const char *key, double v)
 {
     put_real(j, key, v, false);
 }
 
-static void put_quoted(struct json *j, const char *key, const char *text, size_t n)
+static void put_quoted(struct jsonw *j, const char *key, const char *text, size_t n)
 {
     put_key(j, key);
     buf_putc(j->buf, '"');
@@ -287,21 +287,21 @@ static void put_quoted(struct json *j, const char *key, const char *text, size_t
     buf_putc(j->buf, '"');
 }
 
-void json_time(struct json *j, const char *key, uint64_t ns)
+void jsonw_time(struct jsonw *j, const char *key, uint64_t ns)
 {
     char text[TIME_TEXT];
 
     put_quoted(j, key, text, time_eve(ns, text));
 }
 
-void json_time_rfc3339(struct json *j, const char *key, uint64_t ns)
+void jsonw_time_rfc3339(struct jsonw *j, const char *key, uint64_t ns)
 {
     char text[TIME_TEXT];
 
     put_quoted(j, key, text, time_rfc3339(ns, text));
 }
 
-void json_ip(struct json *j, const char *key, const uint8_t a[16])
+void jsonw_ip(struct jsonw *j, const char *key, const uint8_t a[16])
 {
     char text[IP_TEXT];
 
