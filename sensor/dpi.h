@@ -4,7 +4,7 @@
  * Why      nDPI knows several hundred protocols; nothing else in Wind includes its headers.
  * Owns     The detection module and the states of the flows that are being looked at.
  * Threads  A handle and its flows belong to one thread.
- * Bounds   At most `flows_max` states (about 2 KiB each, and what nDPI keeps inside); beyond,
+ * Bounds   At most `flows_max` states (0.7 KiB each, and what nDPI keeps inside); beyond,
  *          dpi_flow_new returns NULL and counts. At most `packets_max` packets of a flow.
  *          No file, no socket, no clock: time comes with the packet, so a replay of the same
  *          packets gives the same answers.
@@ -49,7 +49,7 @@ struct dpi_flow;
 /* Load the protocols: before the sandbox, takes some 50 ms. */
 WIND_MUST_USE int dpi_new(struct dpi **ret_dpi, const struct dpi_conf *conf, struct err *e);
 
-/* Free it and every flow state; NULL is fine. Always returns NULL. */
+/* Free it: no flow may be left. NULL is fine. Always returns NULL. */
 struct dpi *dpi_free(struct dpi *d);
 WIND_DEFINE_FREE(dpi)
 

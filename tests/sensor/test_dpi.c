@@ -1,0 +1,227 @@
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "sensor/dpi.h"
+#include "support/pcap_builder.h"
+
+static struct dpi *new_dpi(uint32_t flows_max, uint32_t packets_max)
+{
+    const struct dpi_conf conf = {.flows_max = flows_max, .packets_max = packets_max};
+    struct dpi *d = NULL;
+    struct err e = {0};
+
+    cr_assert_eq(dpi_new(&d, &conf, &e), 0, "%s", e.text);
+    return d;
+}
+
+static uint32_t next_seq[2]; /* to server, to client */
+
+static void set32(uint8_t *at, uint32_t v)
+{
+    v = __builtin_bswap32(v);
+    memcpy(at, &v, sizeof(v));
+}
+
+/* One packet of a flow client 10.0.0.1:40000 <-> server 10.0.0.2:port. */
+static bool send_one(struct dpi *d, struct dpi_flow *f, unsigned proto, unsigned port,
+                     bool to_server, unsigned flags, const void *p, size_t n)
+{
+    const unsigned src = to_server ? 1 : 2, sport = to_server ? 40000 : port;
+    const unsigned dport = to_server ? port : 40000;
+    struct bytes b = {0};
+    struct packet_view view;
+
+    frame_eth(&b, 0x0800);
+    frame_ipv4(&b, proto, src, 3 - src, (proto == 6 ? 20 : 8) + n);
+    if (proto == 6) {
+        frame_tcp(&b, sport, dport, flags);
+        set32(b.data + 14 + 20 + 4, next_seq[!to_server]);
+        set32(b.data + 14 + 20 + 8, next_seq[to_server]);
+        next_seq[!to_server] += (uint32_t)n + ((flags & TCP_SYN) != 0);
+    } else {
+        frame_udp(&b, sport, dport, n);
+    }
+    put(&b, p, n);
+    const struct packet packet = {
+        .data = b.data, .len = (uint32_t)b.len, .wire_len = (uint32_t)b.len, .linktype = 1};
+    cr_assert_eq(decode_packet(&packet, &view), DECODE_OK);
+    const bool done = dpi_packet(d, f, &view, 1700000000ULL * 1000000000, to_server);
+    bytes_done(&b);
+    return done;
+}
+
+static void handshake(struct dpi *d, struct dpi_flow *f, unsigned port)
+{
+    cr_assert_not(send_one(d, f, 6, port, true, TCP_SYN, "", 0));
+    cr_assert_not(send_one(d, f, 6, port, false, TCP_SYN | TCP_ACK, "", 0));
+    cr_assert_not(send_one(d, f, 6, port, true, TCP_ACK, "", 0));
+}
+
+static void look_at_http(struct dpi *d, struct dpi_result *r)
+{
+    static const char get[] = "GET /index.html HTTP/1.1\r\nHost: Intranet.Example.COM\r\n"
+                              "User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\nAccept: */*\r\n\r\n";
+    static const char ok[] = "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Type: text/html\r\n"
+                             "Content-Length: 5\r\n\r\nhello";
+    struct dpi_flow *const f = dpi_flow_new(d);
+
+    cr_assert_not_null(f);
+    handshake(d, f, 8081);
+    if (!send_one(d, f, 6, 8081, true, TCP_ACK | TCP_PSH, get, sizeof(get) - 1))
+        (void)!send_one(d, f, 6, 8081, false, TCP_ACK | TCP_PSH, ok, sizeof(ok) - 1);
+    dpi_finish(d, f, r);
+}
+
+/* A ClientHello with a server name and two cipher suites. */
+static void client_hello(struct bytes *b)
+{
+    static const char name[] = "www.wind-lab.example";
+    const unsigned n = sizeof(name) - 1;
+
+    b->big_endian = true;
+    put(b, "\x16\x03\x01", 3);
+    put16(b, 4 + 2 + 32 + 1 + 2 + 4 + 2 + 2 + 4 + 5 + n);
+    put8(b, 1), put8(b, 0), put16(b, 2 + 32 + 1 + 2 + 4 + 2 + 2 + 4 + 5 + n);
+    put16(b, 0x0303);
+    put(b, "0123456789abcdef0123456789abcdef", 32);
+    put8(b, 0);
+    put16(b, 4), put(b, "\xc0\x2f\xc0\x30", 4);
+    put8(b, 1), put8(b, 0);
+    put16(b, 4 + 5 + n);
+    put16(b, 0), put16(b, 5 + n), put16(b, 3 + n), put8(b, 0), put16(b, n);
+    put(b, name, n);
+}
+
+Test(dpi, http_on_an_odd_port_is_seen_with_its_host)
+{
+    struct dpi *d = new_dpi(4, 10);
+    struct dpi_result r;
+    struct dpi_stats s;
+
+    look_at_http(d, &r);
+    cr_assert_str_eq(r.app, "http");
+    cr_assert_str_eq(r.category, "web");
+    cr_assert_str_eq(r.server_name, "intranet.example.com");
+    cr_assert_not(r.guessed);
+    cr_assert_neq(r.risk & (1ULL << 5), 0, "a known protocol on an odd port: %lx", r.risk);
+    dpi_stats(d, &s);
+    cr_assert_eq(s.flows, 1);
+    cr_assert_eq(s.detected, 1);
+    cr_assert_eq(s.flows_now, 0);
+    d = dpi_free(d);
+}
+
+Test(dpi, tls_gives_the_server_name)
+{
+    struct dpi *d = new_dpi(4, 10);
+    struct dpi_flow *f = dpi_flow_new(d);
+    struct bytes hello = {0};
+    struct dpi_result r;
+
+    client_hello(&hello);
+    handshake(d, f, 443);
+    (void)!send_one(d, f, 6, 443, true, TCP_ACK | TCP_PSH, hello.data, hello.len);
+    dpi_finish(d, f, &r);
+    cr_assert_eq(strncmp(r.app, "tls", 3), 0, "%s", r.app);
+    cr_assert_str_eq(r.server_name, "www.wind-lab.example");
+    cr_assert_not(r.guessed);
+    bytes_done(&hello);
+    d = dpi_free(d);
+}
+
+Test(dpi, a_dns_question_is_a_server_name_with_nothing_but_printable_ascii)
+{
+    static const char query[] = "\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03"
+                                "a\x1b"
+                                "b\x07"
+                                "example\x03org\0\0\x01\0\x01";
+    struct dpi *d = new_dpi(4, 10);
+    struct dpi_flow *f = dpi_flow_new(d);
+    struct dpi_result r;
+
+    (void)!send_one(d, f, 17, 53, true, 0, query, sizeof(query) - 1);
+    dpi_finish(d, f, &r);
+    cr_assert_str_eq(r.app, "dns");
+    for (const char *c = r.server_name; *c != '\0'; c++)
+        cr_assert(*c > ' ' && *c <= '~');
+    cr_assert_not_null(strstr(r.server_name, "example.org"), "%s", r.server_name);
+    d = dpi_free(d);
+}
+
+Test(dpi, what_only_the_port_tells_is_a_guess)
+{
+    struct dpi *d = new_dpi(4, 10);
+    struct dpi_flow *f = dpi_flow_new(d);
+    struct dpi_result r;
+
+    (void)!send_one(d, f, 6, 22, true, TCP_SYN, "", 0);
+    dpi_finish(d, f, &r);
+    cr_assert_str_eq(r.app, "ssh");
+    cr_assert(r.guessed);
+    d = dpi_free(d);
+}
+
+Test(dpi, noise_is_unknown_and_given_up_after_the_limit)
+{
+    struct dpi *d = new_dpi(4, 6);
+    struct dpi_flow *f = dpi_flow_new(d);
+    struct dpi_result r;
+    struct dpi_stats s;
+    int n = 1;
+
+    while (!send_one(d, f, 17, 47311, n % 2 == 0, 0, "\x7b\x93\xb1\x8e\xa4\xc3\x9d\xd2\xe5", 9))
+        n++;
+    dpi_finish(d, f, &r);
+    cr_assert_eq(n, 6, "%d %s", n, r.app);
+    cr_assert_str_eq(r.app, "");
+    cr_assert_str_eq(r.category, "");
+    dpi_stats(d, &s);
+    cr_assert_eq(s.packets, 6);
+    cr_assert_eq(s.unknown, 1);
+    d = dpi_free(d);
+}
+
+Test(dpi, at_the_limit_a_flow_goes_without_and_is_counted)
+{
+    struct dpi *d = new_dpi(2, 10);
+    struct dpi_flow *a = dpi_flow_new(d), *b = dpi_flow_new(d);
+    struct dpi_stats s;
+    struct dpi_result r;
+
+    cr_assert(a != NULL && b != NULL);
+    cr_assert_null(dpi_flow_new(d));
+    dpi_stats(d, &s);
+    cr_assert_eq(s.refused, 1);
+    cr_assert_eq(s.flows_now, 2);
+    dpi_flow_drop(d, a);
+    a = dpi_flow_new(d);
+    cr_assert_not_null(a);
+    (void)!send_one(d, a, 6, 80, true, TCP_SYN, "", 0);
+    dpi_finish(d, a, &r);
+    dpi_flow_drop(d, b);
+    dpi_flow_drop(d, NULL);
+    dpi_stats(d, &s);
+    cr_assert_eq(s.flows, s.detected + s.guessed + s.unknown + s.flows_now);
+    cr_assert_eq(s.flows, 3);
+    d = dpi_free(d);
+}
+
+Test(dpi, the_same_packets_give_the_same_answer_again)
+{
+    struct dpi_result first, again;
+
+    for (int i = 0; i < 2; i++) {
+        struct dpi *d = new_dpi(4, 10);
+
+        look_at_http(d, i == 0 ? &first : &again);
+        d = dpi_free(d);
+    }
+    cr_assert_arr_eq(&first, &again, sizeof(first));
+}
+
+Test(dpi, risks_have_names)
+{
+    cr_assert_null(dpi_risk_name(0));
+    cr_assert_null(dpi_risk_name(64));
+    cr_assert_not_null(dpi_risk_name(5));
+}
