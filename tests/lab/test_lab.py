@@ -1,0 +1,235 @@
+"""Does the lab tell the truth, and does it leave nothing behind? Needs root (namespaces)."""
+
+import csv
+import glob
+import ipaddress
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+from windlab import LabError, net, packet, truth  # noqa: E402
+from windlab.scenario import Plan  # noqa: E402
+
+SMALL = os.path.join(HERE, "scenarios", "small.json")
+DEMO = os.path.join(os.path.dirname(HERE), "data", "lab-demo")
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+
+
+def record(*argv):
+    return [os.path.join(HERE, "record"), *argv]
+
+
+def traces(pid):
+    """What a recording with this process id left on the machine."""
+    tag = f"{net.PREFIX}{pid}-"
+    return [
+        path
+        for folder in ("/run/netns", tempfile.gettempdir())
+        for path in glob.glob(f"{folder}/{tag}*")
+    ] + [path for path in glob.glob("/proc/[0-9]*/cmdline") if tag.encode() in command(path)]
+
+
+def command(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+class Recording:
+    """A finished recording, read back without the code that wrote it."""
+
+    def __init__(self, folder):
+        self.pcap = glob.glob(f"{folder}/capture.pcap*")[0]
+        with open(f"{folder}/meta.json", encoding="utf-8") as file:
+            self.meta = json.load(file)
+        with open(f"{folder}/truth.csv", newline="", encoding="ascii") as file:
+            self.rows = list(csv.DictReader(file))
+        self.address = {host["name"]: host["ip"] for host in self.meta["hosts"]}
+
+    def packets(self):
+        """Yield (RFC 3339 time, src, sport, dst, dport, proto) as truth.csv would write it."""
+        for time_us, data in packet.read_pcap(self.pcap):
+            parsed = packet.parse_ipv4(data)
+            assert parsed is not None, f"an IPv4 packet that the truth cannot name: {data[:28]}"
+            key = parsed.tuple
+            src, dst = (str(ipaddress.ip_address(ip)) for ip in (key.src, key.dst))
+            yield truth.rfc3339(time_us), src, key.sport, dst, key.dport, key.proto
+
+
+def row_key(row):
+    ends = (row["src_ip"], int(row["src_port"]), row["dest_ip"], int(row["dest_port"]))
+    return *ends, row["proto"]
+
+
+def turned(key):
+    src, sport, dst, dport, proto = key
+    if proto == "ICMP":
+        return dst, {0: 8, 14: 13}.get(sport, sport), src, dport, proto
+    return dst, dport, src, sport, proto
+
+
+def check_truth(recording):
+    """Every packet has a row that began no later; every row has its packet at its start."""
+    began = {}
+    for row in recording.rows:
+        began.setdefault(row_key(row), row["start"])
+    seen = set()
+    for when, *key in recording.packets():
+        key = tuple(key)
+        seen.add((when, key))
+        mine = [began[way] for way in (key, turned(key)) if way in began]
+        assert mine and min(mine) <= when, f"no truth for {key} at {when}"
+    missing = [row for row in recording.rows if (row["start"], row_key(row)) not in seen]
+    assert not missing, f"truth without a packet: {missing[0]}"
+    assert [row["start"] for row in recording.rows] == sorted(r["start"] for r in recording.rows)
+
+
+def check_labels(recording):
+    """The labels agree with what the capture shows by itself: who attacks whom, and where."""
+    attacks = {}
+    for activity in recording.meta["activities"]:
+        if activity["label"] != "benign":
+            source = recording.address[activity["host"]]
+            attacks.setdefault(activity["label"], set()).add(source)
+    assert set(attacks) == {"port_scan", "brute_force", "beacon"}
+    for row in recording.rows:
+        sources = attacks.get(row["label"])
+        unreachable = row["proto"] == "ICMP" and row["src_port"] == "3"
+        if sources:
+            assert row["dest_ip" if unreachable else "src_ip"] in sources, row
+        if row["label"] == "brute_force":
+            assert row["dest_port"] == "22", row
+    counted = {label: entry["flows"] for label, entry in recording.meta["labels"].items()}
+    labels = [row["label"] for row in recording.rows]
+    assert counted == {label: labels.count(label) for label in set(labels)}
+    assert min(counted.values()) > 0 and set(counted) == {"benign", *attacks}
+
+
+def check_delay(recording):
+    """The time to a server and back is what its wire costs, never zero."""
+    asked, times = {}, {}
+    for when, data in packet.read_pcap(recording.pcap):
+        parsed = packet.parse_ipv4(data)
+        flags = parsed.flags & (packet.SYN | packet.ACK)
+        key = parsed.tuple.both_ways()
+        if flags == packet.SYN:
+            asked[key] = when
+        elif flags == packet.SYN | packet.ACK and key in asked:
+            times.setdefault(parsed.tuple.src, []).append((when - asked[key]) / 1000)
+    hosts = {ipaddress.ip_address(h["ip"]).packed: h for h in recording.meta["hosts"]}
+    assert times
+    for address, taken in times.items():
+        assert min(taken) >= 2 * hosts[address]["delay_ms"] * 0.99, hosts[address]["name"]
+
+
+def check_inside(recording):
+    """Nothing but the lab's own addresses was ever spoken to."""
+    hosts = set(recording.address.values())
+    dark = next(host for host in recording.meta["hosts"] if host["role"] == "dark")
+    around = ipaddress.ip_network(f"{dark['ip']}/25", strict=False)
+    for _, src, _, dst, _, _ in recording.packets():
+        for address in (src, dst):
+            assert address in hosts or ipaddress.ip_address(address) in around, address
+
+
+CHECKS = (check_truth, check_labels, check_delay, check_inside)
+
+
+@pytest.fixture(scope="module", name="small")
+def record_small(tmp_path_factory):
+    """One run of the small scenario, 40 seconds, with every actor there is."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    out = tmp_path_factory.mktemp("small")
+    with subprocess.Popen(record(SMALL, "--seed", "5", "-o", str(out))) as child:
+        assert child.wait(150) == 0
+    assert traces(child.pid) == []
+    return Recording(str(out))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_new_recording(small, check):
+    check(small)
+
+
+def test_every_tool_worked(small):
+    used = {(a["scenario"], a["tool"]) for a in small.meta["activities"] if a["result"]["good"]}
+    shown = {(row["scenario"], row["tool"]) for row in small.rows}
+    assert used == shown == {(a["scenario"], a["tool"]) for a in small.meta["activities"]}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_committed_recording(check):
+    check(Recording(DEMO))
+
+
+def test_a_wrong_row_is_noticed(tmp_path):
+    """The check above can fail: without one row, or with a later start, it does."""
+    for name in os.listdir(DEMO):
+        shutil.copy(os.path.join(DEMO, name), tmp_path)
+    recording = Recording(str(tmp_path))
+    lost = recording.rows.pop(len(recording.rows) // 2)
+    with pytest.raises(AssertionError, match="no truth for"):
+        check_truth(recording)
+    recording.rows.insert(len(recording.rows) // 2, dict(lost, start="2100-01-01T00:00:00.000000Z"))
+    with pytest.raises(AssertionError, match="no truth for"):
+        check_truth(recording)
+
+
+@NEEDS_ROOT
+def test_an_interrupted_recording_leaves_nothing(tmp_path):
+    child = subprocess.Popen(record(SMALL, "-o", str(tmp_path / "out")), stderr=subprocess.DEVNULL)
+    time.sleep(6)
+    assert child.poll() is None and traces(child.pid)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(30) == 130
+    assert traces(child.pid) == [] and not os.path.exists(tmp_path / "out")
+
+
+@NEEDS_ROOT
+def test_a_killed_recording_can_be_cleaned(tmp_path):
+    child = subprocess.Popen(record(SMALL, "-o", str(tmp_path / "out")), stderr=subprocess.DEVNULL)
+    time.sleep(6)
+    child.kill()
+    child.wait()
+    assert traces(child.pid)
+    subprocess.run(record("--clean"), check=True, stdout=subprocess.DEVNULL)
+    assert traces(child.pid) == []
+
+
+def test_the_seed_decides():
+    plans = [Plan(SMALL, seed) for seed in (4, 4, 5)]
+    first, again, other = ((plan.hosts, plan.roles, plan.names) for plan in plans)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    "broken, sentence",
+    [
+        ('{"name": ', "Expecting value"),
+        ({"hosts": [{"name": "x", "colour": 1}]}, "unknown setting 'colour'"),
+        ({"hosts": [{"name": "x", "role": "king"}]}, "unknown role 'king'"),
+        ({"activities": [{"label": "evil"}]}, "unknown label 'evil'"),
+    ],
+)
+def test_a_broken_scenario_is_a_sentence(tmp_path, broken, sentence):
+    if isinstance(broken, dict):
+        with open(SMALL, encoding="utf-8") as file:
+            broken = json.dumps(json.load(file) | broken)
+    path = tmp_path / "broken.json"
+    path.write_text(broken, encoding="ascii")
+    with pytest.raises(LabError, match=sentence):
+        Plan(str(path), 1)
