@@ -1,0 +1,292 @@
+#include <errno.h>
+#include <pthread.h>
+
+#include "collector/outbox.h"
+#include "support/batch.h"
+
+TestSuite(ingest, .init = temp_db_init, .fini = temp_db_fini);
+
+static struct ingest_result post_one(const struct batch_alert *a)
+{
+    json_t *items = json_array();
+
+    (void)json_array_append_new(items, batch_item(a));
+    struct ingest_result res = batch_post_json(items);
+    json_decref(res.rejected);
+    res.rejected = NULL;
+    return res;
+}
+
+Test(ingest, an_alert_is_stored_once_however_often_it_comes)
+{
+    const struct batch_alert a = {.n = 1};
+
+    cr_assert_eq(post_one(&a).accepted, 1);
+    cr_assert_eq(post_one(&a).unchanged, 1);
+    temp_db_reopen();
+    cr_assert_eq(post_one(&a).unchanged, 1);
+    cr_assert_eq(ask("SELECT count(*) FROM alerts"), 1);
+    cr_assert_eq(ask("SELECT alert_count FROM incidents"), 1);
+}
+
+Test(ingest, twice_in_one_batch_is_once)
+{
+    const struct batch_alert a = {.n = 1};
+    json_t *items = json_array();
+
+    (void)json_array_append_new(items, batch_item(&a));
+    (void)json_array_append_new(items, batch_item(&a));
+    const struct ingest_result res = batch_post_json(items);
+    cr_assert_eq(res.accepted, 1);
+    cr_assert_eq(res.unchanged, 1);
+    json_decref(res.rejected);
+}
+
+Test(ingest, only_a_higher_rev_updates)
+{
+    cr_assert_eq(post_one(&(struct batch_alert){.n = 1, .rev = 3, .severity = "medium"}).accepted,
+                 1);
+    cr_assert_eq(post_one(&(struct batch_alert){.n = 1, .rev = 2, .severity = "low"}).unchanged, 1);
+    cr_assert_eq(ask("SELECT severity FROM alerts"), 2);
+    cr_assert_eq(post_one(&(struct batch_alert){.n = 1, .rev = 4, .severity = "critical"}).updated,
+                 1);
+    cr_assert_eq(ask("SELECT severity FROM alerts"), 4);
+    cr_assert_eq(ask("SELECT severity FROM incidents"), 4);
+    cr_assert_eq(ask("SELECT rev FROM alerts"), 4);
+}
+
+Test(ingest, an_update_never_touches_what_people_set)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+    int64_t incident = 0;
+    json_t *patch =
+        json_pack("{s:s, s:s, s:s, s:s, s:[s]}", "status", "closed", "verdict", "false_positive",
+                  "assigned_to", "ann", "severity", "low", "tags", "noise");
+
+    (void)post_one(&(struct batch_alert){.n = 1});
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(alert_change(tx, 1, patch, "ann", &incident, &e), 0, "%s", e.text);
+    cr_assert_eq(db_commit(&tx, &e), 0);
+    json_decref(patch);
+    cr_assert_eq(incident, 1);
+    cr_assert_eq(post_one(&(struct batch_alert){.n = 1, .rev = 2, .severity = "critical"}).updated,
+                 1);
+    cr_assert_str_eq(ask_text("SELECT status || ' ' || verdict || ' ' || assigned_to || ' ' || "
+                              "severity || ' ' || (SELECT tag FROM tags) FROM alerts"),
+                     "closed false_positive ann 1 noise");
+    cr_assert_eq(ask("SELECT count(*) FROM history WHERE actor = 'ann'"), 4);
+}
+
+/* Each row: where a right alert is broken (object, then key), with what, and what is said. */
+static const struct {
+    const char *object, *key, *value, *said;
+} bad[] = {
+    {"wind", "uid", "\"7\"", "wind.uid"},
+    {"wind", "uid", "7", "wind.uid"},
+    {"wind", "rev", "0", "wind.rev"},
+    {"wind", "rev", "\"1\"", "wind.rev"},
+    {"wind", "rev", "4294967296", "wind.rev"},
+    {"wind", "score", "1.5", "wind.score"},
+    {"wind", "score", "\"high\"", "wind.score"},
+    {"wind", "severity", "\"terrible\"", "wind.severity"},
+    {"wind", "detector", "\"\"", "detector"},
+    {"wind", "detector", "[]", "detector"},
+    {"wind", "first_seen", "\"yesterday\"", "first_seen"},
+    {"wind", "first_seen", "\"2027-01-01T00:00:00Z\"", "first_seen is after"},
+    {"wind", "last_seen", "5", "last_seen"},
+    {"wind", "entities", "{}", "entities"},
+    {"wind", "entities", "[{\"kind\": \"planet\"}]", "kind"},
+    {"wind", "entities", "[{\"kind\":\"host\",\"value\":\"x\",\"role\":\"king\"}]", "role"},
+    {"wind", "entities", "[{\"kind\":\"host\",\"value\":\"\",\"role\":\"victim\"}]", "value"},
+    {"wind", "entities", "[7]", "kind"},
+    {"alert", "signature", "null", "signature"},
+    {NULL, "alert", "[]", "signature"},
+    {NULL, "wind", "1", "wind"},
+    {NULL, "timestamp", "\"2026-13-01T00:00:00Z\"", "timestamp"},
+    {NULL, "timestamp", "null", "timestamp"},
+    {NULL, "src_ip", "\"10.0.0.256\"", "src_ip"},
+    {NULL, "dest_ip", "null", "dest_ip"},
+    {NULL, "dest_port", "70000", "dest_port"},
+    {NULL, "src_port", "-1", "src_port"},
+};
+
+Test(ingest, each_bad_alert_is_rejected_alone_with_a_reason)
+{
+    json_t *items = json_array();
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(bad); i++) {
+        json_t *item = batch_item(&(struct batch_alert){.n = (int)i});
+        json_t *o = bad[i].object ? json_object_get(item, bad[i].object) : item;
+        (void)json_object_set_new(o, bad[i].key, json_loads(bad[i].value, JSON_DECODE_ANY, NULL));
+        (void)json_array_append_new(items, item);
+    }
+    (void)json_array_append_new(items, json_integer(7));
+    (void)json_array_append_new(items, batch_item(&(struct batch_alert){.n = 999}));
+
+    const struct ingest_result res = batch_post_json(items);
+    cr_assert_eq(res.accepted, 1);
+    cr_assert_eq(json_array_size(res.rejected), WIND_ARRAY_SIZE(bad) + 1);
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(bad); i++) {
+        const json_t *why = json_array_get(res.rejected, i);
+        const char *detail = json_string_value(json_object_get(why, "detail"));
+        cr_assert_eq(json_integer_value(json_object_get(why, "index")), (json_int_t)i);
+        cr_assert_not_null(strstr(detail, bad[i].said), "%zu: %s", i, detail);
+    }
+    json_decref(res.rejected);
+    cr_assert_eq(ask("SELECT count(*) FROM alerts"), 1);
+    cr_assert_eq(ask("SELECT rejected FROM sensors"), (int64_t)WIND_ARRAY_SIZE(bad) + 1);
+}
+
+Test(ingest, too_long_texts_and_lists_are_rejected)
+{
+    static char text[DESCRIPTION_MAX + 2];
+    json_t *items = json_array();
+    json_t *item = batch_item(&(struct batch_alert){.n = 1});
+
+    memset(text, 'x', DESCRIPTION_MAX + 1);
+    (void)json_object_set_new(json_object_get(item, "alert"), "signature", json_string(text));
+    (void)json_array_append_new(items, item);
+
+    item = batch_item(&(struct batch_alert){.n = 2});
+    json_t *explain = json_object_get(json_object_get(item, "wind"), "explain");
+    for (int i = 0; i < ALERT_METADATA_MAX / 2; i++)
+        (void)json_array_append_new(explain, json_integer(1));
+    (void)json_array_append_new(items, item);
+
+    item = batch_item(&(struct batch_alert){.n = 3});
+    json_t *entities = json_object_get(json_object_get(item, "wind"), "entities");
+    for (int i = 0; i < ENTITIES_MAX; i++)
+        (void)json_array_append(entities, json_array_get(entities, 0));
+    (void)json_array_append_new(items, item);
+
+    const struct ingest_result res = batch_post_json(items);
+    cr_assert_eq(json_array_size(res.rejected), 3);
+    json_decref(res.rejected);
+}
+
+Test(ingest, the_api_shows_every_field_that_the_sensor_sent)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    json_t *a = NULL;
+    struct err e = {0};
+
+    (void)post_one(&(struct batch_alert){.n = 1, .at_s = 3661});
+    cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
+    cr_assert_eq(alert_get(tx, 1, &a, &e), 0, "%s", e.text);
+    const char *uid, *detected, *severity, *type, *source, *status, *ip, *role;
+    int port, count;
+    json_int_t incident;
+    json_error_t why;
+    cr_assert_eq(json_unpack_ex(a, &why, 0,
+                                "{s:s, s:s, s:s, s:s, s:s, s:s, s:n, s:n, s:I, s:[], "
+                                "s:{s:i, s:{s:s, s:i}}, s:[{s:s}, {}]}",
+                                "uid", &uid, "detected_at", &detected, "severity", &severity,
+                                "type", &type, "source", &source, "status", &status, "verdict",
+                                "assigned_to", "incident_id", &incident, "related_alerts",
+                                "metadata", "count", &count, "flow", "src_ip", &ip, "dest_port",
+                                &port, "related_entities", "role", &role),
+                 0, "%s", why.text);
+    cr_assert_str_eq(uid, "0198f2c4-7a31-7c5e-9d2b-000000000001");
+    cr_assert_str_eq(detected, "2026-01-02T01:01:01.000000Z");
+    cr_assert_str_eq(severity, "high");
+    cr_assert_str_eq(type, "port_scan");
+    cr_assert_str_eq(source, "lab");
+    cr_assert_str_eq(status, "new");
+    cr_assert_str_eq(ip, "10.9.0.66");
+    cr_assert_str_eq(role, "attacker");
+    cr_assert_eq(port, 22);
+    cr_assert_eq(count, 1000);
+    cr_assert_eq(incident, 1);
+    json_decref(a);
+    cr_assert_eq(alert_get(tx, 2, &a, &e), STORE_ABSENT);
+}
+
+static void *post_the_same(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 40; i++) {
+        const struct ingest_result res = post_one(&(struct batch_alert){.n = i});
+        cr_assert_eq(res.accepted + res.unchanged, 1);
+    }
+    return NULL;
+}
+
+Test(ingest, the_same_batches_from_several_threads_are_stored_once)
+{
+    pthread_t threads[4];
+
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, post_the_same, NULL), 0);
+    for (size_t i = 0; i < 4; i++)
+        cr_assert_eq(pthread_join(threads[i], NULL), 0);
+    cr_assert_eq(ask("SELECT count(*) FROM alerts"), 40);
+    cr_assert_eq(ask("SELECT count(*) FROM outbox WHERE topic = 'alerts'"), 40);
+    cr_assert_eq(ask("SELECT alerts FROM sensors"), 40);
+    cr_assert_eq(ask("SELECT sum(alert_count) FROM incidents"), 40);
+}
+
+Test(ingest, an_empty_batch_is_a_heartbeat)
+{
+    const struct ingest_result res = batch_post_json(json_array());
+
+    json_decref(res.rejected);
+    cr_assert_eq(ask("SELECT last_seen > 0 FROM sensors WHERE name = 'lab'"), 1);
+}
+
+/* ---------------------------------------------------------------- outbox */
+
+Test(ingest, listeners_read_every_change_in_order_and_each_object_once)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct outbox_batch b;
+    struct err e = {0};
+    int64_t last = -1;
+
+    for (int i = 0; i < 3; i++)
+        (void)post_one(&(struct batch_alert){.n = i});
+    (void)post_one(&(struct batch_alert){.n = 0, .rev = 2});
+
+    cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
+    cr_assert_eq(outbox_last(tx, &last, &e), 0);
+    cr_assert_eq(outbox_read(tx, 0, &b, &e), 0, "%s", e.text);
+    cr_assert_eq(b.seq, last);
+    cr_assert_eq(b.n, 4); /* three alerts, one incident */
+    for (size_t i = 0; i < b.n; i++) {
+        cr_assert(b.items[i].is_new);
+        cr_assert(i == 0 || b.items[i].seq > b.items[i - 1].seq);
+    }
+    outbox_done(&b);
+
+    cr_assert_eq(outbox_read(tx, last - 1, &b, &e), 0);
+    cr_assert_eq(b.n, 1);
+    cr_assert_eq(b.items[0].topic, TOPIC_INCIDENTS);
+    cr_assert_not(b.items[0].is_new);
+    outbox_done(&b);
+
+    cr_assert_eq(outbox_read(tx, last, &b, &e), 0);
+    cr_assert_eq(b.n, 0);
+    cr_assert_eq(outbox_read(tx, last + 1, &b, &e), OUTBOX_GAP);
+}
+
+Test(ingest, a_listener_that_comes_too_late_is_told_so)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct outbox_batch b;
+    struct err e = {0};
+
+    (void)post_one(&(struct batch_alert){.n = 1});
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(
+        db_run(tx, "UPDATE outbox SET seq = seq + $1", DB_ARGS(db_int(2 * OUTBOX_KEEP)), NULL, &e),
+        0);
+    cr_assert_eq(outbox_add(tx, TOPIC_ALERTS, 1, false, &e), 0);
+    cr_assert_eq(db_run(tx, "UPDATE outbox SET seq = 5 WHERE seq = $1",
+                        DB_ARGS(db_int(2 * OUTBOX_KEEP + 1)), NULL, &e),
+                 0);
+    cr_assert_eq(outbox_trim(tx, &e), 0);
+    cr_assert_eq(outbox_read(tx, 5, &b, &e), OUTBOX_GAP);
+    cr_assert_eq(outbox_read(tx, 2 * OUTBOX_KEEP + 1, &b, &e), 0);
+    cr_assert_eq(b.n, 2);
+    outbox_done(&b);
+}
