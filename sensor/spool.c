@@ -243,6 +243,13 @@ static int open_dir(struct spool *s, struct err *e)
     return 0;
 }
 
+/* A segment ends where the next begins, the newest one at `next`. */
+static void drop_confirmed(struct spool *s)
+{
+    while (s->n > 0 && s->at.confirmed >= (s->n > 1 ? s->segment[1].first : s->at.next))
+        forget_segment(s, 0);
+}
+
 int spool_new(struct spool **ret_spool, const struct spool_conf *conf,
               const struct spool_mark *resume, struct err *e)
 {
@@ -270,6 +277,7 @@ int spool_new(struct spool **ret_spool, const struct spool_conf *conf,
         s->at = *resume;
     if (s->at.next < s->at.confirmed)
         s->at.next = s->at.confirmed;
+    drop_confirmed(s); /* a kill may have come in between */
     *ret_spool = WIND_STEAL(s);
     return 0;
 }
@@ -426,11 +434,7 @@ int spool_confirm(struct spool *s, uint64_t index)
         return 0;
     s->at.confirmed = index;
     const int r = write_confirmed(s);
-    while (s->n > 0) { /* a segment ends where the next begins, the newest one at `next` */
-        if (index < (s->n > 1 ? s->segment[1].first : s->at.next))
-            break;
-        forget_segment(s, 0);
-    }
+    drop_confirmed(s);
     return r;
 }
 

@@ -40,7 +40,7 @@ struct uplink {
     struct spool *spool;
     struct sink_http *sink;
     struct sender *sender;
-    struct taken flow, alert;
+    struct taken *flow, *alert;
     uint64_t started_ns, stats_at_ns;
     bool has_said_write_error;
 };
@@ -240,23 +240,23 @@ static bool take_one(struct uplink *u, bool is_done)
 {
     const uint64_t analysed = ring_released(u->flows, FLOW_STAGE - 1);
 
-    peek(u, u->flows, FLOW_STAGE, EVE_RING_FLOWS, &u->flow);
-    peek(u, u->alerts, ALERT_STAGE, EVE_RING_ALERTS, &u->alert);
-    if (u->alert.is_there) {
-        const uint64_t after = u->alert.record.header.after;
-        uint64_t upto = u->flow.is_there ? u->flow.start : analysed;
+    peek(u, u->flows, FLOW_STAGE, EVE_RING_FLOWS, u->flow);
+    peek(u, u->alerts, ALERT_STAGE, EVE_RING_ALERTS, u->alert);
+    if (u->alert->is_there) {
+        const uint64_t after = u->alert->record.header.after;
+        uint64_t upto = u->flow->is_there ? u->flow->start : analysed;
 
-        if (after > ring_produced(u->flows) || (is_done && !u->flow.is_there))
+        if (after > ring_produced(u->flows) || (is_done && !u->flow->is_there))
             upto = UINT64_MAX; /* waits for what can't come */
-        if (u->alert.verdict < 0 || after <= upto) {
-            write_record(u, &u->alert);
+        if (u->alert->verdict < 0 || after <= upto) {
+            write_record(u, u->alert);
             u->now.alert_pos = ring_peeked(u->alerts, ALERT_STAGE);
             return true;
         }
     }
-    if (!u->flow.is_there)
+    if (!u->flow->is_there)
         return false;
-    write_record(u, &u->flow);
+    write_record(u, u->flow);
     u->now.flow_pos = ring_peeked(u->flows, FLOW_STAGE);
     return true;
 }
@@ -335,8 +335,8 @@ static int flush_batch(struct uplink *u, struct err *e)
     }
     u->has_said_write_error = false;
     commit(u);
-    settle(u->flows, FLOW_STAGE, u->now.flow_pos, &u->flow);
-    settle(u->alerts, ALERT_STAGE, u->now.alert_pos, &u->alert);
+    settle(u->flows, FLOW_STAGE, u->now.flow_pos, u->flow);
+    settle(u->alerts, ALERT_STAGE, u->now.alert_pos, u->alert);
     return 0;
 }
 
@@ -480,8 +480,8 @@ static int start(struct uplink *u, struct err *e)
         return r;
     u->now.is_started = true;
     commit(u);
-    settle(u->flows, FLOW_STAGE, u->now.flow_pos, &u->flow);
-    settle(u->alerts, ALERT_STAGE, u->now.alert_pos, &u->alert);
+    settle(u->flows, FLOW_STAGE, u->now.flow_pos, u->flow);
+    settle(u->alerts, ALERT_STAGE, u->now.alert_pos, u->alert);
     return 0;
 }
 
@@ -492,6 +492,8 @@ static struct uplink *uplink_free(struct uplink *u)
         sink_http_free(u->sink);
         spool_free(u->spool);
         buf_done(&u->out);
+        free(u->flow);
+        free(u->alert);
         if (u->eve >= 0)
             (void)close(u->eve);
         free(u);
@@ -525,6 +527,10 @@ int uplink_run(const struct uplink_conf *conf, struct uplink_state *state, struc
                          .counters = counters,
                          .source = conf->source,
                          .eve = -1};
+    u->flow = calloc(1, sizeof(*u->flow));
+    u->alert = calloc(1, sizeof(*u->alert));
+    if (u->flow == NULL || u->alert == NULL)
+        return err_set(e, -ENOMEM, "uplink: out of memory");
     u->source.coverage = 1.0f;
     buf_init(&u->out, OUT_MAX);
     (void)signal(SIGPIPE, SIG_IGN);

@@ -1,0 +1,186 @@
+/*
+ * collector_stub.h - a real HTTP server on loopback that takes batches as the collector does, and
+ * misbehaves on demand. It remembers every alert by uid and rev, so that tests see what arrived
+ * and how often.
+ */
+#pragma once
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <microhttpd.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum collector_mood { COLLECTOR_FINE, COLLECTOR_SLOW, COLLECTOR_LOSES_ANSWER, COLLECTOR_ODD };
+
+struct collector_stub {
+    struct MHD_Daemon *daemon;
+    pthread_mutex_t lock;
+    json_t *seen; /* uid -> times it came */
+    char url[64];
+    _Atomic int mood, status; /* status: answer with this one, not 200 */
+    _Atomic unsigned posts, left_bad, max_alerts, largest;
+    _Atomic unsigned heartbeats; /* with stats */
+    const char *reject;          /* signatures with this are rejected for good */
+};
+
+struct collector_upload {
+    char *data;
+    size_t len;
+};
+
+static inline json_t *collector_store(struct collector_stub *c, const json_t *alerts)
+{
+    json_int_t accepted = 0, unchanged = 0;
+    json_t *rejected = json_array(), *alert;
+    size_t i;
+
+    (void)pthread_mutex_lock(&c->lock);
+    json_array_foreach(alerts, i, alert)
+    {
+        json_t *wind = json_object_get(alert, "wind");
+        const char *uid = json_string_value(json_object_get(wind, "uid"));
+        const char *text =
+            json_string_value(json_object_get(json_object_get(alert, "alert"), "signature"));
+
+        if (c->reject != NULL && strstr(text, c->reject) != NULL) {
+            (void)json_array_append_new(rejected, json_pack("{s:I,s:s,s:s}", "index", (json_int_t)i,
+                                                            "uid", uid, "detail", "not that one"));
+            continue;
+        }
+        const json_int_t times = json_integer_value(json_object_get(c->seen, uid));
+        accepted += times == 0;
+        unchanged += times > 0;
+        (void)json_object_set_new(c->seen, uid, json_integer(times + 1));
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return json_pack("{s:I,s:i,s:I,s:o}", "accepted", accepted, "updated", 0, "unchanged",
+                     unchanged, "rejected", rejected);
+}
+
+static inline enum MHD_Result collector_reply(struct MHD_Connection *connection, unsigned status,
+                                              json_t *body)
+{
+    char *text = json_dumps(body, JSON_COMPACT);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+
+    json_decref(body);
+    if (status == 429 || status == 503)
+        (void)MHD_add_response_header(response, "Retry-After", "1");
+    const enum MHD_Result r = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return r;
+}
+
+static inline enum MHD_Result collector_answer(struct collector_stub *c,
+                                               struct MHD_Connection *connection,
+                                               const struct collector_upload *up)
+{
+    const char *key = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-API-Key");
+    json_t *root = json_loadb(up->data, up->len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *alerts = json_object_get(root, "alerts");
+    const unsigned n = (unsigned)json_array_size(alerts);
+    unsigned status = (unsigned)c->status;
+    json_t *body;
+
+    c->posts++;
+    if (n > c->largest)
+        c->largest = n;
+    if (c->mood == COLLECTOR_SLOW)
+        (void)usleep(200000);
+    if (key == NULL || strcmp(key, "wind_1_secret") != 0)
+        status = 401;
+    else if (!json_is_array(alerts))
+        status = 422;
+    else if (c->left_bad > 0)
+        c->left_bad--;
+    else if (c->max_alerts > 0 && n > c->max_alerts)
+        status = 413;
+    else
+        status = 200;
+    if (status == 200 && c->mood == COLLECTOR_ODD)
+        body = json_pack("{s:s}", "welcome", "to the hotel's network");
+    else if (status == 200)
+        body = collector_store(c, alerts);
+    else
+        body = json_pack("{s:s}", "detail", "as the test wants");
+    if (status == 200 && json_is_object(json_object_get(root, "stats")))
+        c->heartbeats++;
+    json_decref(root);
+    if (c->mood == COLLECTOR_LOSES_ANSWER) { /* stored, but the answer never arrives */
+        c->mood = COLLECTOR_FINE;
+        json_decref(body);
+        return MHD_NO;
+    }
+    return collector_reply(connection, status, body);
+}
+
+static inline enum MHD_Result collector_handle(void *arg, struct MHD_Connection *connection,
+                                               const char *url, const char *method,
+                                               const char *version, const char *data, size_t *size,
+                                               void **state)
+{
+    struct collector_upload *up = *state;
+
+    (void)version;
+    if (up == NULL) {
+        *state = calloc(1, sizeof(*up));
+        return MHD_YES;
+    }
+    if (*size > 0) {
+        up->data = realloc(up->data, up->len + *size);
+        memcpy(up->data + up->len, data, *size);
+        up->len += *size;
+        *size = 0;
+        return MHD_YES;
+    }
+    if (strcmp(url, "/api/ingest") != 0 || strcmp(method, "POST") != 0)
+        return collector_reply(connection, 404, json_object());
+    return collector_answer(arg, connection, up);
+}
+
+static inline void collector_done(void *arg, struct MHD_Connection *connection, void **state,
+                                  enum MHD_RequestTerminationCode code)
+{
+    struct collector_upload *up = *state;
+
+    (void)arg;
+    (void)connection;
+    (void)code;
+    if (up != NULL)
+        free(up->data);
+    free(up);
+    *state = NULL;
+}
+
+/* `port` 0: any. */
+static inline void collector_start(struct collector_stub *c, uint16_t port)
+{
+    const struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+
+    if (c->seen == NULL) {
+        c->seen = json_object();
+        (void)pthread_mutex_init(&c->lock, NULL);
+    }
+    c->daemon =
+        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, collector_handle, c,
+                         MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+                         MHD_OPTION_NOTIFY_COMPLETED, collector_done, NULL, MHD_OPTION_END);
+    cr_assert(c->daemon != NULL);
+    (void)snprintf(c->url, sizeof(c->url), "http://127.0.0.1:%u",
+                   MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
+}
+
+static inline void collector_stop(struct collector_stub *c)
+{
+    if (c->daemon != NULL)
+        MHD_stop_daemon(c->daemon);
+    c->daemon = NULL;
+}
