@@ -34,12 +34,7 @@ function LiveLight() {
     );
 }
 
-const LATE_MS = 120_000;
-
-function isOnline(sensor: Sensor, now: number): boolean {
-    if (sensor.status) return sensor.status === "online";
-    return now - new Date(sensor.last_seen ?? 0).getTime() < LATE_MS;
-}
+const isOnline = (sensor: Sensor) => sensor.state === "online";
 
 const SENSORS_SHOWN = 4;
 
@@ -53,18 +48,22 @@ function SensorStrip() {
                 No sensors yet
             </span>
         );
-    const late = sensors.filter((sensor) => !isOnline(sensor, now));
-    const shown = [...late, ...sensors.filter((sensor) => isOnline(sensor, now))];
+    const late = sensors.filter((sensor) => !isOnline(sensor));
+    const shown = [...late, ...sensors.filter((sensor) => isOnline(sensor))];
     return (
         <ul className="sensors" aria-label="Sensors">
             {shown.slice(0, SENSORS_SHOWN).map((sensor) => {
-                const online = isOnline(sensor, now);
+                const online = isOnline(sensor);
                 const seen = sensor.last_seen ? ago(sensor.last_seen, now) : "never";
                 return (
                     <li key={sensor.name} title={`${sensor.name}: last heard ${seen}`}>
                         <i className={online ? "dot is-online" : "dot is-late"} aria-hidden="true" />
                         <span className="sensor-name">{sensor.name}</span>
-                        {!online && <span className="sensor-late">late, {seen}</span>}
+                        {!online && (
+                            <span className="sensor-late">
+                                {sensor.state ?? "late"}, {seen}
+                            </span>
+                        )}
                         {online && <span className="offscreen">online</span>}
                     </li>
                 );
@@ -172,10 +171,14 @@ function SignedIn() {
     }, [route, fresh]);
     return (
         <>
-            <a className="skip" href="#main" onClick={(event) => {
-                event.preventDefault();
-                document.getElementById("main")?.focus();
-            }}>
+            <a
+                className="skip"
+                href="#main"
+                onClick={(event) => {
+                    event.preventDefault();
+                    document.getElementById("main")?.focus();
+                }}
+            >
                 Skip to the content
             </a>
             <Header route={route} />

@@ -1,7 +1,7 @@
 /* The collector's API, one function a call. Everything throws ApiError. */
-import { ApiError, noAnswer, problemOf } from "./problem";
+import { noAnswer, problemOf } from "./problem";
 import { accessToken } from "./session";
-import type { Alert, Incident, Page, Sensor, Stats, User } from "./types";
+import type { Alert, Incident, Page, Sensor, Stats } from "./types";
 
 interface Options {
     method?: "GET" | "POST" | "PATCH";
@@ -103,13 +103,3 @@ export function getStats(range: { from: string; to: string } | null): Promise<St
 }
 
 export const listSensors = (): Promise<Page<Sensor>> => get("/api/sensors/");
-
-/* Names for the numbers in assigned_to and author. Not everybody may list users. */
-export async function listUsers(): Promise<User[]> {
-    try {
-        return (await get<Page<User>>("/api/users/?limit=100")).data;
-    } catch (error) {
-        if (error instanceof ApiError && error.status === 403) return [];
-        throw error;
-    }
-}

@@ -16,7 +16,7 @@ export type LiveEvent =
     | { type: "alert"; seq: number; op: "created" | "updated"; data: Alert }
     | { type: "incident"; seq: number; op: "created" | "updated"; data: Incident };
 
-type Message = LiveEvent | { type: "ready"; seq: number } | { type: "ping" | "reset" | "error" };
+type Message = LiveEvent | { type: "ready" | "gap"; seq: number } | { type: "ping" | "error" };
 
 type Listener = (events: LiveEvent[]) => void;
 
@@ -32,6 +32,7 @@ export const live = createStore<{ state: "off" | "connecting" | "live" | "waitin
 const listeners = new Set<Listener>();
 const restarted = new Set<() => void>();
 let socket: WebSocket | null = null;
+let toldToken = "";
 let lastSeq: number | null = null;
 let waitMs = WAIT_FIRST_MS;
 let retryTimer = 0;
@@ -74,9 +75,13 @@ function take(message: Message): void {
                 for (const listener of [...restarted]) listener();
             }
             break;
-        case "reset":
-            lastSeq = null;
+        case "gap":
+            lastSeq = message.seq;
             for (const listener of [...restarted]) listener();
+            break;
+        case "ping":
+            socket?.send('{"type":"pong"}');
+            void renew(socket);
             break;
         case "alert":
         case "incident":
@@ -86,6 +91,14 @@ function take(message: Message): void {
             batchTimer ||= window.setTimeout(deliver, BATCH_MS);
             break;
     }
+}
+
+/* The connection lives as long as its token: tell the newer one before the old one ends. */
+async function renew(mine: WebSocket | null): Promise<void> {
+    const token = await accessToken().catch(() => toldToken);
+    if (!mine || mine !== socket || token === toldToken) return;
+    toldToken = token;
+    mine.send(JSON.stringify({ type: "auth", token }));
 }
 
 function retryLater(): void {
@@ -115,6 +128,7 @@ async function connect(): Promise<void> {
     socket = mine;
     mine.addEventListener("open", () => {
         heard();
+        toldToken = token;
         mine.send(JSON.stringify({ type: "auth", token }));
         const topics = ["alerts", "incidents"];
         mine.send(JSON.stringify({ type: "subscribe", topics, since: lastSeq }));

@@ -76,7 +76,7 @@ export interface Alert {
     description: string;
     status: AlertStatus;
     verdict: Verdict | null;
-    assigned_to: number | string | null;
+    assigned_to: string | null; /* a user name */
     metadata: AlertMetadata;
     related_entities: Entity[];
     related_alerts: number[];
@@ -87,7 +87,7 @@ export interface Alert {
 
 export interface Comment {
     id: number;
-    author: number | string | null;
+    author: string | null;
     text: string;
     created_at: string;
     edited_at: string | null;
@@ -103,8 +103,8 @@ export interface Incident {
     severity: Severity;
     created_at: string;
     updated_at: string;
-    created_by: number | string | null;
-    assigned_to: number | string | null;
+    created_by: string | null;
+    assigned_to: string | null; /* a user name */
     related_alerts: number[];
     related_entities: Entity[];
     comments: Comment[];
@@ -153,7 +153,7 @@ export interface Sensor {
     id?: number;
     name: string;
     version?: string | null;
-    status?: string;
+    state?: "online" | "late" | "offline";
     last_seen?: string | null;
 }
 

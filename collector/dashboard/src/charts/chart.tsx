@@ -34,10 +34,10 @@ function readPalette(): Palette {
         line: color("line"),
         panel: color("raised"),
         severity: {
-            critical: color("critical"),
-            high: color("high"),
-            medium: color("medium"),
-            low: color("low"),
+            critical: color("critical-fill"),
+            high: color("high-fill"),
+            medium: color("medium-fill"),
+            low: color("low-fill"),
         },
     };
 }

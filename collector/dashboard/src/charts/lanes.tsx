@@ -18,11 +18,17 @@ function shorten(text: string): string {
 
 function optionOf(alerts: Alert[], lanes: string[], palette: Palette): ChartOption {
     const axis = { color: palette.muted, fontSize: 11, fontFamily: FONT };
+    const times = alerts.map((alert) => new Date(alert.detected_at).getTime());
+    const first = Math.min(...times);
+    const last = Math.max(...times);
+    const margin = Math.max((last - first) * 0.03, 2000); /* dots stay clear of the names */
     return {
         animationDuration: 250,
         grid: { left: 4, right: 24, top: 8, bottom: 2, containLabel: true },
         xAxis: {
             type: "time",
+            min: first - margin,
+            max: last + margin,
             axisLine: { lineStyle: { color: palette.line } },
             axisTick: { show: false },
             axisLabel: {

@@ -30,6 +30,7 @@ function Contribution({ reason, low, high, sum }: BarProps) {
             aria-label={`Contribution ${text}`}
             title={`Contribution ${number(reason.contribution)}`}
         >
+            <span className="why-name mono">{words(reason.name)}</span>
             <div className="why-bar-track">
                 <div className={`why-bar-fill ${isAgainst ? "is-against" : ""}`} style={style} />
             </div>
@@ -140,7 +141,6 @@ export function Why({ reasons }: { reasons: Reason[] }) {
                 {rows.map((reason) => (
                     <li key={reason.name} className="why-row">
                         <p className="why-text">{reason.text}</p>
-                        <div className="why-name mono">{words(reason.name)}</div>
                         <Contribution reason={reason} low={low} high={high} sum={sum} />
                         <BesideNormal reason={reason} />
                     </li>

@@ -30,11 +30,11 @@ function duration(seconds: number): string {
 }
 
 function bytes(n: number): string {
-    const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    const units = ["B", "kB", "MB", "GB", "TB"];
     let size = n;
     let unit = 0;
-    while (Math.abs(size) >= 1024 && unit < units.length - 1) {
-        size /= 1024;
+    while (Math.abs(size) >= 1000 && unit < units.length - 1) {
+        size /= 1000;
         unit++;
     }
     return `${number(size)} ${units[unit]}`;
@@ -86,5 +86,5 @@ export function plural(n: number, one: string, many = `${one}s`): string {
 
 export function pValue(p: number): string {
     if (p > 0 && p < 1e-4) return `1 in ${compact(1 / p)}`;
-    return number(p);
+    return p < 0.001 ? p.toFixed(4) : number(p);
 }

@@ -9,8 +9,15 @@ export interface Loaded<T> {
     set(value: T): void;
 }
 
-/* `key` names what is read: when it changes, the old value goes and the new one is fetched. */
-export function useLoad<T>(key: string, read: (signal: AbortSignal) => Promise<T>): Loaded<T> {
+/*
+ * `key` names what is read: when it changes, the old value goes and the new one is fetched.
+ * `version`, when it changes, only fetches again.
+ */
+export function useLoad<T>(
+    key: string,
+    read: (signal: AbortSignal) => Promise<T>,
+    version = "",
+): Loaded<T> {
     const [state, setState] = useState<{ key: string; value: T | null; error: string }>({
         key,
         value: null,
@@ -34,7 +41,7 @@ export function useLoad<T>(key: string, read: (signal: AbortSignal) => Promise<T
             },
         );
         return () => abort.abort();
-    }, [key, turn]);
+    }, [key, turn, version]);
 
     const reload = useCallback(() => setTurn((n) => n + 1), []);
     const set = useCallback((value: T) => setState({ key, value, error: "" }), [key]);

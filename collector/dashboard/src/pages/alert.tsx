@@ -13,7 +13,6 @@ import { alertHref, go, incidentHref, searchHref } from "../lib/router";
 import { useStore } from "../lib/store";
 import { span } from "../lib/time";
 import { alertList, neighbour, replaceAlert, sawAlert, selectAlert } from "../state/alert_list";
-import { nameOf, overview } from "../state/overview";
 import { BackIcon } from "../ui/icons";
 import {
     CopyButton,
@@ -35,12 +34,11 @@ const backHref = () => searchHref(alertList.get().q);
 
 function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) => void }) {
     const { user } = useStore(session);
-    const { users } = useStore(overview);
     const [error, setError] = useState("");
     const [isBusy, setBusy] = useState(false);
     const mayWrite = canTriage(user);
-    const who = nameOf(alert.assigned_to, users);
-    const isMine = user !== null && who === user.username;
+    const who = alert.assigned_to;
+    const isMine = who !== null && who === user?.username;
 
     const change = (body: api.AlertChange) => {
         setBusy(true);
@@ -86,7 +84,7 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
                                 type="button"
                                 className="button small"
                                 disabled={isBusy}
-                                onClick={() => change({ assigned_to: isMine ? null : user.id })}
+                                onClick={() => change({ assigned_to: isMine ? null : user.username })}
                             >
                                 {isMine ? "Give back" : "Assign to me"}
                             </button>

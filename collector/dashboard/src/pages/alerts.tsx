@@ -2,9 +2,9 @@
 import { useEffect, useLayoutEffect, useRef } from "react";
 import { ALERT_STATUSES, SEVERITIES, type Alert, type Entity } from "../api/types";
 import { Timeline } from "../charts/timeline";
-import { count, plural, title, words } from "../lib/format";
+import { count, plural, words } from "../lib/format";
 import { useKeys } from "../lib/keys";
-import { toggleTerm, entityTerm, hasTerm } from "../lib/query";
+import { entityKey, pickValue, valuesOf, withRange } from "../lib/query";
 import { alertHref, go, replaceQuery } from "../lib/router";
 import { useStore } from "../lib/store";
 import { local, span } from "../lib/time";
@@ -17,7 +17,7 @@ import {
     selectAlert,
     showAlerts,
 } from "../state/alert_list";
-import { nameOf, overview, readStats, setRange } from "../state/overview";
+import { overview, readStats, showRange } from "../state/overview";
 import { ArrowIcon } from "../ui/icons";
 import { Chips } from "../ui/chips";
 import { Empty, Failure, Loading, Panel, SeverityBadge, StatusBadge, Time } from "../ui/parts";
@@ -48,13 +48,11 @@ function Parties({ alert }: { alert: Alert }) {
 }
 
 function Row({ alert, isNew, isSelected }: { alert: Alert; isNew: boolean; isSelected: boolean }) {
-    const { users } = useStore(overview);
     const link = useRef<HTMLAnchorElement>(null);
     useLayoutEffect(() => {
         if (isSelected) link.current?.focus({ preventScroll: false });
     }, [isSelected]);
     const times = alert.metadata.count ?? 1;
-    const who = nameOf(alert.assigned_to, users);
     return (
         <tr
             className={`row edge-${alert.severity} ${isNew ? "is-new" : ""} ${isSelected ? "is-selected" : ""}`}
@@ -79,7 +77,7 @@ function Row({ alert, isNew, isSelected }: { alert: Alert; isNew: boolean; isSel
                 >
                     {alert.description}
                 </a>
-                {isNew && <span className="new-mark">new</span>}
+                {isNew && <span className="new-mark">just in</span>}
                 {times > 1 && (
                     <span className="times" title={`${count(times)} times`}>
                         ×{count(times)}
@@ -92,7 +90,7 @@ function Row({ alert, isNew, isSelected }: { alert: Alert; isNew: boolean; isSel
             </td>
             <td className="col-status">
                 <StatusBadge status={alert.status} />
-                {who && <span className="assignee">{who}</span>}
+                {alert.assigned_to && <span className="assignee">{alert.assigned_to}</span>}
             </td>
         </tr>
     );
@@ -197,17 +195,13 @@ function TopEntities({ q }: { q: string }) {
     return (
         <ol className="top-entities">
             {top.map((entity) => {
-                const wanted = entityTerm(entity);
-                const [field, value] = wanted.startsWith("src:") || wanted.startsWith("dst:")
-                    ? [wanted.slice(0, 3), wanted.slice(4)]
-                    : ["", wanted];
-                const next = field ? toggleTerm(q, field, value) : wanted;
+                const key = entityKey(entity);
                 return (
                     <li key={`${entity.kind} ${entity.value} ${entity.role}`}>
                         <button
                             type="button"
-                            aria-pressed={hasTerm(q, wanted)}
-                            onClick={() => search(next)}
+                            aria-pressed={valuesOf(q, key).includes(entity.value)}
+                            onClick={() => search(pickValue(q, key, entity.value))}
                             title={`Show the alerts of ${entity.value}`}
                         >
                             <span className="mono top-value">{entity.value}</span>
@@ -244,7 +238,7 @@ function Shape({ q }: { q: string }) {
                             <button
                                 type="button"
                                 className="button small"
-                                onClick={() => setRange(null)}
+                                onClick={() => search(withRange(q, null))}
                             >
                                 All of it
                             </button>
@@ -253,7 +247,7 @@ function Shape({ q }: { q: string }) {
                 }
             >
                 {error && !stats && <Failure message={error} onRetry={() => void readStats()} />}
-                {hasAlerts && <Timeline stats={stats} onRange={setRange} />}
+                {hasAlerts && <Timeline stats={stats} onRange={(next) => search(withRange(q, next))} />}
                 {stats && !hasAlerts && <p className="muted pad">The chart begins with the first alert.</p>}
                 {!stats && !error && <div className="timeline" />}
             </Panel>
@@ -265,9 +259,12 @@ function Shape({ q }: { q: string }) {
 }
 
 export function AlertsPage({ q }: { q: string }) {
-    const { rows, selected, arrived } = useStore(alertList);
+    const { rows, selected, arrived, cursor } = useStore(alertList);
     const { stats } = useStore(overview);
-    useEffect(() => showAlerts(q), [q]);
+    useEffect(() => {
+        showAlerts(q);
+        showRange(q);
+    }, [q]);
 
     const step = (by: 1 | -1) => (event: KeyboardEvent) => {
         event.preventDefault();
@@ -291,18 +288,30 @@ export function AlertsPage({ q }: { q: string }) {
     });
 
     const types = Object.keys(stats?.alerts.by_type ?? {}).sort();
-    const total = stats?.alerts.total ?? 0;
+    const found = q ? rows.length : (stats?.alerts.total ?? rows.length);
+    const totalText = `${plural(found, "alert")}${q && cursor ? " or more" : ""}`;
     return (
         <div className="page">
             <h1 className="offscreen">Alerts</h1>
             <Shape q={q} />
             <div className="filters">
-                <SearchBox
-                    q={q}
-                    label="Search alerts"
-                    placeholder="severity:high src:10.0.0.0/8 -status:closed score:>0.9 words"
-                    onSearch={search}
-                />
+                <div className="search-line">
+                    <SearchBox
+                        q={q}
+                        label="Search alerts"
+                        placeholder="severity:high src:10.0.0.0/8 -status:closed score:>0.9 words"
+                        onSearch={search}
+                    />
+                    <span className="total muted">
+                        {arrived.size > 0 ? (
+                            <button type="button" className="link" onClick={sawAllAlerts}>
+                                {count(arrived.size)} just in, mark as seen
+                            </button>
+                        ) : (
+                            totalText
+                        )}
+                    </span>
+                </div>
                 <div className="filter-chips">
                     <Chips
                         label="Severity"
@@ -329,14 +338,6 @@ export function AlertsPage({ q }: { q: string }) {
                         onSearch={search}
                         nameOf={words}
                     />
-                    <span className="total muted">
-                        {plural(total, "alert")}
-                        {arrived.size > 0 && (
-                            <button type="button" className="link" onClick={sawAllAlerts}>
-                                {title(`${arrived.size} new`)}, mark as seen
-                            </button>
-                        )}
-                    </span>
                 </div>
             </div>
             <List q={q} />

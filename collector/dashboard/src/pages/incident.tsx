@@ -12,7 +12,6 @@ import { useLoad } from "../lib/load";
 import { alertHref, go } from "../lib/router";
 import { useStore } from "../lib/store";
 import { span } from "../lib/time";
-import { nameOf, overview } from "../state/overview";
 import { BackIcon } from "../ui/icons";
 import {
     Ago,
@@ -28,7 +27,7 @@ import {
 } from "../ui/parts";
 import { Steps } from "../ui/steps";
 
-const ALERTS_SHOWN = 60;
+const ALERTS_SHOWN = 200;
 
 type Change = (body: api.IncidentChange) => Promise<boolean>;
 
@@ -73,10 +72,9 @@ function useIncident(id: number) {
 function Work(props: { incident: Incident; change: Change; isBusy: boolean; failure: string }) {
     const { incident, change, isBusy, failure } = props;
     const { user } = useStore(session);
-    const { users } = useStore(overview);
     const mayWrite = canTriage(user);
-    const who = nameOf(incident.assigned_to, users);
-    const isMine = user !== null && who === user.username;
+    const who = incident.assigned_to;
+    const isMine = who !== null && who === user?.username;
     return (
         <Panel title="Work">
             <div className="triage">
@@ -110,7 +108,7 @@ function Work(props: { incident: Incident; change: Change; isBusy: boolean; fail
                                 type="button"
                                 className="button small"
                                 disabled={isBusy}
-                                onClick={() => void change({ assigned_to: isMine ? null : user.id })}
+                                onClick={() => void change({ assigned_to: isMine ? null : user.username })}
                             >
                                 {isMine ? "Give back" : "Assign to me"}
                             </button>
@@ -128,7 +126,6 @@ function Work(props: { incident: Incident; change: Change; isBusy: boolean; fail
 
 function Comments({ incident, change, isBusy }: { incident: Incident; change: Change; isBusy: boolean }) {
     const { user } = useStore(session);
-    const { users } = useStore(overview);
     const form = useRef<HTMLFormElement>(null);
     const submit = (event: FormEvent<HTMLFormElement>) => {
         event.preventDefault();
@@ -144,7 +141,7 @@ function Comments({ incident, change, isBusy }: { incident: Incident; change: Ch
                 {incident.comments.map((comment) => (
                     <li key={comment.id}>
                         <div className="comment-head">
-                            <b>{nameOf(comment.author, users)}</b>{" "}
+                            <b>{comment.author}</b>{" "}
                             <span className="muted">
                                 <Ago at={comment.created_at} />
                                 {comment.edited_at && ", edited"}
@@ -170,12 +167,19 @@ function Comments({ incident, change, isBusy }: { incident: Incident; change: Ch
 }
 
 function AlertsOf({ incident }: { incident: Incident }) {
-    const ids = incident.related_alerts.slice(0, ALERTS_SHOWN);
-    const { value, error, reload } = useLoad<Alert[]>(`alerts ${ids.join(" ")}`, (signal) =>
-        Promise.all(ids.map((id) => api.getAlert(id, signal))),
+    const { value, error, reload } = useLoad(
+        `alerts of ${incident.id}`,
+        (signal) =>
+            api.listAlerts({
+                q: `incident:${incident.id}`,
+                sort: "time",
+                limit: ALERTS_SHOWN,
+                signal,
+            }),
+        incident.updated_at,
     );
-    const alerts = value ? [...value].sort((a, b) => a.detected_at.localeCompare(b.detected_at)) : [];
-    const more = incident.alert_count - ids.length;
+    const alerts: Alert[] = value?.data ?? [];
+    const more = value?.next_cursor ? incident.alert_count - alerts.length : 0;
     return (
         <Panel title="What happened" aside={<span className="muted">{plural(incident.alert_count, "alert")}</span>}>
             {error && <Failure message={error} onRetry={reload} />}
@@ -202,7 +206,6 @@ function AlertsOf({ incident }: { incident: Incident }) {
 }
 
 function Facts({ incident }: { incident: Incident }) {
-    const { users } = useStore(overview);
     const first = incident.first_seen ?? incident.created_at;
     const last = incident.last_seen ?? incident.updated_at;
     return (
@@ -221,7 +224,7 @@ function Facts({ incident }: { incident: Incident }) {
                 <dt>Opened</dt>
                 <dd>
                     <Time at={incident.created_at} />{" "}
-                    <span className="muted">by {nameOf(incident.created_by, users) || "Wind"}</span>
+                    <span className="muted">by {incident.created_by || "Wind"}</span>
                 </dd>
                 <dt>Changed</dt>
                 <dd>

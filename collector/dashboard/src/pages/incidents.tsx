@@ -8,7 +8,7 @@ import { useLoad } from "../lib/load";
 import { go, incidentHref, replaceQuery } from "../lib/router";
 import { useStore } from "../lib/store";
 import { span } from "../lib/time";
-import { nameOf, overview } from "../state/overview";
+import { overview } from "../state/overview";
 import { Chips } from "../ui/chips";
 import { Empty, Failure, Loading, SeverityBadge, StatusBadge, Time } from "../ui/parts";
 import { SearchBox } from "../ui/search";
@@ -19,11 +19,10 @@ const REREAD_MS = 800;
 const search = (q: string) => replaceQuery("/incidents", new URLSearchParams(q ? { q } : {}));
 
 function Row({ incident }: { incident: Incident }) {
-    const { users } = useStore(overview);
     const first = incident.first_seen ?? incident.created_at;
     const last = incident.last_seen ?? incident.updated_at;
     const hosts = incident.related_entities.slice(0, 3);
-    const who = nameOf(incident.assigned_to, users);
+    const who = incident.assigned_to;
     return (
         <tr
             className={`row edge-${incident.severity}`}

@@ -2,16 +2,15 @@
 import * as api from "../api/client";
 import { onLive, onRestart } from "../api/live";
 import { messageOf } from "../api/problem";
-import { session } from "../api/session";
-import type { Sensor, Stats, User } from "../api/types";
+import type { Sensor, Stats } from "../api/types";
+import { rangeOf, type Range } from "../lib/query";
 import { createStore } from "../lib/store";
 
 export interface Overview {
     stats: Stats | null;
-    range: { from: string; to: string } | null; /* null: all there is */
+    range: Range | null; /* null: all there is */
     error: string;
     sensors: Sensor[] | null;
-    users: User[];
 }
 
 const AFTER_EVENT_MS = 1000;
@@ -22,7 +21,6 @@ export const overview = createStore<Overview>({
     range: null,
     error: "",
     sensors: null,
-    users: [],
 });
 
 let timer = 0;
@@ -38,7 +36,11 @@ export async function readStats(): Promise<void> {
     }
 }
 
-export function setRange(range: Overview["range"]): void {
+/* The numbers are of the time that the search names. */
+export function showRange(q: string): void {
+    const range = rangeOf(q);
+    const old = overview.get().range;
+    if (range?.from === old?.from && range?.to === old?.to) return;
     overview.patch({ range });
     void readStats();
 }
@@ -68,24 +70,11 @@ onRestart(() => {
 export function watchOverview(): () => void {
     void readStats();
     void readSensors();
-    api.listUsers().then(
-        (users) => overview.patch({ users }),
-        () => undefined,
-    );
     const every = window.setInterval(() => void readSensors(), SENSORS_MS);
     return () => {
         clearInterval(every);
         clearTimeout(timer);
         timer = 0;
-        overview.set({ stats: null, range: null, error: "", sensors: null, users: [] });
+        overview.set({ stats: null, range: null, error: "", sensors: null });
     };
-}
-
-/* The name behind assigned_to or author, which is a user's number or already a name. */
-export function nameOf(who: number | string | null, users: User[]): string {
-    if (who === null || who === "") return "";
-    const me = session.get().user;
-    if (me && (who === me.id || who === me.username)) return me.username;
-    if (typeof who === "string") return who;
-    return users.find((user) => user.id === who)?.username ?? `user ${who}`;
 }

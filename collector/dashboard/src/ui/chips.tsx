@@ -1,6 +1,6 @@
-/* Quick filters: each chip is one field:value word of the search line. */
+/* Quick filters: each chip is one value behind a key of the search line. */
 import { count } from "../lib/format";
-import { hasTerm, term, toggleTerm } from "../lib/query";
+import { toggleValue, valuesOf } from "../lib/query";
 
 interface Props {
     label: string;
@@ -13,17 +13,18 @@ interface Props {
 }
 
 export function Chips({ label, field, values, counts, q, onSearch, nameOf }: Props) {
+    const picked = valuesOf(q, field);
     return (
         <div className="chips" role="group" aria-label={label}>
             {values.map((value) => {
-                const isOn = hasTerm(q, term(field, value));
+                const isOn = picked.includes(value);
                 return (
                     <button
                         key={value}
                         type="button"
                         className={`chip chip-${field} ${field === "severity" ? `tint-${value}` : ""}`}
                         aria-pressed={isOn}
-                        onClick={() => onSearch(toggleTerm(q, field, value))}
+                        onClick={() => onSearch(toggleValue(q, field, value))}
                     >
                         {nameOf ? nameOf(value) : value}
                         {counts && <span className="chip-count">{count(counts[value] ?? 0)}</span>}

@@ -14,9 +14,41 @@ export const SeverityBadge = ({ severity }: { severity: Severity }) => (
     </span>
 );
 
-export const StatusBadge = ({ status }: { status: AlertStatus | IncidentStatus }) => (
-    <span className={`status status-${status}`}>{status}</span>
-);
+/* How far the work is, as a filling circle: nothing, a third, two thirds, done. */
+const PROGRESS: Record<AlertStatus | IncidentStatus, number> = {
+    new: 0,
+    open: 0,
+    acknowledged: 1,
+    investigating: 2,
+    contained: 3,
+    closed: 4,
+    resolved: 4,
+};
+const CIRCLE = 2 * Math.PI * 2.25;
+
+export const StatusBadge = ({ status }: { status: AlertStatus | IncidentStatus }) => {
+    const progress = PROGRESS[status] ?? 0;
+    return (
+        <span className={`status status-${status}`}>
+            <svg width="13" height="13" viewBox="0 0 14 14" aria-hidden="true">
+                <circle className="status-ring" cx="7" cy="7" r="6" />
+                {progress === 4 ? (
+                    <path className="status-done" d="m4.3 7.2 1.9 1.9 3.6-4" />
+                ) : (
+                    <circle
+                        className="status-pie"
+                        cx="7"
+                        cy="7"
+                        r="2.25"
+                        transform="rotate(-90 7 7)"
+                        strokeDasharray={`${(CIRCLE * progress) / 4} ${CIRCLE}`}
+                    />
+                )}
+            </svg>
+            {status}
+        </span>
+    );
+};
 
 /* Local time to read, UTC in the tooltip. */
 export const Time = ({ at }: { at: string }) => (
