@@ -76,6 +76,7 @@ void community_id(const struct flow_key *k, uint16_t seed, char ret_text[COMMUNI
         to = put_u16(to, port[!first]);
     }
     crypto_sha1(input, (size_t)(to - input), digest);
-    memcpy(ret_text, "1:", 2);
+    ret_text[0] = '1';
+    ret_text[1] = ':';
     (void)base64_encode(digest, sizeof(digest), ret_text + 2);
 }

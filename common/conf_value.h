@@ -24,5 +24,6 @@ void conf_range_print(const struct conf_key *k, FILE *to);
 /* The key of that name, or NULL. */
 const struct conf_key *conf_find(const struct conf_key *keys, const char *name);
 
-/* -ENOENT with "unknown setting 'flow.maxx', did you mean 'flow.max'?" */
-WIND_MUST_USE int conf_unknown(const struct conf_key *keys, const char *name, struct err *e);
+/* Like err_set, returns the code: -ENOENT with "unknown setting 'flow.maxx', did you mean
+ * 'flow.max'?" */
+int conf_unknown(const struct conf_key *keys, const char *name, struct err *e);

@@ -39,7 +39,8 @@ struct token {
 /* Put "file:line: " in front of the sentence. */
 static int at_line(struct loader *l, size_t line, int code)
 {
-    return err_wrap(l->e, code, "%s:%zu", l->file, line);
+    (void)err_wrap(l->e, code, "%s:%zu", l->file, line);
+    return code;
 }
 
 static int fail(struct loader *l, size_t line, const char *what)
@@ -96,7 +97,7 @@ static int check_event(struct loader *l, const yaml_event_t *event, struct token
 
 static int next_token(struct loader *l, struct token *t)
 {
-    yaml_event_t event;
+    yaml_event_t event = {0};
 
     if (!yaml_parser_parse(&l->parser, &event))
         return parser_failed(l);
@@ -112,13 +113,14 @@ static int claim_key(struct loader *l, size_t line, const struct conf_key **ret_
 {
     const struct conf_key *k = conf_find(l->keys, l->path);
 
-    if (k == NULL)
-        return at_line(l, line, conf_unknown(l->keys, l->path, l->e));
+    if (k == NULL) {
+        (void)conf_unknown(l->keys, l->path, l->e);
+        return at_line(l, line, -ENOENT);
+    }
     size_t *set_on = &l->set_on[k - l->keys];
     if (*set_on != 0) {
-        const int r = err_set(l->e, -EINVAL, "'%s' was already set on line %zu", k->name, *set_on);
-
-        return at_line(l, line, r);
+        (void)err_set(l->e, -EINVAL, "'%s' was already set on line %zu", k->name, *set_on);
+        return at_line(l, line, -EINVAL);
     }
     *set_on = line;
     *ret_key = k;
@@ -135,7 +137,7 @@ static bool is_section(const struct loader *l)
 
 static int load_scalar(struct loader *l, const struct token *value)
 {
-    const struct conf_key *k;
+    const struct conf_key *k = NULL;
 
     if (value->text[0] == '\0' && value->is_plain && is_section(l))
         return 0; /* "flow:" with everything below it commented out */
@@ -148,7 +150,7 @@ static int load_scalar(struct loader *l, const struct token *value)
 
 static int load_list(struct loader *l, struct token *t)
 {
-    const struct conf_key *k;
+    const struct conf_key *k = NULL;
     struct conf_list list = {0};
 
     int r = claim_key(l, t->line, &k);
@@ -252,7 +254,7 @@ int conf_parse(const struct conf_key *keys, void *out, const char *name, const c
         n++;
     WIND_CHECK(n <= CONF_KEYS_MAX);
     if (len > CONF_FILE_MAX)
-        return err_set(e, -EFBIG, "%s: larger than %d bytes", name, CONF_FILE_MAX);
+        return err_set(e, -EFBIG, "%s: larger than %zu bytes", name, CONF_FILE_MAX);
     if (!yaml_parser_initialize(&l.parser))
         return err_set(e, -ENOMEM, "%s: out of memory", name);
     yaml_parser_set_encoding(&l.parser, YAML_UTF8_ENCODING);

@@ -184,7 +184,10 @@ void uuid_format(const uint8_t uuid[16], char ret_text[UUID_TEXT])
 
     (void)hex_encode(uuid, 16, hex);
     for (size_t i = 0; i < UUID_TEXT; i++)
-        ret_text[i] = uuid_has_dash(i) ? '-' : *from++;
+        if (uuid_has_dash(i))
+            ret_text[i] = '-';
+        else
+            ret_text[i] = *from++;
 }
 
 int uuid_parse(const char *s, uint8_t ret_uuid[16])

@@ -54,7 +54,7 @@ size_t ip_format(const uint8_t a[16], char ret_text[IP_TEXT])
 
     if (ip_is_v4(a))
         return format_v4(a + 12, ret_text);
-    for (int i = 0; i < 8; i++)
+    for (size_t i = 0; i < 8; i++)
         group[i] = (uint16_t)(a[2 * i] << 8 | a[2 * i + 1]);
     find_gap(group, &gap, &gap_n);
     for (int i = 0; i < 8; i++) {

@@ -49,8 +49,12 @@ static void put_text(struct buf *line, enum log_level level, const char *message
         buf_puts(line, level_names[level]);
         buf_puts(line, ": ");
     }
-    for (; *message != '\0'; message++)
-        buf_putc(line, (unsigned char)*message < 0x20 || *message == 0x7f ? ' ' : *message);
+    for (; *message != '\0'; message++) {
+        if ((unsigned char)*message < 0x20 || *message == 0x7f)
+            buf_putc(line, ' ');
+        else
+            buf_putc(line, *message);
+    }
 }
 
 void log_write(enum log_level level, const char *fmt, ...)

@@ -36,7 +36,7 @@ int pool_new(struct pool **ret_pool, size_t object_bytes, size_t capacity, struc
         return err_set(e, -EINVAL, "pool: %zu objects of %zu bytes is no size", capacity,
                        object_bytes);
 
-    WIND_AUTO(pool) struct pool *p = malloc(sizeof(*p));
+    struct pool *p = malloc(sizeof(*p));
     if (p == NULL)
         return err_set(e, -ENOMEM, "pool: out of memory");
     *p = (struct pool){.object_bytes = padded(object_bytes), .capacity = capacity};
@@ -44,12 +44,14 @@ int pool_new(struct pool **ret_pool, size_t object_bytes, size_t capacity, struc
     const size_t bytes = p->object_bytes * capacity;
     p->block = aligned_alloc(WIND_CACHE_LINE,
                              (bytes + WIND_CACHE_LINE - 1) / WIND_CACHE_LINE * WIND_CACHE_LINE);
-    if (p->block == NULL)
+    if (p->block == NULL) {
+        (void)pool_free(p);
         return err_set(e, -ENOMEM, "pool: out of memory for %zu bytes", bytes);
+    }
 #else
     p->object_bytes = object_bytes;
 #endif
-    *ret_pool = WIND_STEAL(p);
+    *ret_pool = p;
     return 0;
 }
 

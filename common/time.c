@@ -140,8 +140,8 @@ static int64_t days_since_1970(uint32_t year, uint32_t month, uint32_t day)
 
 int time_parse_rfc3339(const char *s, uint64_t *ret_ns)
 {
-    uint32_t year, month, day, hour, minute, second, fraction = 0;
-    int64_t offset;
+    uint32_t year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, fraction = 0;
+    int64_t offset = 0;
 
     s = take_char(take_digits(s, 4, &year), "-");
     s = take_char(take_digits(s, 2, &month), "-");

@@ -4,7 +4,8 @@
 #include "common/hash.h"
 
 #define BUCKETS 1024
-#define KEYS    (BUCKETS * 64)
+#define PER     64
+#define KEYS    (BUCKETS * PER)
 
 /* Sum of squares against what a random spread gives: it is 1 on average. */
 static double spread(const unsigned bucket[BUCKETS])
@@ -12,9 +13,9 @@ static double spread(const unsigned bucket[BUCKETS])
     double sum = 0;
 
     for (int i = 0; i < BUCKETS; i++) {
-        const double off = (double)bucket[i] - KEYS / BUCKETS;
+        const double off = (double)bucket[i] - PER;
 
-        sum += off * off / (KEYS / BUCKETS);
+        sum += off * off / PER;
     }
     return sum / BUCKETS;
 }
