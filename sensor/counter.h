@@ -9,8 +9,9 @@
  * The books, tested in tests/e2e/test_balance.py:
  *     capture.packets = sum of decoder.* (shed and lost included)
  *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring
- *     alert.raised    = alert.suppressed + alert.lost_ring + alert.logged + alert.delivered
- *                       + alert.rejected + alert.spooled (now) + alert.lost_spool
+ *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
+ *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)
+ *                       + alert.lost_spool, once the rings are empty
  *     capture.kernel_packets counts what the kernel dropped as well: live only.
  */
 #pragma once

@@ -1,0 +1,84 @@
+/*
+ * flow_table.h - which flow a packet belongs to, and which flows are over.
+ *
+ * Why      Both directions of a conversation meet in one entry, found by a symmetric hash.
+ * Owns     Every struct flow, from flow_table_touch until the sink was told that it ended.
+ * Threads  One table a worker; nothing is shared.
+ * Bounds   At most conf.max flows, 8 bytes of index each beside the entry. When full, the idlest
+ *          of a few candidates is ended (FLOW_END_EVICTED). Memory is touched as it is needed.
+ * Time     A clock given by the caller that never runs backwards. Due times live in a wheel of
+ *          one-second slots; a jump of the clock costs one turn of the wheel, never more.
+ *
+ *     NEW -> ESTABLISHED -> CLOSED | RESET -> (ended)     opening: PENDING -> ANSWERED | REFUSED |
+ * SILENT
+ */
+#pragma once
+
+#include "features/flow_stats.h"
+#include "sensor/decode.h"
+#include "sensor/dpi.h"
+
+struct flow {
+    struct flow_key key; /* src opened it */
+    uint32_t hash, chain, wheel_next, wheel_prev;
+    uint32_t slot;               /* of the wheel */
+    uint8_t state;               /* enum flow_state */
+    uint8_t opening;             /* enum flow_opening */
+    uint8_t tcp_flags[2];        /* all seen, a direction each */
+    uint64_t flow_id;            /* 0 = not in use */
+    uint64_t seen_ns;            /* clock of the last packet: idle time counts from here */
+    uint64_t made_ns, update_ns; /* clock of the first packet, of the last update */
+    uint64_t start_ns, end_ns;   /* earliest and latest packet time */
+    struct flow_stats stats;     /* what the packets add up to */
+    struct dpi_flow *dpi;        /* while nDPI still looks at it */
+    bool dpi_done;               /* its answer lies in the worker's array, at flow_table_index */
+};
+
+/*
+ * What happened to a flow, told in the order in which it happened. After RECORD_FLOW_ENDED the
+ * entry is the table's again. The sink must not call the table.
+ */
+typedef void flow_sink(void *arg, struct flow *f, enum record_kind kind, enum flow_end end);
+
+struct flow_table_conf {
+    size_t max;
+    uint64_t idle_ns;     /* of flows that were answered */
+    uint64_t idle_new_ns; /* of flows that were not */
+    uint64_t linger_ns;   /* after FIN or RST, so that stragglers don't make a flow of their own */
+    uint64_t active_ns;   /* an update at least so often */
+    uint32_t first_pkts;  /* and one after so many packets; 0 = none */
+    uint64_t first_id;    /* flow ids count from here */
+    uint64_t seed;        /* of the hash */
+};
+
+#define FLOW_OPENING_WAIT_NS UINT64_C(1000000000) /* no answer for so long: silent */
+
+struct flow_table;
+
+WIND_MUST_USE int flow_table_new(struct flow_table **ret_table, const struct flow_table_conf *conf,
+                                 flow_sink *sink, void *arg, struct err *e);
+struct flow_table *flow_table_free(struct flow_table *t);
+WIND_DEFINE_FREE(flow_table)
+
+/* Hash of a key, the same both ways; brings the bucket into the cache. */
+uint32_t flow_table_prefetch(const struct flow_table *t, const struct flow_key *key);
+
+/*
+ * Account one packet. `hash` is flow_table_prefetch's, `clock_ns` the caller's clock. Returns the
+ * flow, and in *ret_dir the packet's direction (0 to server).
+ */
+struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *view, uint32_t hash,
+                              uint64_t packet_ns, uint64_t clock_ns, unsigned *ret_dir);
+
+/* End what is overdue. Cheap when nothing is. */
+void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
+
+/* End everything: FLOW_END_FLUSHED. */
+void flow_table_flush(struct flow_table *t);
+
+/* 0 .. conf.max - 1, for state that is kept apart from the hot entry. */
+size_t flow_table_index(const struct flow_table *t, const struct flow *f);
+
+size_t flow_table_live(const struct flow_table *t);
+/* The id that the next flow gets. */
+uint64_t flow_table_next_id(const struct flow_table *t);

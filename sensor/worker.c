@@ -1,0 +1,285 @@
+#include "sensor/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/time.h"
+#include "features/feature.h"
+
+#define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
+#define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
+#define RING_WAIT_MS  10
+#define FLOW_ID_MAX   (UINT64_C(1) << 53)
+
+struct worker {
+    struct worker_conf conf;
+    struct flow_table *flows;
+    struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
+    uint64_t clock_ns;
+    uint64_t pace_packet_ns, pace_mono_ns; /* where the replay's pace started */
+};
+
+/* ---------------------------------------------------------------- records */
+
+static void finish_dpi(struct worker *w, struct flow *f)
+{
+    if (f->dpi != NULL) {
+        dpi_finish(w->conf.dpi, f->dpi, &w->dpi_result[flow_table_index(w->flows, f)]);
+        f->dpi = NULL;
+        f->dpi_done = true;
+    }
+}
+
+static struct flow_record *reserve(struct worker *w, size_t n_features)
+{
+    const size_t len = sizeof(struct flow_record) + n_features * sizeof(float);
+    struct flow_record *r = ring_reserve(w->conf.ring, len);
+
+    while (r == NULL && !capture_is_live(w->conf.capture)) {
+        w->conf.relieve(w->conf.relieve_arg);
+        r = ring_reserve(w->conf.ring, len);
+        if (r == NULL) {
+            ring_wait_room(w->conf.ring, RING_WAIT_MS);
+            r = ring_reserve(w->conf.ring, len);
+        }
+    }
+    return r;
+}
+
+static void fill_dpi(const struct worker *w, const struct flow *f, struct flow_record *r)
+{
+    const struct dpi_result *d = &w->dpi_result[flow_table_index(w->flows, f)];
+
+    if (!f->dpi_done) {
+        r->app[0] = r->category[0] = r->server_name[0] = '\0';
+        r->dpi_risk = 0;
+        r->dpi_guessed = 0;
+        return;
+    }
+    memcpy(r->app, d->app, sizeof(r->app));
+    memcpy(r->category, d->category, sizeof(r->category));
+    memcpy(r->server_name, d->server_name, sizeof(r->server_name));
+    r->dpi_risk = d->risk;
+    r->dpi_guessed = d->guessed;
+}
+
+static void fill(const struct worker *w, const struct flow *f, struct flow_record *r,
+                 enum record_kind kind, enum flow_end end)
+{
+    r->header.kind = (uint16_t)kind;
+    r->header.time_ns = w->clock_ns;
+    r->header.after = 0;
+    r->key = f->key;
+    r->flow_id = f->flow_id;
+    r->start_ns = f->start_ns;
+    r->end_ns = f->end_ns;
+    for (int d = 0; d < 2; d++) {
+        r->pkts[d] = f->stats.dir[d].pkts;
+        r->bytes[d] = f->stats.dir[d].bytes;
+        r->tcp_flags[d] = f->tcp_flags[d];
+    }
+    r->state = f->state;
+    r->opening = f->opening;
+    r->end = (uint8_t)end;
+    r->alerted = 0;
+    r->missing = 0;
+    r->score = 0;
+    r->p_value = 1;
+    r->analysis_level = (uint8_t)w->conf.level;
+    memset(r->reserved, 0, sizeof(r->reserved));
+    fill_dpi(w, f, r);
+}
+
+static void count_end(struct worker *w, enum flow_end end)
+{
+    static const enum counter by_end[FLOW_ENDS] = {
+        [FLOW_END_CLOSED] = COUNTER_flow_ended_closed,
+        [FLOW_END_IDLE] = COUNTER_flow_ended_idle,
+        [FLOW_END_EVICTED] = COUNTER_flow_ended_evicted,
+        [FLOW_END_FLUSHED] = COUNTER_flow_ended_flushed,
+    };
+    counters_add(w->conf.counters, by_end[end], 1);
+}
+
+/* Step 4: the flow's features are computed in the reserved slot itself. */
+static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
+{
+    struct worker *w = arg;
+    const size_t n_features = kind == RECORD_FLOW_OPENED ? 0 : FEATURE_COUNT;
+
+    if (kind == RECORD_FLOW_ENDED)
+        finish_dpi(w, f);
+    if (w->conf.level == ANALYSIS_COUNTERS) {
+        if (kind == RECORD_FLOW_ENDED)
+            count_end(w, end);
+        return;
+    }
+    struct flow_record *r = reserve(w, n_features);
+    if (r == NULL) {
+        counters_add(w->conf.counters,
+                     kind == RECORD_FLOW_ENDED ? COUNTER_flow_lost_ring : COUNTER_flow_events_lost,
+                     1);
+        return;
+    }
+    fill(w, f, r, kind, end);
+    r->n_features = (uint16_t)n_features;
+    if (n_features > 0)
+        feature_flow(&f->stats, f->key.proto, r->feature, &r->missing);
+    ring_commit(w->conf.ring);
+    if (kind == RECORD_FLOW_ENDED)
+        count_end(w, end);
+}
+
+/* ---------------------------------------------------------------- life */
+
+int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struct err *e)
+{
+    WIND_AUTO(worker) struct worker *w = calloc(1, sizeof(*w));
+    if (w == NULL)
+        return err_set(e, -ENOMEM, "out of memory");
+    w->conf = *conf;
+    w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
+    w->dpi_result = calloc(conf->flows.max, sizeof(*w->dpi_result));
+    if (w->dpi_result == NULL)
+        return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->flows.max);
+    const int r = flow_table_new(&w->flows, &conf->flows, on_flow, w, e);
+    if (r < 0)
+        return r;
+    *ret_worker = WIND_STEAL(w);
+    return 0;
+}
+
+struct worker *worker_free(struct worker *w)
+{
+    if (w != NULL) {
+        w->flows = flow_table_free(w->flows);
+        w->conf.dpi = dpi_free(w->conf.dpi);
+        free(w->dpi_result);
+        free(w);
+    }
+    return NULL;
+}
+
+uint64_t worker_clock(const struct worker *w)
+{
+    return w->clock_ns;
+}
+
+/* ---------------------------------------------------------------- packets */
+
+static void advance_clock(struct worker *w, uint64_t time_ns)
+{
+    if (time_ns > w->clock_ns)
+        w->clock_ns = time_ns;
+    else if (time_ns + BACKWARDS_NS < w->clock_ns)
+        counters_add(w->conf.counters, COUNTER_capture_time_backwards, 1);
+}
+
+/* Replay as fast as it was recorded, times speed; meanwhile the later stages go on. */
+static void keep_pace(struct worker *w, uint64_t packet_ns)
+{
+    if (w->pace_mono_ns == 0) {
+        w->pace_mono_ns = time_mono_ns();
+        w->pace_packet_ns = packet_ns;
+    }
+    if (packet_ns <= w->pace_packet_ns)
+        return;
+    const double ahead = (double)(packet_ns - w->pace_packet_ns) / w->conf.speed;
+    for (;;) {
+        const double passed = (double)(time_mono_ns() - w->pace_mono_ns);
+        if (passed >= ahead ||
+            atomic_load_explicit(&w->conf.counters->stop, memory_order_relaxed) != 0)
+            return;
+        w->conf.relieve(w->conf.relieve_arg);
+        const uint64_t left = (uint64_t)(ahead - passed);
+        const struct timespec slice = {.tv_nsec =
+                                           (long)(left < PACE_SLICE_NS ? left : PACE_SLICE_NS)};
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &slice, NULL);
+    }
+}
+
+static void take_packet(struct worker *w, const struct packet *p, const struct packet_view *view,
+                        uint32_t hash)
+{
+    unsigned dir = 0;
+    struct flow *f = flow_table_touch(w->flows, view, hash, p->time_ns, w->clock_ns, &dir);
+
+    if (f->stats.dir[0].pkts + f->stats.dir[1].pkts == 1) {
+        counters_add(w->conf.counters, COUNTER_flow_made, 1);
+        if (w->conf.dpi != NULL && (f->dpi = dpi_flow_new(w->conf.dpi)) == NULL)
+            counters_add(w->conf.counters, COUNTER_flow_no_dpi, 1);
+    }
+    if (f->dpi != NULL && dpi_packet(w->conf.dpi, f->dpi, view, p->time_ns, dir == 0))
+        finish_dpi(w, f);
+}
+
+/* Decode and hash the whole batch first, so that the table's memory is on its way when touched. */
+static void take_batch(struct worker *w, const struct packet *packets, size_t n)
+{
+    struct packet_view view[CAPTURE_BATCH];
+    enum decode_verdict verdict[CAPTURE_BATCH];
+    uint32_t hash[CAPTURE_BATCH];
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        verdict[i] = decode_packet(&packets[i], &view[i]);
+        bytes += packets[i].wire_len;
+        if (verdict[i] == DECODE_OK)
+            hash[i] = flow_table_prefetch(w->flows, &view[i].key);
+    }
+    counters_add(w->conf.counters, COUNTER_capture_bytes, bytes);
+    for (size_t i = 0; i < n; i++) {
+        advance_clock(w, packets[i].time_ns);
+        if (verdict[i] == DECODE_OK)
+            take_packet(w, &packets[i], &view[i], hash[i]);
+        counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict[i], 1);
+    }
+}
+
+static void publish(struct worker *w)
+{
+    struct counters *c = w->conf.counters;
+
+    atomic_store_explicit(&c->clock_ns, w->clock_ns, memory_order_relaxed);
+    atomic_store_explicit(&c->flow_sequence, flow_table_next_id(w->flows) % FLOW_ID_MAX,
+                          memory_order_relaxed);
+    counters_set(c, COUNTER_flow_live, flow_table_live(w->flows));
+}
+
+size_t worker_step(struct worker *w, int wait_ms)
+{
+    struct packet packets[CAPTURE_BATCH];
+    const size_t max = w->conf.speed > 0 ? 1 : CAPTURE_BATCH;
+    const size_t n = capture_recv(w->conf.capture, packets, max, wait_ms);
+
+    if (n > 0) {
+        if (w->conf.speed > 0)
+            keep_pace(w, packets[0].time_ns);
+        /* Counted first: should a packet be our end, the next analyser goes on behind it. */
+        counters_add(w->conf.counters, COUNTER_capture_packets, n);
+        take_batch(w, packets, n);
+        capture_release(w->conf.capture);
+    }
+    if (capture_is_live(w->conf.capture)) {
+        struct capture_stats s;
+        const uint64_t now = capture_now(w->conf.capture);
+        if (now > w->clock_ns)
+            w->clock_ns = now;
+        capture_stats(w->conf.capture, &s);
+        counters_set(w->conf.counters, COUNTER_capture_kernel_drops,
+                     s.kernel_dropped + s.iface_dropped);
+        counters_set(w->conf.counters, COUNTER_capture_kernel_packets,
+                     s.received + s.kernel_dropped);
+    }
+    flow_table_advance(w->flows, w->clock_ns);
+    publish(w);
+    return n;
+}
+
+void worker_flush(struct worker *w)
+{
+    flow_table_flush(w->flows);
+    publish(w);
+}

@@ -1,0 +1,49 @@
+/*
+ * worker.h - packets in, flow records out: the loop.
+ *
+ * Owns     Flow table and DPI state. Borrows capture, ring and counters.
+ * Threads  All of it belongs to the thread that calls worker_step.
+ * Bounds   A batch is at most CAPTURE_BATCH packets. A full ring: live refuses the record and
+ *          counts it, replay calls `relieve` until there is room.
+ *
+ * Step 1 to 4 of the path of a packet:
+ *     capture_recv -> decode_packet -> flow_table_touch -> dpi_packet -> feature_flow -> ring
+ */
+#pragma once
+
+#include "common/ring.h"
+#include "sensor/capture.h"
+#include "sensor/counter.h"
+#include "sensor/dpi.h"
+#include "sensor/flow_table.h"
+
+struct worker;
+
+struct worker_conf {
+    struct flow_table_conf flows;
+    struct capture *capture;
+    struct dpi *dpi; /* NULL: without; taken */
+    struct ring *ring;
+    struct counters *counters;
+    enum analysis_level level;  /* ANALYSIS_COUNTERS: no records at all */
+    double speed;               /* replay: packets come as fast as then, times this; 0 = at once */
+    void (*relieve)(void *arg); /* replay: the ring is full; let the later stages run */
+    void *relieve_arg;
+};
+
+WIND_MUST_USE int worker_new(struct worker **ret_worker, const struct worker_conf *conf,
+                             struct err *e);
+struct worker *worker_free(struct worker *w);
+WIND_DEFINE_FREE(worker)
+
+/*
+ * Take a batch of packets through; waits at most wait_ms for the first. Returns how many there
+ * were. Live, time goes on without packets, and so do the time-outs.
+ */
+size_t worker_step(struct worker *w, int wait_ms);
+
+/* The input is over: end every flow. */
+void worker_flush(struct worker *w);
+
+/* The clock: a running maximum of packet times; live, of the wall clock too. */
+uint64_t worker_clock(const struct worker *w);
