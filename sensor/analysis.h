@@ -1,0 +1,42 @@
+/*
+ * analysis.h - the one stage that sees every flow of every worker: hosts, model, detectors.
+ *
+ * Why      A scanner's evidence is whole however many workers there are.
+ * Owns     Host table, detectors, open alerts. Takes the model. Borrows rings and counters.
+ * Threads  One: the replay's only thread, or one of its own (analysis_run).
+ * Bounds   hosts.max hosts; see detect.h and alert.h for the rest.
+ *
+ * Steps 5 to 7 of the path of a packet, on the record in its slot:
+ *     ring_peek -> host_stats -> feature_host -> model_score -> detectors_see -> alerts ->
+ * ring_release
+ */
+#pragma once
+
+#include "sensor/detect.h"
+
+struct analysis;
+
+struct analysis_conf {
+    struct detect_conf detect;
+    struct alerts_conf alerts;
+    size_t hosts_max;
+    enum analysis_level level;
+    int features_fd; /* rows go there; -1: nowhere. Borrowed */
+};
+
+WIND_MUST_USE int analysis_new(struct analysis **ret_analysis, const struct analysis_conf *conf,
+                               struct model *model, struct err *e);
+struct analysis *analysis_free(struct analysis *a);
+WIND_DEFINE_FREE(analysis)
+
+/* Work on what the workers have committed. Returns how many records there were. */
+size_t analysis_step(struct analysis *a);
+
+/* The clock went on without records. */
+void analysis_tick(struct analysis *a, uint64_t clock_ns);
+
+/* The input is over and every record is through: tell what is untold, write what is held. */
+void analysis_close(struct analysis *a);
+
+/* Something odd in the input: an anomaly record. */
+void analysis_anomaly(struct analysis *a, const char *type, const char *event, const char *text);
