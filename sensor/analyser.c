@@ -1,0 +1,242 @@
+#include "sensor/analyser.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/crypto.h"
+#include "common/log.h"
+#include "sensor/analysis.h"
+#include "sensor/sandbox.h"
+#include "sensor/worker.h"
+
+#define WAIT_MS 10 /* longest sleep, so that a stop is seen this soon */
+
+struct analyser {
+    enum analysis_level level;
+    struct model *model; /* until analysis takes it */
+    struct dpi *dpi;     /* until the worker takes it */
+    struct worker *worker;
+    struct analysis *analysis;
+    struct capture *capture;
+    struct counters *counters;
+};
+
+/* ---------------------------------------------------------------- set-up */
+
+/* The settings that shape alerts; not where output goes, nor what the machine is called. */
+static int digest_settings(const struct sensor_conf *conf, uint8_t ret_digest[32], struct err *e)
+{
+    struct sensor_conf c = *conf;
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+
+    if (f == NULL)
+        return err_set(e, -ENOMEM, "out of memory");
+    c.name[0] = c.url[0] = c.key_file[0] = c.ca_file[0] = c.spool_dir[0] = c.model_path[0] = '\0';
+    c.interface[0] = '\0';
+    c.heartbeat = c.drain = c.stats_interval = c.spool_max = c.spool_fsync = 0;
+    c.insecure = false;
+    conf_print(sensor_keys, &c, f);
+    (void)fclose(f);
+    crypto_sha256(text, len, ret_digest);
+    free(text);
+    return 0;
+}
+
+/*
+ * Ids of offline alerts: of the input's content, of the settings that shape alerts, of the run
+ * id. So the same replay makes the same ids, and another run can ask for others.
+ */
+static void make_seed(struct capture *capture, const uint8_t settings[32], const char *run_id,
+                      uint8_t ret_seed[32])
+{
+    struct {
+        uint8_t input[32], settings[32], run[32];
+    } of;
+    const char *run = run_id != NULL ? run_id : "";
+
+    capture_digest(capture, of.input);
+    memcpy(of.settings, settings, sizeof(of.settings));
+    crypto_sha256(run, strlen(run), of.run);
+    crypto_sha256(&of, sizeof(of), ret_seed);
+}
+
+static int detect_conf(const struct sensor_conf *c, struct detect_conf *d, struct err *e)
+{
+    *d = (struct detect_conf){
+        .max = (size_t)c->detect_max,
+        .scan_targets = (uint32_t)c->scan_targets,
+        .brute_attempts = (uint32_t)c->brute_attempts,
+        .beacon_events = (uint32_t)c->beacon_events,
+        .beacon_min_ns = (uint64_t)c->beacon_min,
+        .beacon_max_ns = (uint64_t)c->beacon_max,
+        .anomaly_p = strtod(c->anomaly_p, NULL),
+        .anomaly_flows = (uint32_t)c->anomaly_flows,
+    };
+    for (size_t i = 0; i < c->home_nets.n; i++, d->n_home++) {
+        const int r = cidr_parse(c->home_nets.item[i], &d->home[i], e);
+        if (r < 0)
+            return err_wrap(e, r, "home_nets");
+    }
+    return 0;
+}
+
+static int make_analysis(struct analyser *a, const struct analyser_conf *conf,
+                         const uint8_t seed[32], struct err *e)
+{
+    const struct sensor_conf *c = conf->sensor;
+    struct analysis_conf an = {
+        .alerts = {.ring = conf->alerts,
+                   .flows = conf->flows,
+                   .counters = conf->counters,
+                   .max_open = (size_t)c->alert_max_open,
+                   .quiet_ns = (uint64_t)c->alert_quiet,
+                   .level = a->level,
+                   .live = capture_is_live(conf->capture)},
+        .hosts_max = (size_t)c->hosts_max,
+        .level = a->level,
+        .features_fd = conf->features_fd,
+    };
+    int r = detect_conf(c, &an.detect, e);
+
+    memcpy(an.alerts.seed, seed, sizeof(an.alerts.seed));
+    if (r == 0)
+        r = analysis_new(&a->analysis, &an, a->model, e);
+    if (r == 0)
+        a->model = NULL; /* taken */
+    return r;
+}
+
+/* Replay: the ring is full, or there is time: the later stage works on what is there. */
+static void relieve(void *arg)
+{
+    const struct analyser *a = arg;
+
+    (void)analysis_step(a->analysis);
+}
+
+static int make_worker(struct analyser *a, const struct analyser_conf *conf, const uint8_t seed[32],
+                       struct err *e)
+{
+    const struct sensor_conf *c = conf->sensor;
+    const uint64_t ids = atomic_load(&conf->counters->flow_sequence);
+    struct worker_conf w = {
+        .flows = {.max = (size_t)c->flow_max,
+                  .idle_ns = (uint64_t)c->flow_idle,
+                  .idle_new_ns = (uint64_t)c->flow_idle_new,
+                  .linger_ns = (uint64_t)c->flow_linger,
+                  .active_ns = (uint64_t)c->flow_active,
+                  .first_pkts = (uint32_t)c->flow_first_pkts,
+                  /* a batch's worth of ids may have been given out and not told */
+                  .first_id = ids == 0 ? 1 : ids + CAPTURE_BATCH},
+        .capture = conf->capture,
+        .dpi = a->dpi,
+        .ring = conf->flows,
+        .counters = conf->counters,
+        .level = a->level,
+        .speed = conf->args->speed,
+        .relieve = relieve,
+        .relieve_arg = a,
+    };
+
+    memcpy(&w.flows.seed, seed, sizeof(w.flows.seed)); /* keyed: nobody can aim at a bucket */
+    if (capture_is_live(conf->capture))
+        crypto_random(&w.flows.seed, sizeof(w.flows.seed));
+    const int r = worker_new(&a->worker, &w, e);
+    if (r == 0)
+        a->dpi = NULL; /* taken */
+    return r;
+}
+
+/* What opens files or takes long, before the door is shut. */
+static int prepare(struct analyser *a, const struct analyser_conf *conf, struct err *e)
+{
+    const struct dpi_conf dpi = {.flows_max = (uint32_t)conf->sensor->dpi_flows,
+                                 .packets_max = (uint32_t)conf->sensor->dpi_packets};
+    int r = 0;
+
+    a->level = (enum analysis_level)conf->sensor->level;
+    if (conf->model_fd >= 0)
+        r = model_load_fd(&a->model, conf->model_fd, e);
+    else if (a->level == ANALYSIS_FULL)
+        a->level = ANALYSIS_DETECTORS;
+    if (r == 0 && conf->sensor->dpi_enabled)
+        r = dpi_new(&a->dpi, &dpi, e);
+    return r;
+}
+
+/* ---------------------------------------------------------------- the loop */
+
+static bool is_stopping(const struct analyser *a)
+{
+    return atomic_load_explicit(&a->counters->stop, memory_order_acquire) != 0;
+}
+
+static void finish(struct analyser *a)
+{
+    const struct err *input = NULL;
+    const enum capture_state state = capture_error(a->capture, &input);
+
+    worker_flush(a->worker);
+    (void)analysis_step(a->analysis);
+    if (state == CAPTURE_TRUNCATED || state == CAPTURE_CORRUPT) {
+        counters_add(a->counters, COUNTER_capture_damaged_files, 1);
+        analysis_anomaly(a->analysis, "capture",
+                         state == CAPTURE_TRUNCATED ? "file_truncated" : "file_corrupt",
+                         input->text);
+        log_warn("%s", input->text);
+    }
+    if (counters_get(a->counters, COUNTER_capture_time_backwards) > 0)
+        analysis_anomaly(a->analysis, "capture", "time_backwards",
+                         "packets are not in time order: times of flows are their own, time-outs "
+                         "follow the latest time seen");
+    analysis_close(a->analysis);
+}
+
+static int loop(struct analyser *a, struct err *e)
+{
+    const struct err *input = NULL;
+
+    (void)analysis_step(a->analysis); /* what a dead analyser left in the ring */
+    while (!capture_ended(a->capture) && !is_stopping(a)) {
+        (void)worker_step(a->worker, WAIT_MS);
+        (void)analysis_step(a->analysis);
+        analysis_tick(a->analysis, worker_clock(a->worker));
+    }
+    if (capture_error(a->capture, &input) == CAPTURE_UNUSABLE)
+        return err_set(e, -EINVAL, "%s", input->text);
+    finish(a);
+    return 0;
+}
+
+int analyser_run(const struct analyser_conf *conf, struct err *e)
+{
+    struct analyser a = {.capture = conf->capture, .counters = conf->counters};
+    uint8_t settings[32], seed[32];
+
+    ring_rewind(conf->flows, 0);
+    int r = digest_settings(conf->sensor, settings, e);
+    if (r == 0)
+        r = prepare(&a, conf, e);
+    if (r == 0)
+        r = sandbox_enter(e); /* from here on nothing can be opened; only now the input is read */
+    if (r == 0) {
+        make_seed(a.capture, settings, conf->args->run_id, seed);
+        r = make_analysis(&a, conf, seed, e);
+    }
+    if (r == 0)
+        r = make_worker(&a, conf, seed, e);
+    if (r == 0)
+        r = loop(&a, e);
+    /* Also when the input was refused: the uplink has nothing more to wait for. */
+    atomic_store_explicit(&conf->counters->producer_done, 1, memory_order_release);
+    a.worker = worker_free(a.worker);
+    a.analysis = analysis_free(a.analysis);
+    a.dpi = dpi_free(a.dpi);
+    a.model = model_free(a.model);
+    a.capture = capture_free(a.capture);
+    return r;
+}

@@ -1,0 +1,307 @@
+#include "sensor/sensor_conf.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/ip.h"
+#include "common/log.h"
+#include "common/record.h"
+
+#define VERSION      WIND_VERSION
+#define DEFAULT_FILE "/etc/wind/sensor.yaml"
+#define DEFAULT_DIR  "/etc/wind/conf.d"
+#define S            struct sensor_conf
+#define NS(s)        ((int64_t)(s)*1000000000)
+#define MB           (INT64_C(1) << 20)
+
+static const char *const level_names[] = {
+    [ANALYSIS_COUNTERS] = "counters",
+    [ANALYSIS_DETECTORS] = "detectors",
+    [ANALYSIS_FULL] = "full",
+    [ANALYSIS_FULL + 1] = NULL,
+};
+
+/* clang-format off */
+const struct conf_key sensor_keys[] = {
+    CONF_TEXT(S, name, "sensor.name", "", "Name of this sensor in every record; empty = the host's name."),
+    CONF_LIST(S, home_nets, "home_nets", "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7",
+              "The networks that are ours."),
+
+    CONF_TEXT(S, interface, "capture.interface", "", "Interface to listen on (-i)."),
+    CONF_TEXT(S, filter, "capture.filter", "", "Packets to look at, as pcap-filter(7); empty = all."),
+    CONF_BOOL(S, promiscuous, "capture.promiscuous", "yes", "See all traffic on the link."),
+    CONF_SIZE(S, snaplen, "capture.snaplen", "64kb", 64, 262144, "Bytes kept of a packet."),
+    CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2048 * MB, "The kernel's buffer for captured packets."),
+
+    CONF_INT(S, flow_max, "flow.max", "1000000", 1024, 100000000, "Flows kept at a time; when full, one of the idlest is ended as evicted."),
+    CONF_TIME(S, flow_idle, "flow.idle", "120s", NS(1), NS(86400), "A flow that was answered ends after so long without a packet."),
+    CONF_TIME(S, flow_idle_new, "flow.idle_new", "30s", NS(1), NS(86400), "A flow that was not answered ends after so long."),
+    CONF_TIME(S, flow_linger, "flow.linger", "2s", NS(0), NS(600), "A closed flow takes stragglers for so long."),
+    CONF_TIME(S, flow_active, "flow.active", "60s", NS(1), NS(86400), "A flow that lasts is scored again at least so often."),
+    CONF_INT(S, flow_first_pkts, "flow.first_packets", "16", 0, 1000000, "A flow is scored for the first time after so many packets; 0 = when it ends."),
+
+    CONF_BOOL(S, dpi_enabled, "dpi.enabled", "yes", "Find the application with nDPI."),
+    CONF_INT(S, dpi_flows, "dpi.max", "100000", 16, 10000000, "Flows that nDPI looks at, at a time; more go without."),
+    CONF_INT(S, dpi_packets, "dpi.packets", "10", 1, 255, "Packets of a flow after which nDPI gives up."),
+
+    CONF_ENUM(S, level, "analysis.level", "full", level_names, "How much is done: counters (flows only, nothing written), detectors, or full."),
+    CONF_INT(S, hosts_max, "hosts.max", "65536", 16, 10000000, "Hosts remembered; the least recent is forgotten."),
+    CONF_TEXT(S, model_path, "model.path", "auto", "Model file; auto = the one beside the programs, empty = none."),
+
+    CONF_INT(S, detect_max, "detect.max", "65536", 16, 10000000, "Entities or channels that each detector remembers; the least recent is forgotten."),
+    CONF_INT(S, scan_targets, "detect.scan_targets", "15", 2, 1000, "Different targets that refuse or ignore one host within a minute or two: a scan."),
+    CONF_INT(S, brute_attempts, "detect.brute_attempts", "8", 2, 100000, "Short sessions on one login service within a minute or two: password guessing."),
+    CONF_INT(S, beacon_events, "detect.beacon_events", "10", 4, 32, "Calls to one outside service, as regular as clockwork: a beacon."),
+    CONF_TIME(S, beacon_min, "detect.beacon_min", "2s", NS(0), NS(86400), "Faster than this is no beacon."),
+    CONF_TIME(S, beacon_max, "detect.beacon_max", "1h", NS(1), NS(604800), "Slower than this is no beacon."),
+    CONF_TEXT(S, anomaly_p, "anomaly.p_max", "0.002", "A flow that the model expects less often than this is unusual (0..1)."),
+    CONF_INT(S, anomaly_flows, "anomaly.flows", "8", 1, 1000000, "Unusual flows of one host within ten minutes that make an alert."),
+
+    CONF_INT(S, alert_max_open, "alert.max_open", "4096", 16, 1000000, "Alerts open at a time; when full, the least recent is closed early."),
+    CONF_TIME(S, alert_quiet, "alert.quiet", "10m", NS(1), NS(86400), "An alert closes after so long without new evidence."),
+
+    CONF_SIZE(S, ring_size, "ring.flows", "16mb", 65536, 4096 * MB, "Ring of flow records, a power of two; when full, live refuses the newest, replay waits."),
+    CONF_SIZE(S, alert_ring_size, "ring.alerts", "4mb", 65536, 1024 * MB, "Ring of alerts, likewise."),
+    CONF_INT(S, community_seed, "community_id.seed", "0", 0, 65535, "Seed of the Community ID; the same in all tools."),
+    CONF_TIME(S, stats_interval, "stats.interval", "60s", NS(1), NS(86400), "A stats record so often (live)."),
+
+    CONF_TEXT(S, url, "uplink.url", "", "The collector, e.g. https://wind.example.org:8443; empty = eve.json only."),
+    CONF_TEXT(S, key_file, "uplink.key_file", "", "File with the sensor's key (wind-collector --create-key NAME --scope ingest)."),
+    CONF_TEXT(S, ca_file, "uplink.ca_file", "", "Certificates to trust for it; empty = the system's."),
+    CONF_BOOL(S, insecure, "uplink.insecure", "no", "Allow plain http to other machines than this one."),
+    CONF_TIME(S, heartbeat, "uplink.heartbeat", "10s", NS(1), NS(3600), "Time between two signs of life."),
+    CONF_TIME(S, drain, "uplink.drain", "30s", NS(0), NS(86400), "At the end: how long to wait for the collector to take what is spooled."),
+    CONF_TEXT(S, spool_dir, "spool.dir", "", "Where alerts wait for the collector; empty = spool in the output folder (-l)."),
+    CONF_SIZE(S, spool_max, "spool.max", "256mb", MB, 1048576 * MB, "Size of the spool; when full, the oldest alerts are lost and counted."),
+    CONF_TIME(S, spool_fsync, "spool.fsync", "1s", NS(0), NS(3600), "A power cut may cost the alerts of so long."),
+    {.name = NULL},
+};
+/* clang-format on */
+
+static const char usage[] =
+    "wind-sensor - watches traffic, and says what matters and why\n"
+    "\n"
+    "  wind-sensor -r FILE -l DIR       analyse a capture (pcap, pcapng, also .gz .zst; - = "
+    "stdin)\n"
+    "  wind-sensor -i IFACE -l DIR      listen on an interface (needs CAP_NET_RAW)\n"
+    "\n"
+    "  -c FILE            configuration (YAML); else the defaults\n"
+    "  -r FILE            capture file to analyse\n"
+    "  -i IFACE           interface to listen on\n"
+    "  -l DIR             where eve.json goes (made if need be; default: this folder)\n"
+    "  -T                 test the configuration and end\n"
+    "  -q                 no summary\n"
+    "  -v                 say more, -vv still more\n"
+    "  -V                 version\n"
+    "  --set KEY=VALUE    change one setting, e.g. --set flow.max=200000\n"
+    "  --print-config     print all settings as YAML, with what they mean\n"
+    "  --features FILE    write the feature row of each flow to FILE (CSV)\n"
+    "  --run-id ID        ids of alerts derive from it; replays that should be told apart need one "
+    "each\n"
+    "  --speed N          replay N times as fast as it was recorded; default: as fast as possible\n"
+    "  --user NAME, --group NAME   run analyser and uplink as this user and group\n"
+    "\n"
+    "Examples:\n"
+    "  wind-sensor -r office.pcap -l out && jq 'select(.event_type==\"alert\")' out/eve.json\n"
+    "  tcpdump -w - | wind-sensor -r - -l out\n"
+    "  wind-sensor -i eth1 -l /var/log/wind --set uplink.url=https://wind:8443 \\\n"
+    "              --set uplink.key_file=/etc/wind/sensor.key\n";
+
+enum { OPT_SET = 256, OPT_PRINT, OPT_FEATURES, OPT_RUN_ID, OPT_SPEED, OPT_USER, OPT_GROUP };
+
+static const struct option options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"set", required_argument, NULL, OPT_SET},
+    {"print-config", no_argument, NULL, OPT_PRINT},
+    {"features", required_argument, NULL, OPT_FEATURES},
+    {"run-id", required_argument, NULL, OPT_RUN_ID},
+    {"speed", required_argument, NULL, OPT_SPEED},
+    {"user", required_argument, NULL, OPT_USER},
+    {"group", required_argument, NULL, OPT_GROUP},
+    {NULL, 0, NULL, 0},
+};
+
+/* What the first pass over the command line collects. */
+struct parsed {
+    const char *config, *interface;
+    const char *set[64];
+    size_t n_set;
+    bool test, print;
+    int verbose;
+};
+
+static int set_speed(struct sensor_args *args, const char *text, struct err *e)
+{
+    char *end = NULL;
+
+    args->speed = strtod(text, &end);
+    if (end == text || *end != '\0' || !(args->speed > 0 && args->speed <= 1e6))
+        return err_set(e, SENSOR_CONF_USAGE, "--speed: '%s' is not a number above 0", text);
+    return 0;
+}
+
+static int take_option(int opt, struct parsed *p, struct sensor_args *args, struct err *e)
+{
+    switch (opt) {
+    case 'c':
+        p->config = optarg;
+        return 0;
+    case 'i':
+        p->interface = optarg;
+        return 0;
+    case 'r':
+        args->pcap = optarg;
+        return 0;
+    case 'l':
+        args->dir = optarg;
+        return 0;
+    case 'T':
+        p->test = true;
+        return 0;
+    case 'q':
+        args->quiet = true;
+        return 0;
+    case 'v':
+        p->verbose++;
+        return 0;
+    case OPT_PRINT:
+        p->print = true;
+        return 0;
+    case OPT_FEATURES:
+        args->features = optarg;
+        return 0;
+    case OPT_RUN_ID:
+        args->run_id = optarg;
+        return 0;
+    case OPT_USER:
+        args->user = optarg;
+        return 0;
+    case OPT_GROUP:
+        args->group = optarg;
+        return 0;
+    case OPT_SPEED:
+        return set_speed(args, optarg, e);
+    case OPT_SET:
+        if (p->n_set == WIND_ARRAY_SIZE(p->set))
+            return err_set(e, SENSOR_CONF_USAGE, "more than %zu --set", p->n_set);
+        p->set[p->n_set++] = optarg;
+        return 0;
+    case 'h':
+        fputs(usage, stdout);
+        return SENSOR_CONF_DONE;
+    case 'V':
+        puts("wind-sensor " VERSION);
+        return SENSOR_CONF_DONE;
+    case ':':
+        return err_set(e, SENSOR_CONF_USAGE, "%s needs a value; wind-sensor --help tells more",
+                       options[0].name != NULL && optopt == 0 ? "that option" : "an option");
+    default:
+        return err_set(e, SENSOR_CONF_USAGE, "no such option; wind-sensor --help lists them");
+    }
+}
+
+static int parse(int argc, char **argv, struct parsed *p, struct sensor_args *args, struct err *e)
+{
+    int opt;
+
+    opterr = 0;
+    while ((opt = getopt_long(argc, argv, ":c:i:r:l:TqvVh", options, NULL)) != -1) {
+        if (opt == ':' || opt == '?') {
+            const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
+            return err_set(e, SENSOR_CONF_USAGE,
+                           opt == ':' ? "'%s' needs a value; see --help"
+                                      : "no such option '%s'; see --help",
+                           word);
+        }
+        const int r = take_option(opt, p, args, e);
+        if (r != 0)
+            return r;
+    }
+    if (optind < argc)
+        return err_set(e, SENSOR_CONF_USAGE, "'%s' is no option; a capture file is given as -r %s",
+                       argv[optind], argv[optind]);
+    return 0;
+}
+
+static int check(const struct sensor_conf *c, struct err *e)
+{
+    struct cidr net;
+    char *end = NULL;
+    const double p = strtod(c->anomaly_p, &end);
+
+    for (size_t i = 0; i < c->home_nets.n; i++) {
+        const int r = cidr_parse(c->home_nets.item[i], &net, e);
+        if (r < 0)
+            return err_wrap(e, r, "home_nets");
+    }
+    if (end == c->anomaly_p || *end != '\0' || !(p >= 0 && p <= 1))
+        return err_set(e, -EINVAL, "anomaly.p_max: '%s' is not a number from 0 to 1", c->anomaly_p);
+    if ((c->ring_size & (c->ring_size - 1)) != 0)
+        return err_set(e, -EINVAL, "ring.flows: %lld bytes is not a power of two",
+                       (long long)c->ring_size);
+    if ((c->alert_ring_size & (c->alert_ring_size - 1)) != 0)
+        return err_set(e, -EINVAL, "ring.alerts: %lld bytes is not a power of two",
+                       (long long)c->alert_ring_size);
+    if (c->url[0] != '\0' && c->key_file[0] == '\0')
+        return err_set(e, -EINVAL,
+                       "uplink.url is set, but uplink.key_file isn't: make a key with "
+                       "wind-collector --create-key NAME --scope ingest");
+    return 0;
+}
+
+static int load(const struct parsed *p, const struct sensor_args *args, struct sensor_conf *conf,
+                struct err *e)
+{
+    extern char **environ;
+    int r = conf_defaults(sensor_keys, conf, e);
+
+    if (r == 0 && p->config != NULL)
+        r = conf_load(sensor_keys, conf, p->config, e);
+    else if (r == 0 && args->pcap == NULL && access(DEFAULT_FILE, R_OK) == 0)
+        r = conf_load(sensor_keys, conf, DEFAULT_FILE, e);
+    if (r == 0 && p->config == NULL && args->pcap == NULL)
+        r = conf_load_dir(sensor_keys, conf, DEFAULT_DIR, e);
+    if (r == 0)
+        r = conf_env(sensor_keys, conf, environ, e);
+    for (size_t i = 0; r == 0 && i < p->n_set; i++)
+        r = conf_set_pair(sensor_keys, conf, p->set[i], e);
+    if (r == 0 && p->interface != NULL)
+        r = conf_set(sensor_keys, conf, "capture.interface", p->interface, e);
+    return r == 0 ? check(conf, e) : r;
+}
+
+int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
+                          struct sensor_args *ret_args, struct err *e)
+{
+    struct parsed p = {0};
+
+    *ret_args = (struct sensor_args){.dir = "."};
+    int r = parse(argc, argv, &p, ret_args, e);
+    if (r != 0)
+        return r;
+    log_init(LOG_AUTO, p.verbose > 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    r = load(&p, ret_args, ret_conf, e);
+    if (r < 0)
+        return r;
+    if (p.print) {
+        conf_print(sensor_keys, ret_conf, stdout);
+        return SENSOR_CONF_DONE;
+    }
+    if (p.test) {
+        puts("wind-sensor: the configuration is fine");
+        return SENSOR_CONF_DONE;
+    }
+    if (ret_args->pcap == NULL && ret_conf->interface[0] == '\0')
+        return err_set(e, SENSOR_CONF_USAGE,
+                       "give a capture file (-r FILE) or an interface (-i IFACE); see --help");
+    if (ret_args->pcap != NULL && p.interface != NULL)
+        return err_set(e, SENSOR_CONF_USAGE, "-r and -i exclude each other");
+    if (ret_conf->name[0] == '\0' && gethostname(ret_conf->name, sizeof(ret_conf->name) - 1) != 0)
+        return err_set(e, -errno, "sensor.name: no host name: %s", strerror(errno));
+    return 0;
+}

@@ -1,0 +1,70 @@
+/*
+ * sensor_conf.h - the sensor's settings and command line.
+ *
+ * Why      One table gives defaults, parsing, ranges, --print-config and the packaged sample.
+ * Owns     Nothing: the struct is plain data without pointers, and can be copied.
+ * Threads  Start-up only; immutable afterwards.
+ *
+ * Later beats earlier: defaults, -c FILE (or /etc/wind/sensor.yaml and conf.d when they are there
+ * and a interface is listened on), environment WIND_SECTION__KEY, --set.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/conf.h"
+
+struct sensor_conf {
+    char name[64];
+    struct conf_list home_nets;
+
+    char interface[32], filter[256];
+    bool promiscuous;
+    int64_t snaplen, kernel_buffer;
+
+    int64_t flow_max, flow_idle, flow_idle_new, flow_linger, flow_active, flow_first_pkts;
+    bool dpi_enabled;
+    int64_t dpi_flows, dpi_packets;
+    int level; /* enum analysis_level */
+    int64_t hosts_max;
+    char model_path[512];
+
+    int64_t detect_max, scan_targets, brute_attempts, beacon_events, beacon_min, beacon_max;
+    char anomaly_p[16];
+    int64_t anomaly_flows;
+    int64_t alert_max_open, alert_quiet;
+
+    int64_t ring_size, alert_ring_size;
+    int64_t community_seed;
+    int64_t stats_interval;
+
+    char url[512], key_file[512], ca_file[512];
+    bool insecure;
+    int64_t heartbeat, drain;
+    char spool_dir[512];
+    int64_t spool_max, spool_fsync;
+};
+
+/* What only the command line can say. Texts are borrowed from argv. */
+struct sensor_args {
+    const char *pcap;     /* -r: a file, or "-" */
+    const char *dir;      /* -l */
+    const char *features; /* --features */
+    const char *run_id;   /* --run-id, or NULL */
+    const char *user, *group;
+    double speed; /* --speed; 0: at once */
+    bool quiet;
+};
+
+extern const struct conf_key sensor_keys[];
+
+#define SENSOR_CONF_DONE  1 /* --help, -V, -T, --print-config: said what was asked, end with 0 */
+#define SENSOR_CONF_USAGE (-1000)
+
+/*
+ * Read the command line, files and environment. Returns 0, SENSOR_CONF_DONE, SENSOR_CONF_USAGE
+ * (exit 2), or another negative (exit 3: the configuration is wrong).
+ */
+WIND_MUST_USE int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
+                                        struct sensor_args *ret_args, struct err *e);

@@ -1,0 +1,504 @@
+#include "sensor/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/ring.h"
+#include "common/time.h"
+#include "sensor/analyser.h"
+#include "sensor/sandbox.h"
+#include "sensor/uplink.h"
+
+#define RESTART_DELAY_MS 100
+#define EXIT_AGAIN       75 /* a child's way to say: start me again */
+
+struct supervisor {
+    const struct sensor_conf *conf;
+    const struct sensor_args *args;
+    struct counters *counters;
+    struct ring *flows, *alerts;
+    struct uplink_state *state;
+    struct uplink_conf uplink;
+    int model_fd, features_fd, signal_fd;
+    pid_t analyser, uplink_pid; /* 0: not running */
+    int analyser_crashes, uplink_crashes;
+    uint64_t analyser_at, uplink_at; /* progress at the last crash */
+    bool analyser_failed, undelivered, uplink_failed;
+};
+
+/* ---------------------------------------------------------------- opening */
+
+/* Beside the programs: build/<preset>/bin and build/<preset>/models, /usr/bin and /usr/share/wind.
+ */
+static int open_auto_model(void)
+{
+    static const char *const places[] = {"../models/flow-iforest.model",
+                                         "../share/wind/models/flow-iforest.model"};
+    char exe[PATH_MAX], path[PATH_MAX + 64];
+    const ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+
+    if (n <= 0)
+        return -1;
+    exe[n] = '\0';
+    *strrchr(exe, '/') = '\0';
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(places); i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", exe, places[i]);
+        const int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0)
+            return fd;
+    }
+    return -1;
+}
+
+static int open_model(const struct sensor_conf *conf, int *ret_fd, struct err *e)
+{
+    *ret_fd = -1;
+    if (conf->level != ANALYSIS_FULL || conf->model_path[0] == '\0')
+        return 0;
+    if (strcmp(conf->model_path, "auto") == 0) {
+        *ret_fd = open_auto_model();
+        if (*ret_fd < 0)
+            log_warn("no model file beside the programs: going on with detectors only");
+        return 0;
+    }
+    *ret_fd = open(conf->model_path, O_RDONLY | O_CLOEXEC);
+    if (*ret_fd < 0)
+        return err_set(e, -errno, "model.path: can't open '%s': %s", conf->model_path,
+                       strerror(errno));
+    return 0;
+}
+
+static int open_input(const char *path, int *ret_fd, struct err *e)
+{
+    struct stat st;
+    const int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                                          : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0)
+        return err_set(e, -errno, "can't open '%s': %s", path, strerror(errno));
+    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
+        (void)close(fd);
+        return err_set(e, -EISDIR, "'%s' is a folder; -r takes one capture file", path);
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* A new handle for each analyser: the dead one's place in the kernel's ring died with it. */
+static int open_capture(const struct supervisor *s, struct capture **ret_capture, struct err *e)
+{
+    const struct sensor_conf *c = s->conf;
+    int fd = -1;
+
+    if (s->args->pcap == NULL) {
+        const struct capture_live live = {.interface = c->interface,
+                                          .filter = c->filter,
+                                          .snaplen = (uint32_t)c->snaplen,
+                                          .buffer_bytes = (uint32_t)c->kernel_buffer,
+                                          .promiscuous = c->promiscuous};
+        return capture_live_new(ret_capture, &live, e);
+    }
+    int r = open_input(s->args->pcap, &fd, e);
+    if (r < 0)
+        return r;
+    r = capture_file_new(ret_capture, fd, s->args->pcap,
+                         counters_get(s->counters, COUNTER_capture_packets), e);
+    if (r < 0)
+        (void)close(fd);
+    return r;
+}
+
+static int make_dir(const char *path, struct err *e)
+{
+    char part[PATH_MAX];
+
+    if (strlen(path) >= sizeof(part))
+        return err_set(e, -ENAMETOOLONG, "-l: the path is too long");
+    for (const char *p = path; *p != '\0';) {
+        p += strspn(p, "/");
+        p += strcspn(p, "/");
+        memcpy(part, path, (size_t)(p - path));
+        part[p - path] = '\0';
+        if (mkdir(part, 0750) != 0 && errno != EEXIST)
+            return err_set(e, -errno, "-l: can't make the folder '%s': %s", part, strerror(errno));
+    }
+    return 0;
+}
+
+/* ---------------------------------------------------------------- set-up */
+
+static int configure_uplink(struct supervisor *s, struct err *e)
+{
+    const struct sensor_conf *c = s->conf;
+    struct uplink_conf *u = &s->uplink;
+    const char *pcap = s->args->pcap;
+    const char *slash = pcap != NULL ? strrchr(pcap, '/') : NULL;
+
+    *u = (struct uplink_conf){
+        .version = WIND_VERSION,
+        .is_replay = pcap != NULL,
+        .stats_ns = (uint64_t)c->stats_interval,
+        .heartbeat_ns = (uint64_t)c->heartbeat,
+        .drain_ns = (uint64_t)c->drain,
+        .source = {.community_seed = (uint16_t)c->community_seed, .coverage = 1},
+        .sink = {.insecure = c->insecure},
+        .spool = {.max_bytes = (uint64_t)c->spool_max, .fsync_ns = (uint64_t)c->spool_fsync},
+    };
+    (void)snprintf(u->eve_path, sizeof(u->eve_path), "%s/eve.json", s->args->dir);
+    (void)snprintf(u->source.sensor, sizeof(u->source.sensor), "%s", c->name);
+    (void)snprintf(u->source.pcap, sizeof(u->source.pcap), "%s",
+                   pcap == NULL    ? ""
+                   : slash != NULL ? slash + 1
+                                   : pcap);
+    (void)snprintf(u->source.iface, sizeof(u->source.iface), "%s",
+                   pcap == NULL ? c->interface : "");
+    (void)snprintf(u->sink.url, sizeof(u->sink.url), "%s", c->url);
+    (void)snprintf(u->sink.ca_file, sizeof(u->sink.ca_file), "%s", c->ca_file);
+    if (c->spool_dir[0] != '\0')
+        (void)snprintf(u->spool.dir, sizeof(u->spool.dir), "%s", c->spool_dir);
+    else
+        (void)snprintf(u->spool.dir, sizeof(u->spool.dir), "%s/spool", s->args->dir);
+    if (c->url[0] == '\0')
+        return 0;
+    const int r = sink_key_load(&u->sink, c->key_file, e);
+    return r < 0 ? r : sink_conf_check(&u->sink, e);
+}
+
+/* Signals come through a descriptor; children put the mask back. */
+static int catch_signals(struct supervisor *s, struct err *e)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGCHLD);
+    (void)sigaddset(&set, SIGUSR1);
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+        return err_set(e, -errno, "signals: %s", strerror(errno));
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+    return s->signal_fd < 0 ? err_set(e, -errno, "signals: %s", strerror(errno)) : 0;
+}
+
+static int set_up(struct supervisor *s, struct err *e)
+{
+    int r = make_dir(s->args->dir, e);
+
+    if (r == 0)
+        r = configure_uplink(s, e);
+    if (r == 0)
+        r = open_model(s->conf, &s->model_fd, e);
+    if (r == 0 && s->args->features != NULL) {
+        s->features_fd = open(s->args->features, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+        if (s->features_fd < 0)
+            r = err_set(e, -errno, "--features: can't write '%s': %s", s->args->features,
+                        strerror(errno));
+    }
+    if (r == 0)
+        r = ring_new(&s->flows, (size_t)s->conf->ring_size, 2, e);
+    if (r == 0)
+        r = ring_new(&s->alerts, (size_t)s->conf->alert_ring_size, 1, e);
+    if (r == 0)
+        r = uplink_state_new(&s->state, e);
+    return r == 0 ? catch_signals(s, e) : r;
+}
+
+/* ---------------------------------------------------------------- children */
+
+/* In the child: its own end when the supervisor's comes, no inherited signals, less privilege. */
+static int begin_child(const struct supervisor *s, struct err *e)
+{
+    sigset_t none;
+
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)close(s->signal_fd);
+    /* Ctrl-C reaches the whole group: the supervisor alone decides what it means. */
+    (void)signal(SIGINT, SIG_IGN);
+    (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGUSR1, SIG_IGN);
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    if (getppid() == 1)
+        return err_set(e, -EIO, "the supervisor is gone");
+    const int r = sandbox_drop(s->args->user, s->args->group, e);
+    if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return err_set(e, -errno, "no_new_privs: %s", strerror(errno));
+    return r;
+}
+
+static _Noreturn void analyser_main(struct supervisor *s, struct capture *capture)
+{
+    struct err e = {0};
+    const struct analyser_conf conf = {.sensor = s->conf,
+                                       .args = s->args,
+                                       .capture = capture,
+                                       .model_fd = s->model_fd,
+                                       .features_fd = s->features_fd,
+                                       .flows = s->flows,
+                                       .alerts = s->alerts,
+                                       .counters = s->counters};
+
+    s->state = uplink_state_free(s->state); /* not ours to see */
+    memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
+    int r = begin_child(s, &e);
+    if (r == 0)
+        r = analyser_run(&conf, &e);
+    if (r < 0)
+        log_error("%s", e.text);
+    _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+static _Noreturn void uplink_main(struct supervisor *s)
+{
+    struct err e = {0};
+    int r = begin_child(s, &e);
+
+    if (r == 0)
+        r = uplink_run(&s->uplink, s->state, s->flows, s->alerts, s->counters, &e);
+    if (r < 0)
+        log_error("%s", e.text);
+    _exit(r < 0 ? EXIT_FAILURE : r == UPLINK_UNDELIVERED ? EXIT_AGAIN : EXIT_SUCCESS);
+}
+
+static int start_analyser(struct supervisor *s, struct err *e)
+{
+    struct capture *capture = NULL;
+    const int r = open_capture(s, &capture, e);
+
+    if (r < 0)
+        return r;
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0)
+        analyser_main(s, capture);
+    (void)capture_free(capture); /* the child has its own */
+    if (pid < 0)
+        return err_set(e, -errno, "can't start the analyser: %s", strerror(errno));
+    s->analyser = pid;
+    return 0;
+}
+
+static int start_uplink(struct supervisor *s, struct err *e)
+{
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+
+    if (pid == 0)
+        uplink_main(s);
+    if (pid < 0)
+        return err_set(e, -errno, "can't start the uplink: %s", strerror(errno));
+    s->uplink_pid = pid;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- ends and crashes */
+
+static uint64_t sum(const struct counters *c, enum counter first, enum counter last)
+{
+    uint64_t n = 0;
+
+    for (enum counter i = first; i <= last; i++)
+        n += counters_get(c, i);
+    return n;
+}
+
+/* The books of the dead: what it had taken and not accounted for. Nobody else writes now. */
+static void count_losses(struct counters *c)
+{
+    const uint64_t decoded = sum(c, COUNTER_decoder_OK, COUNTER_decoder_lost);
+    const uint64_t ended = sum(c, COUNTER_flow_ended_closed, COUNTER_flow_ended_crashed);
+    const uint64_t told =
+        counters_get(c, COUNTER_alert_suppressed) + counters_get(c, COUNTER_alert_lost_ring) +
+        counters_get(c, COUNTER_alert_lost_crash) + counters_get(c, COUNTER_alert_published);
+
+    counters_add(c, COUNTER_decoder_lost, counters_get(c, COUNTER_capture_packets) - decoded);
+    counters_add(c, COUNTER_flow_ended_crashed,
+                 counters_get(c, COUNTER_flow_made) - ended -
+                     counters_get(c, COUNTER_flow_lost_ring));
+    counters_add(c, COUNTER_alert_lost_crash, counters_get(c, COUNTER_alert_raised) - told);
+    counters_set(c, COUNTER_flow_live, 0);
+    counters_set(c, COUNTER_alert_open, 0);
+}
+
+static void describe_end(char *out, size_t size, int status)
+{
+    if (WIFSIGNALED(status))
+        (void)snprintf(
+            out, size, "was killed by signal %d (%s)%s", WTERMSIG(status),
+            strsignal(WTERMSIG(status)),
+            WTERMSIG(status) == SIGSYS ? ": it made a system call that the sandbox forbids" : "");
+    else
+        (void)snprintf(out, size, "ended with %d", WEXITSTATUS(status));
+}
+
+/* Crashes in a row, without any progress between them. */
+static bool is_hopeless(int *crashes, uint64_t *at, uint64_t now)
+{
+    *crashes = now == *at ? *crashes + 1 : 1;
+    *at = now;
+    return *crashes > SUPERVISOR_CRASHES_MAX;
+}
+
+static int analyser_ended(struct supervisor *s, int status, struct err *e)
+{
+    char how[160];
+
+    s->analyser = 0;
+    if (WIFEXITED(status)) {
+        s->analyser_failed = WEXITSTATUS(status) != EXIT_SUCCESS;
+        atomic_store(&s->counters->producer_done, 1);
+        return 0;
+    }
+    describe_end(how, sizeof(how), status);
+    count_losses(s->counters);
+    counters_add(s->counters, COUNTER_supervisor_analyser_restarts, 1);
+    if (is_hopeless(&s->analyser_crashes, &s->analyser_at,
+                    counters_get(s->counters, COUNTER_capture_packets))) {
+        log_error("the analyser %s, %d times at the same place: giving up", how,
+                  s->analyser_crashes);
+        s->analyser_failed = true;
+        atomic_store(&s->counters->producer_done, 1);
+        return 0;
+    }
+    log_warn("the analyser %s, starting it again", how);
+    (void)usleep(RESTART_DELAY_MS * 1000);
+    const int r = start_analyser(s, e);
+    if (r == -ESPIPE) { /* a pipe can't be read again */
+        log_error("%s", e->text);
+        s->analyser_failed = true;
+        atomic_store(&s->counters->producer_done, 1);
+        return 0;
+    }
+    return r;
+}
+
+static int uplink_ended(struct supervisor *s, int status, struct err *e)
+{
+    char how[160];
+
+    s->uplink_pid = 0;
+    if (WIFEXITED(status)) {
+        s->undelivered = WEXITSTATUS(status) == EXIT_AGAIN;
+        s->uplink_failed = !s->undelivered && WEXITSTATUS(status) != EXIT_SUCCESS;
+        return 0;
+    }
+    describe_end(how, sizeof(how), status);
+    counters_add(s->counters, COUNTER_supervisor_uplink_restarts, 1);
+    if (is_hopeless(&s->uplink_crashes, &s->uplink_at,
+                    counters_get(s->counters, COUNTER_uplink_records))) {
+        log_error("the uplink %s, %d times at the same place: giving up", how, s->uplink_crashes);
+        s->uplink_failed = true;
+        return 0;
+    }
+    log_warn("the uplink %s, starting it again", how);
+    (void)usleep(RESTART_DELAY_MS * 1000);
+    return start_uplink(s, e);
+}
+
+static int reap(struct supervisor *s, struct err *e)
+{
+    int status = 0, r = 0;
+    pid_t pid;
+
+    while (r == 0 && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == s->analyser)
+            r = analyser_ended(s, status, e);
+        else if (pid == s->uplink_pid)
+            r = uplink_ended(s, status, e);
+    }
+    return r;
+}
+
+static void kill_children(const struct supervisor *s)
+{
+    if (s->analyser > 0)
+        (void)kill(s->analyser, SIGKILL);
+    if (s->uplink_pid > 0)
+        (void)kill(s->uplink_pid, SIGKILL);
+}
+
+static int on_signal(struct supervisor *s, uint32_t signal, struct err *e)
+{
+    if (signal == SIGCHLD)
+        return reap(s, e);
+    if (signal == SIGUSR1) {
+        atomic_fetch_add(&s->state->reopen, 1);
+        return 0;
+    }
+    if (atomic_fetch_add(&s->counters->stop, 1) > 0)
+        return err_set(e, -EINTR, "asked twice to stop: what was in hand is lost");
+    log_info("stopping: finishing what is in hand (once more to stop at once)");
+    return 0;
+}
+
+/* Until both are gone. An uplink that failed leaves the analyser nothing to live for. */
+static int watch(struct supervisor *s, struct err *e)
+{
+    struct signalfd_siginfo info;
+    int r = 0;
+
+    while (r == 0 && (s->analyser > 0 || s->uplink_pid > 0)) {
+        if (s->uplink_pid == 0 && s->analyser > 0)
+            break;
+        const ssize_t n = read(s->signal_fd, &info, sizeof(info));
+        if (n == (ssize_t)sizeof(info))
+            r = on_signal(s, info.ssi_signo, e);
+        else if (n < 0 && errno != EINTR)
+            r = err_set(e, -errno, "signals: %s", strerror(errno));
+    }
+    return r;
+}
+
+static void tear_down(struct supervisor *s)
+{
+    kill_children(s);
+    while (s->analyser > 0 || s->uplink_pid > 0) {
+        if (waitpid(-1, NULL, 0) <= 0)
+            break;
+    }
+    memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
+    s->flows = ring_free(s->flows);
+    s->alerts = ring_free(s->alerts);
+    s->state = uplink_state_free(s->state);
+    if (s->signal_fd >= 0)
+        (void)close(s->signal_fd);
+    if (s->model_fd >= 0)
+        (void)close(s->model_fd);
+    if (s->features_fd >= 0)
+        (void)close(s->features_fd);
+}
+
+int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *args,
+                   struct counters *counters, struct err *e)
+{
+    struct supervisor s = {.conf = conf,
+                           .args = args,
+                           .counters = counters,
+                           .model_fd = -1,
+                           .features_fd = -1,
+                           .signal_fd = -1};
+    int r = set_up(&s, e);
+
+    if (r == 0)
+        r = start_analyser(&s, e);
+    if (r == 0)
+        r = start_uplink(&s, e);
+    if (r == 0)
+        r = watch(&s, e);
+    tear_down(&s);
+    if (r == 0 && (s.analyser_failed || s.uplink_failed))
+        r = err_set(e, -EIO, "%s", ""); /* the child has said why */
+    return r == 0 && s.undelivered ? SUPERVISOR_UNDELIVERED : r;
+}
