@@ -48,7 +48,8 @@ struct principal {
     enum role role;
     uint32_t permissions; /* bit (1 << enum permission) */
     char jti[37], sid[37];
-    int64_t expires_s; /* Unix time when the token or key ends; 0 = never */
+    int64_t generation; /* of the user's password, as the token knows it */
+    int64_t expires_s;  /* Unix time when the token or key ends; 0 = never */
 };
 
 extern const char *const role_words[ROLES + 1];

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collector/correlate.h"
 #include "common/conf.h"
 #include "common/err.h"
 
@@ -26,21 +27,21 @@ struct collector_conf {
     char api_listen[128];
     int64_t api_threads;
     int64_t api_connections;
-    int64_t api_timeout_s;
+    int64_t api_timeout_ns, api_body_memory;
     int64_t api_rate, api_burst;
     char api_tls_cert[256], api_tls_key[256];
     bool api_insecure;
     char db_path[256];
-    int64_t db_readers;
+    bool db_fast;
     char dashboard_dir[256];
     char auth_key_file[256];
     bool auth_register;
-    int64_t auth_access_s, auth_refresh_s;
+    int64_t auth_access_ns, auth_refresh_ns;
     int64_t auth_sessions_max;
-    int64_t auth_hashes, auth_hash_kib, auth_hash_passes;
+    int64_t auth_hashes, auth_hash_memory, auth_hash_passes;
     int64_t auth_login_rate;
-    int64_t ws_clients, ws_queue_bytes, ws_ping_s;
-    int64_t correlate_window_s, correlate_alerts_max;
+    int64_t ws_clients, ws_queue_bytes, ws_ping_ns;
+    struct correlate_conf correlate;
 };
 
 extern const struct conf_key collector_keys[];
@@ -52,6 +53,7 @@ struct collector {
     struct metrics *metrics;
     struct ws *ws;
     struct http_server *http;
+    char *openapi; /* the document, made once */
 };
 
 /* Opens the database and the listener; nothing is served before collector_run. */

@@ -1,0 +1,96 @@
+/* The API about itself: description, health, metrics, and the door of the WebSocket. */
+#include <string.h>
+
+#include "collector/collector.h"
+#include "collector/db.h"
+#include "collector/http_server.h"
+#include "collector/metrics.h"
+#include "collector/routes.h"
+#include "collector/ws.h"
+#include "common/buf.h"
+
+#define METRICS_BYTES (4 * 1024 * 1024)
+
+static int openapi(struct request *rq, struct response *rs)
+{
+    return respond_bytes(rs, 200, "application/json", rq->app->openapi, strlen(rq->app->openapi));
+}
+
+static int healthz(struct request *rq, struct response *rs)
+{
+    (void)rq;
+    return respond_json(rs, 200, json_pack("{s:s,s:s}", "status", "ok", "version", WIND_VERSION));
+}
+
+static int readyz(struct request *rq, struct response *rs)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int r = db_begin_read(rq->db, &tx, &rq->err);
+
+    if (r == 0)
+        r = db_query(tx, "SELECT COUNT(*) FROM secrets", DB_NONE, &s, &rq->err);
+    if (r == 0)
+        r = db_step(s, &rq->err);
+    if (r < 0)
+        return respond_problem(rs, 503, "not_ready", "the database does not answer");
+    return respond_json(rs, 200, json_pack("{s:s}", "status", "ready"));
+}
+
+static int metrics(struct request *rq, struct response *rs)
+{
+    struct db_stats stats;
+    struct buf text;
+
+    buf_init(&text, METRICS_BYTES);
+    metrics_print(rq->app->metrics, &text);
+    metrics_print_one(&text, "wind_ws_clients", "gauge", "WebSocket clients now.",
+                      ws_count(rq->app->ws));
+    db_stats(rq->db, &stats);
+    metrics_print_one(&text, "wind_db_commits_total", "counter", "Transactions that lasted.",
+                      stats.commits);
+    metrics_print_one(&text, "wind_db_rollbacks_total", "counter", "Transactions undone.",
+                      stats.rollbacks);
+    metrics_print_one(&text, "wind_db_waits_failed_total", "counter",
+                      "Transactions that got no turn in time.", stats.waits_failed);
+    metrics_print_one(&text, "wind_db_file_bytes", "gauge", "Size of the database.",
+                      stats.file_bytes);
+    metrics_print_one(&text, "wind_db_wal_bytes", "gauge", "Size of its write-ahead log.",
+                      stats.wal_bytes);
+    const int r = text.failed ? respond_problem(rs, 500, "internal_error", "the metrics do not fit")
+                              : respond_bytes(rs, 200, "text/plain; version=0.0.4; charset=utf-8",
+                                              text.data, text.len);
+    buf_done(&text);
+    return r;
+}
+
+static const char *const state_words[] = {"ok", "ready", NULL};
+static const struct field state_fields[] = {
+    {.name = "status", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = state_words},
+    {.name = NULL},
+};
+static const struct schema state_schema = {.name = "State", .fields = state_fields, .open = true};
+
+const struct route meta_routes[] = {
+    {.method = "GET",
+     .pattern = "/api/openapi.json",
+     .handler = openapi,
+     .summary = "This document"},
+    {.method = "GET",
+     .pattern = "/api/ws",
+     .handler = respond_upgrade,
+     .summary = "Live alerts and incidents (WebSocket; the first message is auth)",
+     .status = 101},
+    {.method = "GET", .pattern = "/metrics", .handler = metrics, .summary = "Prometheus text"},
+    {.method = "GET",
+     .pattern = "/healthz",
+     .handler = healthz,
+     .summary = "The process answers",
+     .reply = &state_schema},
+    {.method = "GET",
+     .pattern = "/readyz",
+     .handler = readyz,
+     .summary = "The database answers too",
+     .reply = &state_schema},
+    {.method = NULL},
+};

@@ -1,0 +1,164 @@
+#include "collector/collector.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector/db.h"
+#include "collector/http_server.h"
+#include "collector/metrics.h"
+#include "collector/openapi.h"
+#include "collector/routes.h"
+#include "collector/session.h"
+#include "collector/users.h"
+#include "collector/ws.h"
+#include "common/crypto.h"
+#include "common/log.h"
+#include "common/time.h"
+
+#define SPARE_READERS 3 /* beside one a server thread: the WebSocket thread, start-up, luck */
+
+/* <folder of the program>/../dashboard */
+static void find_dashboard(struct collector_conf *conf)
+{
+    char path[256];
+
+    if (strcmp(conf->dashboard_dir, "auto") != 0)
+        return;
+    conf->dashboard_dir[0] = '\0';
+    const ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    if (n <= 0)
+        return;
+    path[n] = '\0';
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(path, '/');
+        if (slash != NULL)
+            *slash = '\0';
+    }
+    (void)snprintf(conf->dashboard_dir, sizeof(conf->dashboard_dir), "%.240s/dashboard", path);
+}
+
+static int first_start(struct collector *c, struct err *e)
+{
+    char password[21];
+    const int r = users_first_admin(c->auth, password, e);
+
+    if (r == 0)
+        (void)fprintf(stderr, "admin password: %s (shown once)\n", password);
+    crypto_wipe(password, sizeof(password));
+    return r < 0 ? r : 0;
+}
+
+static int make_auth(struct collector *c, struct err *e)
+{
+    const struct collector_conf *conf = &c->conf;
+    const struct auth_conf auth = {
+        .key_file = conf->auth_key_file,
+        .access_s = conf->auth_access_ns / (int64_t)WIND_NS_PER_S,
+        .refresh_s = conf->auth_refresh_ns / (int64_t)WIND_NS_PER_S,
+        .sessions_max = conf->auth_sessions_max,
+        .password = {.hashes = (unsigned)conf->auth_hashes,
+                     .kib = (uint32_t)(conf->auth_hash_memory / 1024),
+                     .passes = (uint32_t)conf->auth_hash_passes},
+    };
+    const int r = auth_new(&c->auth, c->db, &auth, e);
+
+    return r == 0 ? first_start(c, e) : r;
+}
+
+static int make_ws(struct collector *c, struct err *e)
+{
+    const struct ws_conf conf = {
+        .db = c->db,
+        .auth = c->auth,
+        .metrics = c->metrics,
+        .clients = c->conf.ws_clients,
+        .queue_bytes = c->conf.ws_queue_bytes,
+        .ping_s = c->conf.ws_ping_ns / (int64_t)WIND_NS_PER_S,
+    };
+    const int r = ws_new(&c->ws, &conf, e);
+
+    if (r == 0)
+        db_on_commit(c->db, ws_wake, c->ws);
+    return r;
+}
+
+static int make_openapi(struct collector *c, struct err *e)
+{
+    json_t *document = openapi_document(all_routes);
+
+    c->openapi = document != NULL ? json_dumps(document, JSON_COMPACT) : NULL;
+    json_decref(document);
+    return c->openapi != NULL ? 0 : err_set(e, -ENOMEM, "openapi.json: out of memory");
+}
+
+int collector_new(struct collector **ret_collector, const struct collector_conf *conf,
+                  struct err *e)
+{
+    WIND_AUTO(collector) struct collector *c = calloc(1, sizeof(*c));
+    if (c == NULL)
+        return err_set(e, -ENOMEM, "collector: out of memory");
+    c->conf = *conf;
+    find_dashboard(&c->conf);
+
+    const struct db_conf db = {.path = conf->db_path,
+                               .readers = (unsigned)conf->api_threads + SPARE_READERS,
+                               .is_fast = conf->db_fast};
+    int r = db_open(&c->db, &db, e);
+    if (r == 0)
+        r = metrics_new(&c->metrics, e);
+    if (r == 0)
+        r = make_auth(c, e);
+    if (r == 0)
+        r = make_ws(c, e);
+    if (r == 0)
+        r = make_openapi(c, e);
+    if (r == 0)
+        r = http_server_new(&c->http, c, e);
+    if (r != 0)
+        return r;
+    *ret_collector = WIND_STEAL(c);
+    return 0;
+}
+
+struct collector *collector_free(struct collector *c)
+{
+    if (c == NULL)
+        return NULL;
+    if (c->http != NULL)
+        http_server_quiesce(c->http);
+    ws_stop(c->ws);
+    http_server_free(c->http); /* the last handler has ended; only now may its parts go */
+    ws_free(c->ws);
+    auth_free(c->auth);
+    metrics_free(c->metrics);
+    db_free(c->db);
+    free(c->openapi);
+    free(c);
+    return NULL;
+}
+
+int collector_run(struct collector *c, struct err *e)
+{
+    sigset_t ends;
+    int signal_number = 0;
+
+    (void)sigemptyset(&ends);
+    (void)sigaddset(&ends, SIGTERM);
+    (void)sigaddset(&ends, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, &ends, NULL); /* inherited by all threads below */
+    (void)signal(SIGPIPE, SIG_IGN);
+
+    int r = ws_start(c->ws, e);
+    if (r == 0)
+        r = http_server_start(c->http, e);
+    if (r != 0)
+        return r;
+    log_info("serving on %s, database '%s'", http_server_url(c->http), c->conf.db_path);
+    (void)sigwait(&ends, &signal_number);
+    log_info("signal %d, stopping", signal_number);
+    return 0;
+}

@@ -1,0 +1,223 @@
+#include "collector/collector_conf.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector/api_key.h"
+#include "common/log.h"
+#include "common/time.h"
+
+#define DEFAULT_FILE "/etc/wind/collector.yaml"
+#define C            struct collector_conf
+#define NS(s)        ((int64_t)(s) * (int64_t)WIND_NS_PER_S)
+#define KB           INT64_C(1024)
+#define MB           (1024 * KB)
+
+/* clang-format off */
+const struct conf_key collector_keys[] = {
+    CONF_TEXT(C, api_listen, "api.listen", "127.0.0.1:8080", "Address and port of API, page and WebSocket; port 0 = any free one."),
+    CONF_TEXT(C, api_tls_cert, "api.tls_cert", "", "Certificate chain (PEM); with api.tls_key the listener speaks TLS."),
+    CONF_TEXT(C, api_tls_key, "api.tls_key", "", "Its private key (PEM)."),
+    CONF_BOOL(C, api_insecure, "api.insecure", "no", "Allow plain HTTP on an address that others reach: a proxy in front does TLS."),
+    CONF_INT(C, api_threads, "api.threads", "4", 1, 256, "Threads that answer requests."),
+    CONF_INT(C, api_connections, "api.connections", "512", 8, 100000, "Connections at a time; more are refused."),
+    CONF_TIME(C, api_timeout_ns, "api.timeout", "30s", NS(1), NS(3600), "A connection without traffic ends after so long."),
+    CONF_SIZE(C, api_body_memory, "api.body_memory", "64mb", MB, 65536 * MB, "Memory for all bodies that are being received; more are told to come back."),
+    CONF_INT(C, api_rate, "api.rate", "12000", 0, 100000000, "Requests a minute of one user, key or (without either) address; 0 = no limit."),
+    CONF_INT(C, api_burst, "api.burst", "1000", 1, 1000000, "Of them at once."),
+
+    CONF_TEXT(C, db_path, "db.path", "wind.db", "SQLite file; it is made when it isn't there."),
+    CONF_BOOL(C, db_fast, "db.fast", "no", "Do not wait for the disk at each commit: a power cut may cost the last ones."),
+    CONF_TEXT(C, dashboard_dir, "dashboard.dir", "auto", "Folder with the page; auto = dashboard beside the folder of this program, empty = none."),
+
+    CONF_TEXT(C, auth_key_file, "auth.key_file", "", "File with the secret that signs tokens, one line of at least 32 characters; empty = the database keeps one."),
+    CONF_BOOL(C, auth_register, "auth.register", "yes", "Everybody who reaches the API may register as a viewer."),
+    CONF_TIME(C, auth_access_ns, "auth.access", "15m", NS(10), NS(86400), "Life of an access token."),
+    CONF_TIME(C, auth_refresh_ns, "auth.refresh", "14d", NS(60), NS(31536000), "Life of a refresh token; each use gives a new one."),
+    CONF_INT(C, auth_sessions_max, "auth.sessions", "50", 1, 10000, "Sessions of one user; the one unused longest ends."),
+    CONF_INT(C, auth_login_rate, "auth.login_rate", "10", 1, 100000, "Failed logins a minute of one user from one address, and at once."),
+    CONF_INT(C, auth_hashes, "auth.hashes", "2", 1, 64, "Passwords checked at a time."),
+    CONF_SIZE(C, auth_hash_memory, "auth.hash_memory", "19mb", 8 * KB, 4096 * MB, "Memory of one argon2id hash."),
+    CONF_INT(C, auth_hash_passes, "auth.hash_passes", "2", 1, 100, "Passes of one argon2id hash."),
+
+    CONF_INT(C, ws_clients, "ws.clients", "256", 1, 100000, "WebSocket connections at a time."),
+    CONF_SIZE(C, ws_queue_bytes, "ws.queue", "1mb", 64 * KB, 1024 * MB, "Unsent events of one client; who is behind by more is closed and may resume."),
+    CONF_TIME(C, ws_ping_ns, "ws.ping", "20s", NS(1), NS(600), "Time between two pings; three without an answer end the connection."),
+
+    CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
+    CONF_INT(C, correlate.alerts_max, "correlate.alerts", "1000", 1, 1000000, "Alerts of one incident; the next opens another one."),
+    {.name = NULL},
+};
+/* clang-format on */
+
+static const char usage[] =
+    "wind-collector - receives alerts, joins them into incidents, serves API and page\n"
+    "\n"
+    "  wind-collector [-c FILE]                       serve until SIGTERM\n"
+    "  wind-collector --create-key NAME --scope SCOPE make an API key, print it, end\n"
+    "\n"
+    "  -c FILE            configuration (YAML); else /etc/wind/collector.yaml if it is there\n"
+    "  -T                 test the configuration and end\n"
+    "  -v                 say more\n"
+    "  -V                 version\n"
+    "  --set KEY=VALUE    change one setting, e.g. --set api.listen=127.0.0.1:9000\n"
+    "  --print-config     print all settings as YAML, with what they mean\n"
+    "  --create-key NAME  also while a collector runs on the same database\n"
+    "  --scope SCOPE      what the key may do; several times or with commas. Sensors need ingest\n"
+    "\n"
+    "Examples:\n"
+    "  wind-collector --set db.path=/var/lib/wind/wind.db\n"
+    "  wind-collector --create-key office --scope ingest > sensor.key\n"
+    "  wind-collector --set api.listen=0.0.0.0:8443 --set api.tls_cert=cert.pem \\\n"
+    "                 --set api.tls_key=key.pem\n";
+
+enum { OPT_SET = 256, OPT_PRINT, OPT_CREATE_KEY, OPT_SCOPE };
+
+static const struct option options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"set", required_argument, NULL, OPT_SET},
+    {"print-config", no_argument, NULL, OPT_PRINT},
+    {"create-key", required_argument, NULL, OPT_CREATE_KEY},
+    {"scope", required_argument, NULL, OPT_SCOPE},
+    {NULL, 0, NULL, 0},
+};
+
+struct parsed {
+    const char *config;
+    const char *set[64];
+    size_t n_set;
+    bool test, print;
+    int verbose;
+};
+
+static int add_scope(struct collector_args *args, const char *text, struct err *e)
+{
+    const size_t n = strlen(args->scopes);
+
+    if (n + 1 + strlen(text) >= sizeof(args->scopes))
+        return err_set(e, COLLECTOR_CONF_USAGE, "--scope: too many");
+    (void)snprintf(args->scopes + n, sizeof(args->scopes) - n, "%s%s", n > 0 ? " " : "", text);
+    for (char *p = args->scopes; *p != '\0'; p++)
+        if (*p == ',')
+            *p = ' ';
+    return 0;
+}
+
+static int take_option(int opt, struct parsed *p, struct collector_args *args, struct err *e)
+{
+    switch (opt) {
+    case 'c':
+        p->config = optarg;
+        return 0;
+    case 'T':
+        p->test = true;
+        return 0;
+    case 'v':
+        p->verbose++;
+        return 0;
+    case OPT_PRINT:
+        p->print = true;
+        return 0;
+    case OPT_CREATE_KEY:
+        args->create_key = optarg;
+        return 0;
+    case OPT_SCOPE:
+        return add_scope(args, optarg, e);
+    case OPT_SET:
+        if (p->n_set == WIND_ARRAY_SIZE(p->set))
+            return err_set(e, COLLECTOR_CONF_USAGE, "more than %zu --set", p->n_set);
+        p->set[p->n_set++] = optarg;
+        return 0;
+    case 'h':
+        (void)fputs(usage, stdout);
+        return COLLECTOR_CONF_DONE;
+    case 'V':
+        (void)puts("wind-collector " WIND_VERSION);
+        return COLLECTOR_CONF_DONE;
+    default:
+        return err_set(e, COLLECTOR_CONF_USAGE, "%s '%s'; see --help",
+                       opt == ':' ? "a value is missing after" : "no such option",
+                       optarg != NULL ? optarg : "");
+    }
+}
+
+static int parse(int argc, char **argv, struct parsed *p, struct collector_args *args,
+                 struct err *e)
+{
+    int opt;
+
+    opterr = 0;
+    while ((opt = getopt_long(argc, argv, ":c:TvVh", options, NULL)) != -1) {
+        if (opt == ':' || opt == '?')
+            optarg = argv[optind - 1];
+        const int r = take_option(opt, p, args, e);
+        if (r != 0)
+            return r;
+    }
+    if (optind < argc)
+        return err_set(e, COLLECTOR_CONF_USAGE, "'%s' is no option; see --help", argv[optind]);
+    if (args->create_key == NULL && args->scopes[0] != '\0')
+        return err_set(e, COLLECTOR_CONF_USAGE, "--scope belongs to --create-key");
+    if (args->create_key != NULL && (args->create_key[0] == '\0' || strlen(args->create_key) > 63))
+        return err_set(e, COLLECTOR_CONF_USAGE, "--create-key: a name has 1 to 63 characters");
+    if (args->create_key != NULL && api_key_permissions(args->scopes) == 0)
+        return err_set(e, COLLECTOR_CONF_USAGE,
+                       "--create-key needs --scope: ingest, alerts:read, ...; '%s' is none",
+                       args->scopes);
+    return 0;
+}
+
+static int load(const struct parsed *p, struct collector_conf *conf, struct err *e)
+{
+    extern char **environ;
+    int r = conf_defaults(collector_keys, conf, e);
+
+    if (r == 0 && p->config != NULL)
+        r = conf_load(collector_keys, conf, p->config, e);
+    else if (r == 0 && access(DEFAULT_FILE, R_OK) == 0)
+        r = conf_load(collector_keys, conf, DEFAULT_FILE, e);
+    if (r == 0)
+        r = conf_env(collector_keys, conf, environ, e);
+    for (size_t i = 0; r == 0 && i < p->n_set; i++)
+        r = conf_set_pair(collector_keys, conf, p->set[i], e);
+    return r;
+}
+
+static int check(const struct collector_conf *c, struct err *e)
+{
+    if ((c->api_tls_cert[0] == '\0') != (c->api_tls_key[0] == '\0'))
+        return err_set(e, -EINVAL, "api.tls_cert and api.tls_key belong together");
+    if (c->db_path[0] == '\0')
+        return err_set(e, -EINVAL, "db.path is empty");
+    return 0;
+}
+
+int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,
+                             struct collector_args *ret_args, struct err *e)
+{
+    struct parsed p = {.config = NULL};
+
+    *ret_args = (struct collector_args){.create_key = NULL};
+    int r = parse(argc, argv, &p, ret_args, e);
+    if (r != 0)
+        return r;
+    log_init(LOG_AUTO, p.verbose > 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    r = load(&p, ret_conf, e);
+    if (r == 0)
+        r = check(ret_conf, e);
+    if (r < 0)
+        return r;
+    if (p.print) {
+        conf_print(collector_keys, ret_conf, stdout);
+        return COLLECTOR_CONF_DONE;
+    }
+    if (p.test) {
+        (void)puts("wind-collector: the configuration is fine");
+        return COLLECTOR_CONF_DONE;
+    }
+    return 0;
+}

@@ -1,0 +1,50 @@
+/*
+ * metrics.h - what the HTTP side counts, as Prometheus text.
+ *
+ * Why      Every request ends in exactly one counter: Σ wind_http_requests_total is the number
+ *          of requests, and the histogram of a route has as many events as its counters.
+ * Owns     Counters for each route of all_routes, and one row for what matches no route.
+ * Threads  metrics_request and metrics_add from any; metrics_print from any.
+ * Bounds   Fixed at start: routes x classes x buckets.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "collector/http.h"
+#include "common/buf.h"
+#include "common/err.h"
+
+struct metrics;
+
+/* COUNTER(enum name, Prometheus name, help) */
+#define METRICS_COUNTERS(COUNTER)                                                                  \
+    COUNTER(AUTH_FAILED, "wind_auth_failed_total", "Requests with a bad token, key or password.")  \
+    COUNTER(RATE_LIMITED, "wind_http_rate_limited_total", "Requests answered 429.")                \
+    COUNTER(REPLAYED, "wind_http_replayed_total", "Answers given again for an Idempotency-Key.")   \
+    COUNTER(WS_OPENED, "wind_ws_opened_total", "WebSocket connections accepted.")                  \
+    COUNTER(WS_REFUSED, "wind_ws_refused_total", "WebSocket connections beyond ws.clients.")       \
+    COUNTER(WS_DROPPED, "wind_ws_dropped_total", "WebSocket clients closed for being slow.")       \
+    COUNTER(WS_SENT, "wind_ws_messages_total", "Events put on WebSocket connections.")
+
+enum metrics_counter {
+#define COUNTER(name, text, help) METRICS_##name,
+    METRICS_COUNTERS(COUNTER)
+#undef COUNTER
+        METRICS_COUNTERS_N
+};
+
+WIND_MUST_USE int metrics_new(struct metrics **ret, struct err *e);
+struct metrics *metrics_free(struct metrics *m);
+WIND_DEFINE_FREE(metrics)
+
+void metrics_add(struct metrics *m, enum metrics_counter which, uint64_t n);
+
+/* `route` NULL: no route (the page's files, and paths that do not exist). */
+void metrics_request(struct metrics *m, const struct route *route, int status, uint64_t took_ns);
+
+void metrics_print(const struct metrics *m, struct buf *out);
+
+/* One gauge or counter of another part, with its HELP and TYPE lines. */
+void metrics_print_one(struct buf *out, const char *name, const char *type, const char *help,
+                       uint64_t value);
