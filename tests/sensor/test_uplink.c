@@ -461,6 +461,23 @@ Test(uplink, a_moved_log_is_opened_anew_when_asked)
     cr_assert_eq(count_lines(), 2); /* the flow, and the last stats */
 }
 
+Test(uplink, every_kind_of_line_fits_the_published_schema)
+{
+    char command[2048];
+    struct anomaly_record a;
+
+    record_anomaly(&a, 0);
+    memcpy(reserve(t.alerts, sizeof(a)), &a, sizeof(a));
+    ring_commit(t.alerts);
+    start_uplink();
+    push_run(100);
+    cr_assert_eq(end_uplink(), 0);
+    cr_assert_eq(count_lines(), 1 + 66 + 15 + 1);
+    (void)snprintf(command, sizeof(command), "python3 '%s/tests/golden/check_eve.py' '%s'",
+                   WIND_SOURCE_DIR, t.conf.eve_path);
+    cr_assert_eq(system(command), 0);
+}
+
 /* ---------------------------------------------------------------- the collector */
 
 Test(uplink, an_answer_that_got_lost_stores_no_alert_twice_and_counts_it_once)
