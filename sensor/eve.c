@@ -10,7 +10,7 @@
 #include "common/jsonw.h"
 #include "common/time.h"
 
-#define FLOW_ID_MAX ((1ull << 53) - 1) /* what a JavaScript number holds */
+#define COUNT_MAX ((1ull << 53) - 1) /* what a JavaScript number holds; jansson takes 2^63 - 1 */
 
 static const char *const level_name[] = {
     [ANALYSIS_COUNTERS] = "counters",
@@ -23,7 +23,7 @@ static const char *const level_name[] = {
 static bool is_sane_flow(const struct flow_record *f)
 {
     return f->header.len >= sizeof(*f) + f->n_features * sizeof(float) &&
-           f->n_features <= RECORD_FEATURES_MAX && f->flow_id <= FLOW_ID_MAX &&
+           f->n_features <= RECORD_FEATURES_MAX && f->flow_id <= COUNT_MAX &&
            f->state < FLOW_STATES && f->end < FLOW_ENDS && f->analysis_level <= ANALYSIS_FULL &&
            (f->key.ip_version == 4 || f->key.ip_version == 6);
 }
@@ -33,7 +33,7 @@ static bool is_sane_alert(const struct alert_record *a)
     for (size_t i = 0; i < a->n_evidence && i < ALERT_EVIDENCE_MAX; i++)
         if (a->evidence[i].ip_version != 4 && a->evidence[i].ip_version != 6)
             return false;
-    return a->flow_id <= FLOW_ID_MAX && a->severity >= SEVERITY_LOW &&
+    return a->flow_id <= COUNT_MAX && a->severity >= SEVERITY_LOW &&
            a->severity <= SEVERITY_CRITICAL && a->analysis_level <= ANALYSIS_FULL &&
            a->n_reasons <= ALERT_REASONS_MAX && a->n_entities <= ALERT_ENTITIES_MAX &&
            a->n_evidence <= ALERT_EVIDENCE_MAX && a->rev > 0 && a->detector[0] != '\0' &&
@@ -96,6 +96,12 @@ static void put_text_or_null(struct jsonw *j, const char *key, const char *s, si
 static void put_share(struct jsonw *j, const char *key, float v)
 {
     jsonw_f32(j, key, isfinite(v) ? fminf(fmaxf(v, 0.0f), 1.0f) : 0.0f);
+}
+
+/* A hostile number must not make the line unreadable. */
+static void put_count(struct jsonw *j, const char *key, uint64_t v)
+{
+    jsonw_u64(j, key, v < COUNT_MAX ? v : COUNT_MAX);
 }
 
 static void put_proto(struct jsonw *j, uint8_t proto)
@@ -173,10 +179,10 @@ static void put_flow(struct jsonw *j, const struct flow_record *f)
     static const char *const reason[FLOW_ENDS] = {"closed", "timeout", "forced", "shutdown"};
 
     jsonw_object(j, "flow");
-    jsonw_u64(j, "pkts_toserver", f->pkts[0]);
-    jsonw_u64(j, "pkts_toclient", f->pkts[1]);
-    jsonw_u64(j, "bytes_toserver", f->bytes[0]);
-    jsonw_u64(j, "bytes_toclient", f->bytes[1]);
+    put_count(j, "pkts_toserver", f->pkts[0]);
+    put_count(j, "pkts_toclient", f->pkts[1]);
+    put_count(j, "bytes_toserver", f->bytes[0]);
+    put_count(j, "bytes_toclient", f->bytes[1]);
     jsonw_time(j, "start", f->start_ns);
     jsonw_time(j, "end", f->end_ns);
     jsonw_u64(j, "age", f->end_ns > f->start_ns ? (f->end_ns - f->start_ns) / WIND_NS_PER_S : 0);
@@ -360,7 +366,7 @@ static void put_alert_wind(struct jsonw *j, const struct eve_source *source,
         put_share(j, "p_value", a->p_value);
     else
         jsonw_null(j, "p_value");
-    jsonw_u64(j, "count", a->count);
+    put_count(j, "count", a->count);
     jsonw_time_rfc3339(j, "first_seen", a->first_ns);
     jsonw_time_rfc3339(j, "last_seen", a->last_ns);
     put_entities(j, a);
@@ -452,7 +458,7 @@ static void put_stats(struct jsonw *j, const char *key, const struct eve_stats *
         for (size_t k = i; k < COUNTERS; k++)
             if (strcmp(counter_info[k].group, group) == 0 &&
                 !(st->is_replay && is_by_luck((enum counter)k)))
-                jsonw_u64(j, counter_info[k].name, counters_get(st->counters, (enum counter)k));
+                put_count(j, counter_info[k].name, counters_get(st->counters, (enum counter)k));
         jsonw_end(j);
     }
     jsonw_end(j);

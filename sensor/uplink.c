@@ -16,7 +16,7 @@
 #define ALERT_STAGE   0
 #define BATCH_BYTES   (1u << 20)
 #define BATCH_RECORDS 8192
-#define OUT_MAX       (2 * BATCH_BYTES)
+#define OUT_MAX       ((size_t)2 * BATCH_BYTES)
 #define TORN_MAX      (1u << 20) /* how far back a torn last line may begin */
 #define STOP_DRAIN_NS (2 * WIND_NS_PER_S)
 
@@ -467,6 +467,10 @@ static int open_spool(struct uplink *u, struct err *e)
 static int start(struct uplink *u, struct err *e)
 {
     u->now = u->state->slot[atomic_load_explicit(&u->state->current, memory_order_acquire)];
+    u->flow = calloc(1, sizeof(*u->flow));
+    u->alert = calloc(1, sizeof(*u->alert));
+    if (u->flow == NULL || u->alert == NULL)
+        return err_set(e, -ENOMEM, "uplink: out of memory");
     u->started_ns = time_mono_ns();
     u->stats_at_ns = u->started_ns + u->conf->stats_ns;
     if (!u->now.is_started) {
@@ -527,10 +531,6 @@ int uplink_run(const struct uplink_conf *conf, struct uplink_state *state, struc
                          .counters = counters,
                          .source = conf->source,
                          .eve = -1};
-    u->flow = calloc(1, sizeof(*u->flow));
-    u->alert = calloc(1, sizeof(*u->alert));
-    if (u->flow == NULL || u->alert == NULL)
-        return err_set(e, -ENOMEM, "uplink: out of memory");
     u->source.coverage = 1.0f;
     buf_init(&u->out, OUT_MAX);
     (void)signal(SIGPIPE, SIG_IGN);

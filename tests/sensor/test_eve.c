@@ -148,6 +148,18 @@ Test(eve, numbers_that_are_none_become_harmless)
     json_decref(root);
 }
 
+Test(eve, a_number_that_readers_cannot_hold_is_cut)
+{
+    record_flow(&slot.flow, 0);
+    slot.flow.bytes[0] = UINT64_MAX;
+    json_t *root = parsed(line_of(EVE_RING_FLOWS));
+
+    cr_assert_eq(
+        json_integer_value(json_object_get(json_object_get(root, "flow"), "bytes_toserver")),
+        (1ll << 53) - 1);
+    json_decref(root);
+}
+
 Test(eve, opened_and_so_far_make_no_line)
 {
     union eve_record record;
