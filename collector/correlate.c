@@ -287,12 +287,10 @@ static void tell_title(const struct story *st, char ret_title[TITLE_MAX + 1])
             who = ch->who;
             buf_printf(&b, "%s ", who[0] ? who : "somebody");
         }
-        if (m == NULL)
-            buf_printf(&b, "%s %s", i == 0 ? "raised" : "showed", ch->type);
-        else if (ch->whom[0] != '\0')
+        if (m != NULL && ch->whom[0] != '\0')
             buf_printf(&b, "%s %s", m->did, ch->whom);
         else
-            buf_printf(&b, "showed %s", m->alert_type);
+            buf_printf(&b, "caused alerts of type %s", ch->type);
     }
     (void)snprintf(ret_title, TITLE_MAX + 1, "%s", buf_text(&b));
 }

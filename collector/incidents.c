@@ -288,6 +288,24 @@ static int count_alerts(struct db_tx *tx, int64_t id, int by, struct err *e)
                   DB_ARGS(db_int(id), db_int(by)), NULL, e);
 }
 
+/* The entities of an incident that lost an alert are those of the alerts that stayed. */
+static int lose_alert(struct db_tx *tx, int64_t id, struct err *e)
+{
+    int r = count_alerts(tx, id, -1, e);
+
+    if (r == 0)
+        r = db_run(tx, "DELETE FROM incident_entities WHERE incident_id = $1", DB_ARGS(db_int(id)),
+                   NULL, e);
+    if (r == 0)
+        r = db_run(tx,
+                   "INSERT INTO incident_entities (entity_id, role, alert_type, incident_id) "
+                   "SELECT DISTINCT ae.entity_id, ae.role, a.type, a.incident_id "
+                   "FROM alerts a JOIN alert_entities ae ON ae.alert_id = a.id "
+                   "WHERE a.incident_id = $1",
+                   DB_ARGS(db_int(id)), NULL, e);
+    return r;
+}
+
 int incident_attach(struct db_tx *tx, int64_t id, int64_t alert_id, int64_t *ret_from,
                     struct err *e)
 {
@@ -315,6 +333,6 @@ int incident_attach(struct db_tx *tx, int64_t id, int64_t alert_id, int64_t *ret
     if (r == 0)
         r = count_alerts(tx, id, 1, e);
     if (r == 0 && from != 0)
-        r = count_alerts(tx, from, -1, e);
+        r = lose_alert(tx, from, e);
     return r;
 }

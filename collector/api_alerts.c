@@ -1,0 +1,317 @@
+/* /api/alerts/: what sensors saw, and what people made of it. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "collector/alerts.h"
+#include "collector/api_common.h"
+#include "collector/routes.h"
+#include "common/crypto.h"
+#include "common/time.h"
+
+/* ---------------------------------------------------------------- tables */
+
+static const struct field alert_fields[] = {
+    {.name = "id", .type = FIELD_INT, .flags = FIELD_REQUIRED},
+    {.name = "uid", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .help = "UUIDv7"},
+    {.name = "rev", .type = FIELD_INT, .flags = FIELD_REQUIRED},
+    {.name = "detected_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED, .help = "Event time."},
+    {.name = "severity", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = severity_words},
+    {.name = "type", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .help = "The detector."},
+    {.name = "source", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .help = "The sensor."},
+    {.name = "description", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .max = DESCRIPTION_MAX},
+    {.name = "status", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = alert_status_words},
+    {.name = "verdict",
+     .type = FIELD_WORD,
+     .flags = FIELD_REQUIRED | FIELD_NULLABLE,
+     .words = verdict_words},
+    {.name = "assigned_to", .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NULLABLE},
+    {.name = "metadata",
+     .type = FIELD_OBJECT,
+     .flags = FIELD_REQUIRED,
+     .help = "Scores, reasons, technique, flow."},
+    {.name = "related_entities",
+     .type = FIELD_LIST,
+     .flags = FIELD_REQUIRED,
+     .item = FIELD_OBJECT,
+     .of = &entity_schema},
+    {.name = "related_alerts",
+     .type = FIELD_LIST,
+     .flags = FIELD_REQUIRED,
+     .item = FIELD_INT,
+     .help = "Others of its incident, at most 100."},
+    {.name = "incident_id", .type = FIELD_INT, .flags = FIELD_REQUIRED | FIELD_NULLABLE},
+    {.name = "tags", .type = FIELD_LIST, .flags = FIELD_REQUIRED, .item = FIELD_TEXT},
+    {.name = "created_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED},
+    {.name = "updated_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED},
+    {.name = NULL},
+};
+static const struct schema alert_schema = {.name = "Alert", .fields = alert_fields};
+
+static const struct field create_fields[] = {
+    {.name = "severity", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = severity_words},
+    {.name = "type", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .min = 1, .max = TYPE_MAX},
+    {.name = "description",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = DESCRIPTION_MAX},
+    {.name = "source",
+     .type = FIELD_TEXT,
+     .min = 1,
+     .max = SOURCE_MAX,
+     .help = "Without it: who posts."},
+    {.name = "detected_at", .type = FIELD_TIME, .help = "Without it: now."},
+    {.name = "status", .type = FIELD_WORD, .words = alert_status_words},
+    {.name = "assigned_to", .type = FIELD_ANY, .help = "A user's name or id."},
+    {.name = "metadata", .type = FIELD_OBJECT},
+    {.name = "related_entities",
+     .type = FIELD_LIST,
+     .max = ENTITIES_MAX,
+     .item = FIELD_OBJECT,
+     .of = &entity_schema},
+    {.name = "related_alerts",
+     .type = FIELD_LIST,
+     .item = FIELD_INT,
+     .help = "It joins the incident of the first of them."},
+    {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT},
+    {.name = NULL},
+};
+static const struct schema create_schema = {.name = "AlertCreate", .fields = create_fields};
+
+static const struct field patch_fields[] = {
+    {.name = "status", .type = FIELD_WORD, .words = alert_status_words},
+    {.name = "verdict", .type = FIELD_WORD, .flags = FIELD_NULLABLE, .words = verdict_words},
+    {.name = "assigned_to", .type = FIELD_ANY, .help = "A user's name or id, or null."},
+    {.name = "severity", .type = FIELD_WORD, .words = severity_words},
+    {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT},
+    {.name = NULL},
+};
+static const struct schema patch_schema = {.name = "AlertPatch", .fields = patch_fields};
+
+/* ---------------------------------------------------------------- reading */
+
+static int list(struct request *rq, struct response *rs)
+{
+    return api_list(rq, rs, FILTER_ALERTS, alert_list);
+}
+
+static int absent(struct response *rs)
+{
+    return respond_problem(rs, 404, "not_found", "there is no such alert");
+}
+
+static int show(struct request *rq, struct response *rs)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    json_t *alert = NULL;
+
+    int r = db_begin_read(rq->db, &tx, &rq->err);
+    if (r == 0)
+        r = alert_get(tx, request_id(rq, "id"), &alert, &rq->err);
+    if (r == STORE_ABSENT)
+        return absent(rs);
+    return r < 0 ? r : respond_json(rs, 200, alert);
+}
+
+/* ---------------------------------------------------------------- making */
+
+struct draft {
+    struct alert alert;
+    struct entity entities[ENTITIES_MAX];
+    char *metadata; /* owned */
+};
+
+/* 0, API_FAULT */
+static int read_draft(struct request *rq, struct draft *d)
+{
+    const json_t *metadata = json_object_get(rq->body, "metadata");
+    const char *detected = body_text(rq, "detected_at", NULL);
+    const json_t *score = json_object_get(metadata, "score");
+    uint64_t at_ns = time_wall_ns();
+    uint8_t random[10];
+
+    if (detected != NULL && time_parse_rfc3339(detected, &at_ns) != 0) {
+        request_fault(rq, "body", "detected_at", "must be a time");
+        return API_FAULT;
+    }
+    d->metadata = metadata == NULL ? strdup("{}") : json_dumps(metadata, JSON_COMPACT);
+    if (d->metadata == NULL)
+        return err_set(&rq->err, -ENOMEM, "out of memory");
+    if (strlen(d->metadata) > ALERT_METADATA_MAX) {
+        request_fault(rq, "body", "metadata", "is longer than %d bytes", ALERT_METADATA_MAX);
+        return API_FAULT;
+    }
+    const double value = json_is_number(score) ? json_number_value(score) : -1;
+    d->alert = (struct alert){
+        .rev = 1,
+        .detected_ns = (int64_t)at_ns,
+        .first_ns = (int64_t)at_ns,
+        .last_ns = (int64_t)at_ns,
+        .severity = store_severity(body_text(rq, "severity", "low")),
+        .type = body_text(rq, "type", ""),
+        .source = body_text(rq, "source", rq->principal.name),
+        .description = body_text(rq, "description", ""),
+        .status = body_text(rq, "status", NULL),
+        .assigned = body_text(rq, "assigned_to", NULL),
+        .score = value >= 0 && value <= 1 ? value : -1,
+        .metadata = d->metadata,
+        .entities = d->entities,
+    };
+    crypto_random(random, sizeof(random));
+    uuid_v7(time_wall_ns() / WIND_NS_PER_MS, random, d->alert.uid);
+    return store_entities_read(json_object_get(rq->body, "related_entities"), d->entities,
+                               &d->alert.n_entities, &rq->err);
+}
+
+/* Into the incident of the first related alert that has one; else by correlation. */
+static int join(struct request *rq, struct db_tx *tx, int64_t id, const struct alert *a)
+{
+    const json_t *ids = json_object_get(rq->body, "related_alerts");
+    struct correlate c;
+    int64_t incident = 0, from = 0;
+    int r = 0;
+
+    api_correlate(rq, &c);
+    for (size_t i = 0; r == 0 && incident == 0 && i < json_array_size(ids); i++) {
+        WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+        r = db_query(tx, "SELECT incident_id FROM alerts WHERE id = $1",
+                     DB_ARGS(db_int(json_integer_value(json_array_get(ids, i)))), &s, &rq->err);
+        if (r == 0)
+            r = db_step(s, &rq->err);
+        if (r == 0) {
+            request_fault(rq, "body", "related_alerts", "must name alerts that exist");
+            return API_FAULT;
+        }
+        incident = r == DB_ROW ? db_i64(s, 0) : 0;
+        r = r < 0 ? r : 0;
+    }
+    if (r == 0 && incident != 0)
+        r = incident_attach(tx, incident, id, &from, &rq->err);
+    if (r == 0)
+        r = incident != 0 ? correlate_incident(&c, tx, incident, false, &rq->err)
+                          : correlate_alert(&c, tx, id, a, &rq->err);
+    return r == 0 ? correlate_finish(&c, tx, &rq->err) : r;
+}
+
+static int put_draft(struct request *rq, struct db_tx *tx, struct draft *d, int64_t *ret_id)
+{
+    const json_t *tags = json_object_get(rq->body, "tags");
+
+    int r = api_assignee(rq, tx);
+    if (r == 0)
+        r = read_draft(rq, d);
+    if (r == 0)
+        r = alert_put(tx, &d->alert, ret_id, &rq->err);
+    if (r == 0 && tags != NULL)
+        r = store_tags_set(tx, TOPIC_ALERTS, *ret_id, tags, &rq->err);
+    if (r == -EINVAL && tags != NULL) {
+        request_fault(rq, "body", "tags", "%s", rq->err.text);
+        return API_FAULT;
+    }
+    return r == 0 ? join(rq, tx, *ret_id, &d->alert) : r;
+}
+
+static int create(struct request *rq, struct response *rs)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct draft d = {.metadata = NULL};
+    json_t *alert = NULL;
+    int64_t id = 0;
+
+    int r = db_begin_write(rq->db, &tx, &rq->err);
+    if (r == 0)
+        r = put_draft(rq, tx, &d, &id);
+    free(d.metadata);
+    if (r == API_FAULT)
+        return respond_invalid(rq, rs);
+    if (r == 0)
+        r = alert_get(tx, id, &alert, &rq->err);
+    if (r == 0)
+        r = db_commit(&tx, &rq->err);
+    if (r != 0) {
+        json_decref(alert);
+        return r < 0 ? r : err_set(&rq->err, -EIO, "the new alert is gone");
+    }
+    respond_header(rs, "Location", "/api/alerts/%" PRId64, id);
+    return respond_json(rs, 201, alert);
+}
+
+/* ---------------------------------------------------------------- triage */
+
+static int change(struct request *rq, struct db_tx *tx, int64_t id)
+{
+    struct correlate c;
+    int64_t incident = 0;
+
+    int r = api_assignee(rq, tx);
+    if (r == 0)
+        r = alert_change(tx, id, rq->body, rq->principal.name, &incident, &rq->err);
+    if (r == -EINVAL) {
+        request_fault(rq, "body", "tags", "%s", rq->err.text);
+        return API_FAULT;
+    }
+    if (r != 0 || incident == 0 || !body_has(rq, "severity"))
+        return r == STORE_ABSENT ? STORE_ABSENT : r;
+    api_correlate(rq, &c);
+    r = correlate_incident(&c, tx, incident, false, &rq->err);
+    return r == 0 ? correlate_finish(&c, tx, &rq->err) : r;
+}
+
+static int patch(struct request *rq, struct response *rs)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    const int64_t id = request_id(rq, "id");
+    json_t *alert = NULL;
+
+    int r = db_begin_write(rq->db, &tx, &rq->err);
+    if (r == 0)
+        r = change(rq, tx, id);
+    if (r == API_FAULT)
+        return respond_invalid(rq, rs);
+    if (r == STORE_ABSENT)
+        return absent(rs);
+    if (r == 0)
+        r = alert_get(tx, id, &alert, &rq->err);
+    if (r == 0)
+        r = db_commit(&tx, &rq->err);
+    if (r < 0) {
+        json_decref(alert);
+        return r;
+    }
+    return respond_json(rs, 200, alert);
+}
+
+const struct route alerts_routes[] = {
+    {.method = "GET",
+     .pattern = "/api/alerts/",
+     .need = PERMISSION_ALERTS_READ,
+     .handler = list,
+     .summary = "Alerts, the newest first",
+     .reply = &alert_schema,
+     .query = list_query,
+     .list = true},
+    {.method = "POST",
+     .pattern = "/api/alerts/",
+     .need = PERMISSION_ALERTS_WRITE,
+     .handler = create,
+     .summary = "Raise an alert by hand",
+     .body = &create_schema,
+     .reply = &alert_schema,
+     .body_max = (size_t)256 * 1024,
+     .status = 201},
+    {.method = "GET",
+     .pattern = "/api/alerts/{id}",
+     .need = PERMISSION_ALERTS_READ,
+     .handler = show,
+     .summary = "One alert, with the reasons for it",
+     .reply = &alert_schema},
+    {.method = "PATCH",
+     .pattern = "/api/alerts/{id}",
+     .need = PERMISSION_ALERTS_WRITE,
+     .handler = patch,
+     .summary = "Triage",
+     .body = &patch_schema,
+     .reply = &alert_schema},
+    {.method = NULL},
+};

@@ -1,0 +1,123 @@
+#include "collector/api_common.h"
+
+#include <errno.h>
+
+#include "collector/collector.h"
+
+static const struct field entity_fields[] = {
+    {.name = "kind", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = entity_kind_words},
+    {.name = "value",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .min = 1,
+     .max = ENTITY_VALUE_MAX},
+    {.name = "role", .type = FIELD_WORD, .words = entity_role_words},
+    {.name = NULL},
+};
+const struct schema entity_schema = {.name = "Entity", .fields = entity_fields};
+
+const struct field list_query[] = {
+    {.name = "limit", .type = FIELD_INT, .min = 1, .max = FILTER_PAGE_MAX, .help = "50 without"},
+    {.name = "cursor", .type = FIELD_TEXT, .min = 1, .max = FILTER_CURSOR},
+    {.name = "sort",
+     .type = FIELD_TEXT,
+     .min = 1,
+     .max = 24,
+     .help = "id, time, severity, ...; with a leading - the largest first"},
+    {.name = "q",
+     .type = FIELD_TEXT,
+     .max = FILTER_TEXT_MAX,
+     .help = "src:10.0.0.0/8 -status:closed severity:>=high score:>0.9 free words"},
+    {.name = NULL},
+};
+
+typedef int filter_part(struct filter *f, const char *text, struct err *e);
+
+/* 0, API_FAULT, or < 0. */
+static int read_filter(struct request *rq, struct filter *f)
+{
+    static const struct {
+        const char *name;
+        filter_part *part;
+    } parts[] = {{"q", filter_search}, {"sort", filter_sort}, {"cursor", filter_cursor}};
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(parts); i++) {
+        const int r = parts[i].part(f, request_query(rq, parts[i].name), &rq->err);
+        if (r == -EINVAL) {
+            request_fault(rq, "query", parts[i].name, "%s", rq->err.text);
+            return API_FAULT;
+        }
+        if (r != 0)
+            return r;
+    }
+    filter_limit(f, request_query_int(rq, "limit", 50));
+    return 0;
+}
+
+int api_list(struct request *rq, struct response *rs, enum filter_table t, api_list_fn *list)
+{
+    WIND_AUTO(filter) struct filter *f = NULL;
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    char cursor[FILTER_CURSOR];
+    json_t *rows = NULL;
+
+    int r = filter_new(&f, t, &rq->err);
+    if (r == 0)
+        r = read_filter(rq, f);
+    if (r == API_FAULT)
+        return respond_invalid(rq, rs);
+    if (r == 0)
+        r = db_begin_read(rq->db, &tx, &rq->err);
+    if (r == 0)
+        r = list(tx, f, &rows, cursor, &rq->err);
+    return r == 0 ? respond_list(rs, rows, cursor[0] != '\0' ? cursor : NULL) : r;
+}
+
+int api_assignee(struct request *rq, struct db_tx *tx)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const json_t *who = json_object_get(rq->body, "assigned_to");
+
+    if (who == NULL || json_is_null(who))
+        return 0;
+    int r = json_is_integer(who)
+                ? db_query(tx, "SELECT username FROM users WHERE id = $1",
+                           DB_ARGS(db_int(json_integer_value(who))), &s, &rq->err)
+                : db_query(tx, "SELECT username FROM users WHERE username = lower($1)",
+                           DB_ARGS(db_str(json_string_value(who))), &s, &rq->err);
+    if (r == 0)
+        r = db_step(s, &rq->err);
+    if (r < 0)
+        return r;
+    if (r != DB_ROW) {
+        request_fault(rq, "body", "assigned_to", "must be the name or the id of a user");
+        return API_FAULT;
+    }
+    (void)json_object_set_new(rq->body, "assigned_to", store_json_text(db_text(s, 0)));
+    return 0;
+}
+
+void api_correlate(struct request *rq, struct correlate *ret_correlate)
+{
+    correlate_init(ret_correlate, &rq->app->conf.correlate);
+}
+
+int api_attach(struct request *rq, struct db_tx *tx, struct correlate *c, int64_t incident_id)
+{
+    const json_t *ids = json_object_get(rq->body, "related_alerts");
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < json_array_size(ids); i++) {
+        const int64_t id = json_integer_value(json_array_get(ids, i));
+        int64_t from = 0;
+        r = incident_attach(tx, incident_id, id, &from, &rq->err);
+        if (r == STORE_ABSENT) {
+            request_fault(rq, "body", "related_alerts",
+                          "must name alerts that exist: %lld does not", (long long)id);
+            return API_FAULT;
+        }
+        if (r == 0 && from != 0 && from != incident_id)
+            r = correlate_incident(c, tx, from, false, &rq->err);
+    }
+    return r;
+}
