@@ -7,8 +7,8 @@
 #include "common/hash.h"
 #include "features/fmath.h"
 
-#define SKETCH_BITS   (HOST_SKETCH_WORDS * 64)
-#define KNOWN_BITS    (HOST_KNOWN_WORDS * 64)
+#define SKETCH_BITS   (HOST_SKETCH_WORDS * 64u)
+#define KNOWN_BITS    (HOST_KNOWN_WORDS * 64u)
 #define KNOWN_MAX     256 /* then the older half is forgotten: about 5 % taken for known wrongly */
 #define CHANNEL_STALE UINT64_C(3600000000000)
 #define PAST_WINDOW   10  /* panes after which older ones fade */
@@ -50,7 +50,8 @@ static uint32_t sketch_count(const struct host_sketch *a, const struct host_sket
         set += (unsigned)__builtin_popcountll(a->bit[i] | b->bit[i]);
     if (set == SKETCH_BITS)
         return HOST_DISTINCT_MAX;
-    return (uint32_t)(-SKETCH_BITS * fmath_log((double)(SKETCH_BITS - set) / SKETCH_BITS) + 0.5);
+    return (uint32_t)(-(double)SKETCH_BITS * fmath_log((double)(SKETCH_BITS - set) / SKETCH_BITS) +
+                      0.5);
 }
 
 /* Two bits a service in each generation. Returns whether it was there, and makes it so. */

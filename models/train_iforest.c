@@ -6,6 +6,9 @@
 #include "features/feature.h"
 #include "features/fmath.h"
 
+#define SAMPLE_MAX 65536u
+#define DEPTH_MAX  16 /* log2(SAMPLE_MAX) */
+
 struct grower {
     const struct train_rows *rows;
     struct train_forest *forest;
@@ -117,30 +120,42 @@ static int choose_feature(struct grower *g, const uint32_t *member, size_t n, st
     return (int)able[chosen];
 }
 
-/* Recursion ends at max_depth, at most 16. */
-static void grow(struct grower *g, size_t at, uint32_t *member, size_t n, unsigned depth)
+/* Rows that still need a node. */
+struct pending {
+    size_t at; /* the node */
+    uint32_t *member;
+    size_t n;
+    unsigned depth;
+};
+
+/* Makes the node: a leaf, or a cut with two sides that are pending then. Returns how many are. */
+static size_t grow_node(struct grower *g, const struct pending *p, struct pending ret_sides[2])
 {
-    struct iforest_node *node = &g->forest->node[at];
+    struct iforest_node *node = &g->forest->node[p->at];
     struct span span;
 
-    const int f = n > 1 && depth < g->max_depth ? choose_feature(g, member, n, &span) : -1;
+    const int f =
+        p->n > 1 && p->depth < g->max_depth ? choose_feature(g, p->member, p->n, &span) : -1;
     if (f < 0) {
-        const double length = depth + iforest_average_path((uint32_t)n);
+        const double length = p->depth + iforest_average_path((uint32_t)p->n);
         *node = (struct iforest_node){.feature = -1, .value = (float)length};
-        return;
+        return 0;
     }
     const float cut = cut_of(g, &span);
-    const size_t left = part(g, member, n, (size_t)f, cut);
+    const size_t left = part(g, p->member, p->n, (size_t)f, cut);
     const size_t child = g->forest->n_nodes;
     *node = (struct iforest_node){.feature = f, .value = cut, .left = (uint32_t)child};
     g->forest->n_nodes += 2;
-    grow(g, child, member, left, depth + 1);
-    grow(g, child + 1, member + left, n - left, depth + 1);
+    ret_sides[0] = (struct pending){child + 1, p->member + left, p->n - left, p->depth + 1};
+    ret_sides[1] = (struct pending){child, p->member, left, p->depth + 1};
+    return 2;
 }
 
 static void grow_tree(struct grower *g, size_t t)
 {
     struct train_forest *f = g->forest;
+    struct pending stack[DEPTH_MAX + 2];
+    size_t n = 1;
 
     for (uint32_t i = 0; i < f->sample; i++) { /* Fisher and Yates, as far as needed */
         const uint32_t j = i + random_below(g, (uint32_t)g->rows->n - i);
@@ -149,7 +164,11 @@ static void grow_tree(struct grower *g, size_t t)
         g->order[i] = row;
     }
     f->root[t] = (uint32_t)f->n_nodes;
-    grow(g, f->n_nodes++, g->order, f->sample, 0);
+    stack[0] = (struct pending){f->n_nodes++, g->order, f->sample, 0};
+    while (n > 0) { /* one side is taken, the other waits: never more than depth + 1 do */
+        const struct pending top = stack[--n];
+        n += grow_node(g, &top, &stack[n]);
+    }
 }
 
 static int check_conf(const struct train_rows *rows, const struct train_iforest_conf *conf,
@@ -157,7 +176,7 @@ static int check_conf(const struct train_rows *rows, const struct train_iforest_
 {
     if (conf->trees < 1 || conf->trees > 10000)
         return err_set(e, -EINVAL, "trees: %u is outside 1..10000", conf->trees);
-    if (conf->sample < 2 || conf->sample > 65536)
+    if (conf->sample < 2 || conf->sample > SAMPLE_MAX)
         return err_set(e, -EINVAL, "sample: %u is outside 2..65536", conf->sample);
     if (rows->n < 2 || rows->n > INT32_MAX || rows->n_features > FEATURE_COUNT)
         return err_set(e, -EINVAL, "%zu rows are too few or too many to fit a forest", rows->n);

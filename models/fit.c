@@ -1,0 +1,197 @@
+#include "models/fit.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/calibrate.h"
+#include "models/model_file.h"
+#include "models/reference.h"
+#include "models/train_iforest.h"
+
+#define ROWS_MIN 100
+
+struct fit {
+    const struct dataset *data;
+    const struct fit_conf *conf;
+    float *value; /* the rows to grow from, one after the other */
+    uint64_t *missing;
+    size_t n;
+    size_t *held; /* the rows to calibrate with: indices into data */
+    size_t n_held;
+    float *raw; /* their scores, ascending */
+    float quantile[FEATURE_COUNT * REFERENCE_LEVELS];
+    float missing_share[FEATURE_COUNT];
+    struct train_forest forest;
+};
+
+static void fit_done(struct fit *fit)
+{
+    free(fit->value);
+    free(fit->missing);
+    free(fit->held);
+    free(fit->raw);
+    train_iforest_done(&fit->forest);
+}
+
+static int is_held(const struct fit *fit, size_t i)
+{
+    uint64_t state = fit->conf->seed ^ (i / FIT_BLOCK + 1) * UINT64_C(0xd1342543de82ef95);
+
+    return (double)(train_random(&state) >> 11) / 9007199254740992.0 < fit->conf->calibrate;
+}
+
+static int split(struct fit *fit, struct err *e)
+{
+    const struct dataset *d = fit->data;
+
+    fit->value = calloc(d->n + 1, FEATURE_COUNT * sizeof(*fit->value));
+    fit->missing = calloc(d->n + 1, sizeof(*fit->missing));
+    fit->held = calloc(d->n + 1, sizeof(*fit->held));
+    fit->raw = calloc(d->n + 1, sizeof(*fit->raw));
+    if (fit->value == NULL || fit->missing == NULL || fit->held == NULL || fit->raw == NULL)
+        return err_set(e, -ENOMEM, "out of memory for %zu rows", d->n);
+    for (size_t i = 0; i < d->n; i++) {
+        if (d->label[i] != 0)
+            continue;
+        if (is_held(fit, i)) {
+            fit->held[fit->n_held++] = i;
+            continue;
+        }
+        memcpy(fit->value + fit->n * FEATURE_COUNT, d->value + i * FEATURE_COUNT,
+               FEATURE_COUNT * sizeof(*fit->value));
+        fit->missing[fit->n++] = d->missing[i];
+    }
+    if (fit->n < ROWS_MIN || fit->n_held < ROWS_MIN)
+        return err_set(e, -EINVAL,
+                       "%zu benign rows to grow from and %zu to calibrate with: each needs %d",
+                       fit->n, fit->n_held, ROWS_MIN);
+    return 0;
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Scores of the held rows; beyond CALIBRATION_MAX every so-manieth, the highest always. */
+static void calibrate(struct fit *fit)
+{
+    const struct train_forest *f = &fit->forest;
+    const struct iforest view = {.node = f->node,
+                                 .n_nodes = f->n_nodes,
+                                 .root = f->root,
+                                 .n_trees = f->n_trees,
+                                 .sample = f->sample,
+                                 .average_path = iforest_average_path(f->sample)};
+
+    for (size_t i = 0; i < fit->n_held; i++) {
+        const size_t at = fit->held[i];
+        const struct model_row row = {fit->data->value + at * FEATURE_COUNT,
+                                      fit->data->missing[at]};
+        iforest_score(&view, &row, 1, &fit->raw[i]);
+    }
+    qsort(fit->raw, fit->n_held, sizeof(*fit->raw), compare_floats);
+    if (fit->n_held > CALIBRATION_MAX) {
+        for (size_t i = 0; i < CALIBRATION_MAX; i++)
+            fit->raw[i] = fit->raw[(fit->n_held - 1) * i / (CALIBRATION_MAX - 1)];
+        fit->n_held = CALIBRATION_MAX;
+    }
+}
+
+static int describe(struct fit *fit, struct err *e)
+{
+    float *column = calloc(fit->n, sizeof(*column));
+
+    if (column == NULL)
+        return err_set(e, -ENOMEM, "out of memory for %zu values", fit->n);
+    for (size_t f = 0; f < FEATURE_COUNT; f++) {
+        size_t n = 0;
+        for (size_t i = 0; i < fit->n; i++)
+            if (!feature_is_missing(fit->missing[i], f))
+                column[n++] = fit->value[i * FEATURE_COUNT + f];
+        reference_quantiles(column, n, fit->quantile + f * REFERENCE_LEVELS);
+        fit->missing_share[f] = (float)((double)(fit->n - n) / (double)fit->n);
+    }
+    free(column);
+    return 0;
+}
+
+static json_t *header_of(const struct fit *fit)
+{
+    const struct fit_conf *conf = fit->conf;
+    char schema[FEATURE_SCHEMA_TEXT], seed[24];
+    json_t *names = json_array();
+
+    feature_schema_text(FEATURE_COUNT, schema);
+    (void)snprintf(seed, sizeof(seed), "%llu", (unsigned long long)conf->seed);
+    for (size_t f = 0; f < FEATURE_COUNT; f++)
+        (void)json_array_append_new(names, json_string(feature_name(f)));
+    json_t *lineage =
+        json_pack("{s:I, s:I, s:i, s:s, s:f, s:O}", "rows", (json_int_t)fit->n, "calibration_rows",
+                  (json_int_t)fit->n_held, "trees", (int)conf->trees, "seed", seed, "calibrate",
+                  conf->calibrate, "sources", fit->data->sources);
+    json_t *header = json_pack(
+        "{s:i, s:s, s:s, s:I, s:{s:i, s:s}, s:o, s:o, s:{s:f}, s:i}", "format", 1, "name",
+        conf->name, "kind", "iforest", "version", (json_int_t)conf->version, "schema", "count",
+        FEATURE_COUNT, "hash", strchr(schema, ':') + 1, "features", names, "lineage", lineage,
+        "thresholds", "alert_p", conf->alert_p, "sample", (int)fit->forest.sample);
+    if (header != NULL && conf->metrics != NULL)
+        (void)json_object_set(header, "metrics", conf->metrics);
+    return header;
+}
+
+static int write_model(struct buf *out, const struct fit *fit, struct err *e)
+{
+    const struct train_forest *f = &fit->forest;
+    const struct model_array arrays[] = {
+        {"nodes", f->node, f->n_nodes * sizeof(*f->node)},
+        {"roots", f->root, f->n_trees * sizeof(*f->root)},
+        {"calibration", fit->raw, fit->n_held * sizeof(*fit->raw)},
+        {"quantiles", fit->quantile, sizeof(fit->quantile)},
+        {"missing", fit->missing_share, sizeof(fit->missing_share)},
+    };
+    json_t *header = header_of(fit);
+
+    if (header == NULL)
+        return err_set(e, -EINVAL, "the model's name '%s' is not UTF-8, or out of memory",
+                       fit->conf->name);
+    const int r = model_file_write(out, header, arrays, WIND_ARRAY_SIZE(arrays), e);
+    json_decref(header);
+    return r;
+}
+
+static int check_conf(const struct fit_conf *conf, struct err *e)
+{
+    if (!(conf->calibrate > 0 && conf->calibrate < 1))
+        return err_set(e, -EINVAL, "calibrate: %g is not between 0 and 1", conf->calibrate);
+    if (!(conf->alert_p > 0 && conf->alert_p < 1))
+        return err_set(e, -EINVAL, "alert-p: %g is not between 0 and 1", conf->alert_p);
+    if (conf->name[0] == '\0' || strlen(conf->name) >= MODEL_NAME_MAX)
+        return err_set(e, -EINVAL, "name: not a text of 1..%d bytes", MODEL_NAME_MAX - 1);
+    return 0;
+}
+
+int fit_model(struct buf *out, const struct dataset *d, const struct fit_conf *conf, struct err *e)
+{
+    struct fit fit = {.data = d, .conf = conf};
+
+    int r = check_conf(conf, e);
+    if (r == 0)
+        r = split(&fit, e);
+    if (r == 0) {
+        const struct train_rows rows = {fit.value, fit.missing, fit.n, FEATURE_COUNT};
+        const struct train_iforest_conf forest = {conf->trees, conf->sample, conf->seed};
+        r = train_iforest(&fit.forest, &rows, &forest, e);
+    }
+    if (r == 0)
+        r = describe(&fit, e);
+    if (r == 0) {
+        calibrate(&fit);
+        r = write_model(out, &fit, e);
+    }
+    fit_done(&fit);
+    return r;
+}
