@@ -7,8 +7,8 @@
 #include "common/hash.h"
 #include "features/fmath.h"
 
-#define SKETCH_BITS   (HOST_SKETCH_WORDS * 64u)
-#define KNOWN_BITS    (HOST_KNOWN_WORDS * 64u)
+#define SKETCH_BITS   ((size_t)HOST_SKETCH_WORDS * 64)
+#define KNOWN_BITS    ((size_t)HOST_KNOWN_WORDS * 64)
 #define KNOWN_MAX     256 /* then the older half is forgotten: about 5 % taken for known wrongly */
 #define CHANNEL_STALE UINT64_C(3600000000000)
 #define PAST_WINDOW   10  /* panes after which older ones fade */

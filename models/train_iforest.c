@@ -171,6 +171,19 @@ static void grow_tree(struct grower *g, size_t t)
     }
 }
 
+static void grow_forest(struct train_forest *f, const struct train_rows *rows, uint32_t *order,
+                        uint64_t seed)
+{
+    struct grower g = {.rows = rows, .forest = f, .random = seed, .order = order};
+
+    while ((UINT32_C(1) << g.max_depth) < f->sample) /* ceil(log2(sample)), as in the paper */
+        g.max_depth++;
+    for (uint32_t i = 0; i < rows->n; i++)
+        order[i] = i;
+    for (size_t t = 0; t < f->n_trees; t++)
+        grow_tree(&g, t);
+}
+
 static int check_conf(const struct train_rows *rows, const struct train_iforest_conf *conf,
                       struct err *e)
 {
@@ -190,25 +203,18 @@ int train_iforest(struct train_forest *ret_forest, const struct train_rows *rows
     if (r < 0)
         return r;
 
-    const uint32_t sample = conf->sample < rows->n ? conf->sample : (uint32_t)rows->n;
-    struct train_forest f = {.n_trees = conf->trees, .sample = sample};
-    struct grower g = {.rows = rows, .forest = &f, .random = conf->seed};
-    f.node = calloc((size_t)conf->trees * 2 * sample, sizeof(*f.node));
+    struct train_forest f = {.n_trees = conf->trees};
+    f.sample = conf->sample < rows->n ? conf->sample : (uint32_t)rows->n;
+    f.node = calloc((size_t)conf->trees * 2 * f.sample, sizeof(*f.node));
     f.root = calloc(conf->trees, sizeof(*f.root));
-    g.order = calloc(rows->n, sizeof(*g.order));
-    if (f.node == NULL || f.root == NULL || g.order == NULL) {
-        free(g.order);
+    uint32_t *order = calloc(rows->n + 1, sizeof(*order));
+    if (f.node == NULL || f.root == NULL || order == NULL) {
+        free(order);
         train_iforest_done(&f);
         return err_set(e, -ENOMEM, "out of memory for %u trees", conf->trees);
     }
-
-    while ((UINT32_C(1) << g.max_depth) < sample) /* ceil(log2(sample)), as in the paper */
-        g.max_depth++;
-    for (uint32_t i = 0; i < rows->n; i++)
-        g.order[i] = i;
-    for (size_t t = 0; t < f.n_trees; t++)
-        grow_tree(&g, t);
-    free(g.order);
+    grow_forest(&f, rows, order, conf->seed);
+    free(order);
     *ret_forest = f;
     return 0;
 }

@@ -194,7 +194,7 @@ Test(host_stats, ended_flows_become_the_normal_and_the_balance_of_bytes)
     host_stats_init(&h, T0);
     for (unsigned i = 0; i < 8; i++) { /* 100 and 300 in turn: mean 200, deviation 100 */
         struct flow_stats s = {0};
-        flow_stats_packet(&s, 0, T0, 100 + 200 * (i & 1), 0, 2);
+        flow_stats_packet(&s, 0, T0, i % 2 == 0 ? 100 : 300, 0, 2);
         flow_stats_packet(&s, 1, T0, 600, 0, 2);
         feature_flow(&s, 6, row, &missing);
         host_stats_ended(&h, T0 + i * S, row, missing);
@@ -211,7 +211,7 @@ Test(host_stats, ended_flows_become_the_normal_and_the_balance_of_bytes)
 
 Test(host_stats, gaps_of_years_and_time_backwards_cost_nothing_and_stay_finite)
 {
-    static const uint64_t times[] = {T0, T0 + 3 * 31536000 * S, T0 - S, 0, UINT64_MAX, 1, T0};
+    static const uint64_t times[] = {T0, T0 + UINT64_C(94608000) * S, T0 - S, 0, UINT64_MAX, 1, T0};
     struct host_stats h;
     float row[FEATURE_COUNT];
     uint64_t missing;

@@ -11,7 +11,7 @@ Test(calibrate, scores_never_fall_as_the_raw_score_rises)
     struct err e = {0};
 
     for (int i = 0; i < 1000; i++) /* with ties */
-        raw[i] = 0.3f + 0.0004f * (float)(i / 7 * 7);
+        raw[i] = 0.3f + 0.0004f * (float)(i - i % 7);
     cr_assert_eq(calibration_check(&c, &e), 0, "%s", e.text);
     struct model_score last = calibration_score(&c, 0);
     for (int i = 1; i <= 100000; i++) {

@@ -86,7 +86,8 @@ Test(model, a_batch_scores_as_its_rows_alone)
     model_score(m, rows, N, batch);
     for (int i = 0; i < N; i++) {
         model_score(m, &rows[i], 1, &alone);
-        cr_assert_eq(memcmp(&alone, &batch[i], sizeof(alone)), 0, "row %d", i);
+        cr_assert_float_eq(alone.raw, batch[i].raw, 0, "row %d", i);
+        cr_assert_float_eq(alone.score, batch[i].score, 0, "row %d", i);
     }
     tiny_done(&t);
 }
