@@ -66,7 +66,7 @@ Test(feature, flow_features_are_what_the_hand_computes)
     expect(row, missing, FEATURE_answer_time, 10);
     expect(row, missing, FEATURE_tcp_syn, 2);
     expect(row, missing, FEATURE_tcp_rst, 1);
-    for (size_t f = FEATURE_src_flows; f < FEATURE_COUNT; f++)
+    for (unsigned f = FEATURE_src_flows; f < FEATURE_COUNT; f++)
         expect_missing(row, missing, f);
 }
 
@@ -83,7 +83,7 @@ Test(feature, what_one_lonely_packet_cannot_tell_is_missing)
     expect(row, missing, FEATURE_pkts_rev, 0);
     expect(row, missing, FEATURE_bytes_fwd, 28);
     expect(row, missing, FEATURE_bytes_rev, 0);
-    for (size_t f = FEATURE_payload_mean_fwd; f < FEATURE_COUNT; f++)
+    for (unsigned f = FEATURE_payload_mean_fwd; f < FEATURE_COUNT; f++)
         expect_missing(row, missing, f);
 }
 
@@ -95,7 +95,7 @@ Test(feature, an_empty_flow_knows_nothing)
 
     feature_flow(&s, 6, row, &missing[0]);
     feature_flow(NULL, 6, row, &missing[1]);
-    for (size_t f = 0; f < FEATURE_COUNT; f++) {
+    for (unsigned f = 0; f < FEATURE_COUNT; f++) {
         expect_missing(row, missing[0], f);
         expect_missing(row, missing[1], f);
     }

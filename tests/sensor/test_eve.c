@@ -224,7 +224,8 @@ Test(eve, stats_have_every_counter_once_and_a_replay_no_luck)
     json_t *stats = json_object_get(root, "stats");
     for (size_t i = 0; i < COUNTERS; i++) {
         json_t *group = json_object_get(stats, counter_info[i].group);
-        cr_assert_eq(json_integer_value(json_object_get(group, counter_info[i].name)), i + 1000);
+        cr_assert_eq(json_integer_value(json_object_get(group, counter_info[i].name)),
+                     (json_int_t)i + 1000);
     }
     cr_assert_eq(json_integer_value(json_object_get(stats, "uptime")), 7);
     json_decref(root);
