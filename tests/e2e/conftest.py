@@ -1,0 +1,31 @@
+"""Fixtures: a real collector on a database of its own, a sensor's key, an admin who is logged in."""
+
+import pytest
+import support
+
+
+@pytest.fixture
+def collector(tmp_path):
+    made = support.Collector(tmp_path).start()
+    yield made
+    if made.process.is_running:
+        assert made.stop() == 0, made.process.log
+    else:
+        made.kill()
+
+
+@pytest.fixture
+def sensor_key(collector):
+    return collector.create_key()
+
+
+@pytest.fixture
+def replayed(collector, sensor_key, tmp_path):
+    """The collector after the committed recording went through a sensor."""
+    out = tmp_path / "sensor"
+    done = support.run(
+        "wind-sensor", *support.sensor_args(collector, sensor_key, out), "--run-id", "e2e"
+    )
+    assert done.returncode == 0, done.stderr
+    collector.sensor_out = out
+    return collector

@@ -1,0 +1,216 @@
+"""What the whole-system tests share: real programs, started and ended, and the API as a client.
+
+Nothing here replaces a part of Wind: the programs come from WIND_BIN (default build/release/bin),
+each collector has a SQLite file and a port of its own, and everything that was started is ended.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("WIND_BIN", ROOT / "build" / "release" / "bin")).resolve()
+LAB_DEMO = ROOT / "tests" / "data" / "lab-demo"
+CAPTURE = LAB_DEMO / "capture.pcap.gz"
+SLOW = 4 if "san" in BIN.parent.name else 1  # sanitizer builds take their time
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until(what, attempt, seconds=20):
+    """The first true value of attempt(); fails with `what` when there is none in time."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        value = attempt()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {seconds * SLOW} s in vain: {what}"
+        time.sleep(0.05)
+
+
+def run(program, *args, **options):
+    """Run one of our programs to its end; .returncode, .stdout and .stderr (text) tell."""
+    options.setdefault("timeout", 120 * SLOW)
+    options.setdefault("stdin", subprocess.DEVNULL)
+    if "input" in options:
+        del options["stdin"]
+    return subprocess.run(
+        [str(BIN / program), *map(str, args)], capture_output=True, text=True, **options
+    )
+
+
+def settings(values):
+    """--set arguments of a dict of settings."""
+    return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+
+
+class Answer:
+    def __init__(self, status, headers, text):
+        self.status, self.headers, self.text = status, headers, text
+
+    @property
+    def json(self):
+        return json.loads(self.text)
+
+
+class Process:
+    """A program that runs until it is told to end; its output goes to a file."""
+
+    def __init__(self, program, *args, log, **options):
+        self.log_path = Path(log)
+        with open(self.log_path, "ab") as out:
+            self.popen = subprocess.Popen(
+                [str(BIN / program), *map(str, args)],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **options,
+            )
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def is_running(self):
+        return self.popen.poll() is None
+
+    def wait(self, seconds=120):
+        return self.popen.wait(seconds * SLOW)
+
+    def stop(self, signal_number=signal.SIGTERM):
+        """End it and everything it started. Returns its exit code."""
+        if self.is_running:
+            self.popen.send_signal(signal_number)
+        try:
+            code = self.wait(20)
+        finally:
+            try:
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.popen.wait()
+        return code
+
+
+class Collector:
+    """A real wind-collector. start() after stop() or kill() goes on with the same database."""
+
+    def __init__(self, folder, **more):
+        self.folder = Path(folder)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = {
+            "api.listen": f"127.0.0.1:{self.port}",
+            "db.path": self.folder / "wind.db",
+            "auth.hash_memory": "1mb",  # many logins, and they are not what is tested
+            "auth.hash_passes": "1",
+            **{key.replace("__", "."): value for key, value in more.items()},
+        }
+        self.process = None
+        self.password = None
+        self._token = None
+
+    def start(self):
+        log = self.folder / "collector.log"
+        self.process = Process("wind-collector", *settings(self.settings), log=log)
+        until("the collector is ready", self._is_ready)
+        if self.password is None:
+            found = re.search(r"^admin password: (\S+)", self.process.log, re.MULTILINE)
+            assert found, f"no first password in:\n{self.process.log}"
+            self.password = found.group(1)
+        return self
+
+    def _is_ready(self):
+        assert self.process.is_running, f"the collector ended:\n{self.process.log}"
+        try:
+            return self.call("GET", "/readyz", token="").status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        return self.process.stop()
+
+    def kill(self):
+        return self.process.stop(signal.SIGKILL)
+
+    def create_key(self, name="edge", scope="ingest"):
+        """A file with a new key."""
+        path = self.folder / f"{name}.key"
+        made = run(
+            "wind-collector", *settings(self.settings), "--create-key", name, "--scope", scope
+        )
+        assert made.returncode == 0, made.stderr
+        path.touch(mode=0o600)
+        path.write_text(made.stdout)
+        return path
+
+    def call(self, method, path, body=None, form=None, token=None, headers=None):
+        """One request, as the admin unless `token` says otherwise ("" = nobody)."""
+        headers = dict(headers or {})
+        token = self.token() if token is None else token
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        data = None
+        if body is not None:
+            data = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        elif form is not None:
+            data = urllib.parse.urlencode(form).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30 * SLOW) as reply:
+                return Answer(reply.status, reply.headers, reply.read().decode())
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return Answer(refusal.code, refusal.headers, refusal.read().decode())
+
+    def token(self):
+        if self._token is None:
+            form = {"grant_type": "password", "username": "admin", "password": self.password}
+            answer = self.call("POST", "/api/auth/token", form=form, token="")
+            assert answer.status == 200, answer.text
+            self._token = answer.json["access_token"]
+        return self._token
+
+    def all(self, what, q=""):
+        """Every object of a list ("alerts", "incidents"), page by page."""
+        found, cursor = [], None
+        while True:
+            query = {"limit": 100, "q": q} | ({"cursor": cursor} if cursor else {})
+            answer = self.call("GET", f"/api/{what}/?{urllib.parse.urlencode(query)}")
+            assert answer.status == 200, answer.text
+            found += answer.json["data"]
+            cursor = answer.json.get("next_cursor")
+            if not cursor:
+                return found
+
+
+def sensor_args(collector, key, out, capture=CAPTURE, **more):
+    """Arguments of a replay that delivers to the collector."""
+    values = {
+        "uplink.url": collector.url,
+        "uplink.key_file": key,
+        "sensor.name": "edge",
+        **{name.replace("__", "."): value for name, value in more.items()},
+    }
+    return ["-r", capture, "-l", out, *settings(values)]
+
+
+def eve(folder):
+    """The records of eve.json."""
+    with open(Path(folder) / "eve.json", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
