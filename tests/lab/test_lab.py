@@ -1,5 +1,6 @@
 """Does the lab tell the truth, and does it leave nothing behind? Needs root (namespaces)."""
 
+import contextlib
 import csv
 import glob
 import ipaddress
@@ -17,7 +18,7 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
-from windlab import LabError, net, packet, truth  # noqa: E402
+from windlab import LabError, packet, room, truth  # noqa: E402
 from windlab.scenario import Plan  # noqa: E402
 
 SMALL = os.path.join(HERE, "scenarios", "small.json")
@@ -29,22 +30,30 @@ def record(*argv):
     return [os.path.join(HERE, "record"), *argv]
 
 
-def traces(pid):
-    """What a recording with this process id left on the machine."""
-    tag = f"{net.PREFIX}{pid}-"
-    return [
-        path
-        for folder in ("/run/netns", tempfile.gettempdir())
-        for path in glob.glob(f"{folder}/{tag}*")
-    ] + [path for path in glob.glob("/proc/[0-9]*/cmdline") if tag.encode() in command(path)]
+def room_of(pid):
+    """The room of a recording: the process ids' namespace that its child lives in."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return os.readlink(f"/proc/{file.read().split()[0]}/ns/pid")
 
 
-def command(path):
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
+def lives_in(place):
+    """How many processes are in a room."""
+    count = 0
+    for path in glob.glob("/proc/[0-9]*/ns/pid"):
+        with contextlib.suppress(OSError):
+            count += os.readlink(path) == place
+    return count
+
+
+def folders(pid):
+    return glob.glob(f"{tempfile.gettempdir()}/{room.PREFIX}{pid}-*")
+
+
+def mounts():
+    """Where the room mounts things; on the machine itself that must never change."""
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        places = [line.split()[1] for line in file]
+    return [place for place in places if place in ("/proc", "/run") or place.startswith("/etc")]
 
 
 class Recording:
@@ -153,9 +162,12 @@ def record_small(tmp_path_factory):
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     out = tmp_path_factory.mktemp("small")
+    before = mounts()
     with subprocess.Popen(record(SMALL, "--seed", "5", "-o", str(out))) as child:
+        time.sleep(3)
+        place = room_of(child.pid)
         assert child.wait(150) == 0
-    assert traces(child.pid) == []
+    assert lives_in(place) == 0 and folders(child.pid) == [] and mounts() == before
     return Recording(str(out))
 
 
@@ -189,24 +201,25 @@ def test_a_wrong_row_is_noticed(tmp_path):
 
 
 @NEEDS_ROOT
-def test_an_interrupted_recording_leaves_nothing(tmp_path):
-    child = subprocess.Popen(record(SMALL, "-o", str(tmp_path / "out")), stderr=subprocess.DEVNULL)
-    time.sleep(6)
-    assert child.poll() is None and traces(child.pid)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 130
-    assert traces(child.pid) == [] and not os.path.exists(tmp_path / "out")
-
-
-@NEEDS_ROOT
-def test_a_killed_recording_can_be_cleaned(tmp_path):
-    child = subprocess.Popen(record(SMALL, "-o", str(tmp_path / "out")), stderr=subprocess.DEVNULL)
-    time.sleep(6)
-    child.kill()
-    child.wait()
-    assert traces(child.pid)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_recording_leaves_nothing(tmp_path, number):
+    """Not even a killed one leaves a process or a mount; its folder goes with --clean."""
+    before = mounts()
+    out = tmp_path / "out"
+    with subprocess.Popen(record(SMALL, "-o", str(out)), stderr=subprocess.DEVNULL) as child:
+        time.sleep(6)
+        place = room_of(child.pid)
+        assert lives_in(place) > 20 and folders(child.pid)
+        child.send_signal(number)
+        assert child.wait(20) == (-number if number == signal.SIGKILL else 130)
+    deadline = time.monotonic() + 5
+    while lives_in(place) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert lives_in(place) == 0
+    assert mounts() == before and not out.exists()
+    assert bool(folders(child.pid)) == (number == signal.SIGKILL)
     subprocess.run(record("--clean"), check=True, stdout=subprocess.DEVNULL)
-    assert traces(child.pid) == []
+    assert folders(child.pid) == []
 
 
 def test_the_seed_decides():

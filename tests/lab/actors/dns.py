@@ -14,7 +14,7 @@ def lookup(actor, names):
     if kind in ("MX", "TXT"):
         name = ".".join(name.split(".")[-2:])
     if chance < actor.option("typo", 0.04):
-        at = actor.rng.randrange(len(name) - 8)
+        at = actor.rng.randrange(max(1, len(name) - 8))
         name = name[:at] + actor.rng.choice("qxzjw") + name[at:]
     server = f"@{actor.role['resolver']}"
     if chance > 0.97:

@@ -48,7 +48,7 @@ def _configure(sock, *attrs):
 
 def listen(namespace):
     """Log what leaves a namespace; the socket that hears of it."""
-    net.run("ip", "netns", "exec", namespace, "nft", "-f", "-", stdin=RULES)
+    net.run_inside(namespace, "nft", "-f", "-", stdin=RULES)
     with net.inside(namespace):
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
     sock.bind((0, 0))
@@ -113,7 +113,6 @@ class Owners:
         return heard
 
     def _run(self, sender):
-        net.die_with_parent()
         stop = []
         signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,5 @@
 """One recording, from the plan to the files: network, relay, mirror, services, actors, truth."""
 
-import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -11,11 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
-from . import LabError, net, owners, services, truth, wire
-from .launch import Launcher, is_actor
+from . import LabError, net, owners, people, room, services, truth, wire
+from .launch import SERVER_UID, Launcher, is_actor
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOLS = {
@@ -47,114 +45,56 @@ def tool_versions():
 
 
 class Recorder:
-    """Makes one recording in `out`. run() leaves nothing behind but its files."""
+    """Makes one recording, inside a room, in run_dir/out."""
 
-    def __init__(self, plan, out, snaplen, say):
+    def __init__(self, plan, run_dir, snaplen, say):
         self.plan = plan
-        self.out = out
+        self.run_dir = run_dir
         self.snaplen = snaplen
         self.say = say
-        self.run_dir = tempfile.mkdtemp(prefix=f"{net.PREFIX}{os.getpid()}-")
-        os.chmod(self.run_dir, 0o755)
-        self.pcap = os.path.join(self.run_dir, "capture.pcap")
-        self.heard = {}
+        self.out = os.path.join(run_dir, "out")
+        self.pcap = os.path.join(self.out, "capture.pcap")
 
     def run(self):
-        """Record. Raises LabError; whatever happens, everything started is ended."""
+        """Record; a LabError says what went wrong. The room ends whatever was started."""
         versions = tool_versions()
-        try:
-            with contextlib.ExitStack() as stack:
-                started = self._record(stack)
-            self._finish(versions, started)
-        finally:
-            shutil.rmtree(self.run_dir, ignore_errors=True)
-
-    def _record(self, stack):
         self._prepare()
         self.say("network")
-        network = stack.enter_context(net.Network())
-        network.start_switch()
+        network = net.Network()
         for host in self.plan.hosts:
             network.add_host(host)
-        relay = multiprocessing.Process(
-            target=wire.relay, args=(network.wires, self.plan.seed), daemon=True
-        )
+        relay = multiprocessing.Process(target=wire.relay, args=(network.wires, self.plan.seed))
         relay.start()
-        stack.callback(relay.join)
-        stack.callback(relay.terminate)
-        launcher = Launcher(network, self.run_dir)
-        stack.callback(launcher.close)
+        launcher = Launcher(self.run_dir)
         self.say("services")
         services.start_all(launcher, self.plan)
-        names = [network.name(host["name"]) for host in self.plan.hosts]
-        listener = owners.Owners(names, is_actor)
+        listener = owners.Owners([host["name"] for host in self.plan.hosts], is_actor)
         listener.start()
-        stack.callback(listener.process.kill)
-        tcpdump = self._capture(stack, network)
+        tcpdump = self._capture()
         started = time.time()
         self._act(launcher)
         time.sleep(1.0)  # what is on the wires arrives
         self._end_capture(tcpdump)
-        self.heard = listener.stop()
-        return started
+        if not relay.is_alive():
+            raise LabError("the relay ended early")
+        self._finish(versions, started, listener.stop())
 
     def _prepare(self):
-        """Folders, the actors' own copies of their programs, accounts, keys, resolv.conf."""
-        for name in ("etc", "home", "log", "srv", "roles", "results"):
+        """Folders, the actors' own copies of their programs, accounts, resolv.conf."""
+        for name in ("out", "log", "srv", "roles", "results"):
             os.mkdir(os.path.join(self.run_dir, name))
         os.chmod(os.path.join(self.run_dir, "results"), 0o1777)
         shutil.copytree(os.path.join(HERE, "actors"), os.path.join(self.run_dir, "actors"))
-        etc = os.path.join(self.run_dir, "etc")
-        with open(f"{etc}/resolv.conf", "w", encoding="ascii") as file:
-            file.write(f"nameserver {self.plan.resolver}\noptions timeout:2 attempts:2\n")
-        people = [(role["name"], role["uid"], None) for role in self.plan.roles]
-        people += [(one["name"], one["uid"], one["password"]) for one in self.plan.accounts]
-        people += [("labserver", services.SERVER_UID, None)]
-        self._accounts(etc, people)
-        keys = [self._home(uid, name) for name, uid, _ in people]
-        with open(f"{etc}/authorized_keys", "w", encoding="ascii") as file:
-            file.writelines(keys)
+        people.make(self.run_dir, self.plan, SERVER_UID)
+        room.replace_etc(os.path.join(self.run_dir, "etc"))
 
-    def _accounts(self, etc, people):
-        texts = {name: "" for name in ("passwd", "group", "shadow")}
-        for name in texts:
-            with open(f"/etc/{name}", encoding="utf-8") as file:
-                texts[name] = file.read()
-        for name, uid, password in people:
-            home = os.path.join(self.run_dir, "home", str(uid))
-            secret = "!"
-            if password:
-                secret = net.run("openssl", "passwd", "-6", "-stdin", stdin=password).strip()
-            texts["passwd"] += f"{name}:x:{uid}:{uid}::{home}:/bin/sh\n"
-            texts["group"] += f"{name}:x:{uid}:\n"
-            texts["shadow"] += f"{name}:{secret}:19000:0:99999:7:::\n"
-        for name, text in texts.items():
-            path = f"{etc}/{name}"
-            with open(path, "w", encoding="utf-8") as file:
-                os.chmod(path, 0o600 if name == "shadow" else 0o644)
-                file.write(text)
-
-    def _home(self, uid, name):
-        """A home with a key of its own; returns the public key."""
-        home = os.path.join(self.run_dir, "home", str(uid))
-        os.mkdir(home)
-        key = os.path.join(home, "key")
-        net.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key)
-        with open(f"{home}/notes.txt", "w", encoding="ascii") as file:
-            file.write("remember the milk\n" * (uid % 40 + 5))
-        for path in (home, key, f"{key}.pub", f"{home}/notes.txt"):
-            os.chown(path, uid, uid)
-        with open(f"{key}.pub", encoding="ascii") as file:
-            return file.read()
-
-    def _capture(self, stack, network):
+    def _capture(self):
         """tcpdump on the mirror port, from before the first packet."""
         errors = os.path.join(self.run_dir, "log", "tcpdump")
-        argv = ["ip", "netns", "exec", network.switch, "tcpdump", "-i", "span1", "-n", "-Z", "root"]
-        argv += ["-B", "65536", "-s", str(self.snaplen), "-w", self.pcap]
-        with open(errors, "wb") as log:
+        argv = ["tcpdump", "-i", net.MIRROR, "-n", "-Z", "root", "-B", "65536"]
+        argv += ["-s", str(self.snaplen), "-w", self.pcap]
+        with open(errors, "wb") as log, net.inside(net.SWITCH):
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        stack.callback(child.kill)
         deadline = time.monotonic() + 10
         while "listening on" not in self._text(errors):
             if child.poll() is not None or time.monotonic() > deadline:
@@ -224,16 +164,14 @@ class Recorder:
         if role["result"]["good"] == 0 and not idle:
             raise LabError(f"{role['name']} never succeeded: {launcher.log_tail(role['name'])}")
 
-    def _finish(self, versions, started):
+    def _finish(self, versions, started, heard):
         self.say("truth")
-        found = truth.make(self.pcap, self.heard, self.plan.roles)
+        found = truth.make(self.pcap, heard, self.plan.roles)
         if found.unknown:
             raise LabError(
                 f"{len(found.unknown)} packets belong to nobody, the first: {found.unknown[0][1]}"
             )
-        os.makedirs(self.out, exist_ok=True)
         found.write(os.path.join(self.out, "truth.csv"))
-        shutil.copyfile(self.pcap, os.path.join(self.out, "capture.pcap"))
         with open(os.path.join(self.out, "meta.json"), "w", encoding="utf-8") as file:
             json.dump(self._meta(versions, started, found), file, indent=1)
             file.write("\n")
@@ -282,9 +220,9 @@ def progress(stream=sys.stderr):
     """A say() that keeps one line on a terminal, and prints only the steps elsewhere."""
     terminal = stream.isatty()
 
-    def say(text, tick=False):
+    def say(text, tick=False, last=False):
         if terminal:
-            stream.write(f"\r\033[Kwind-lab: {text}")
+            stream.write(f"\r\033[Kwind-lab: {text}" + "\n" * last)
             stream.flush()
         elif not tick:
             print(f"wind-lab: {text}", file=stream, flush=True)

@@ -37,7 +37,7 @@ PidFile none
 UsePAM yes
 PasswordAuthentication yes
 KbdInteractiveAuthentication no
-AuthorizedKeysFile {etc}/authorized_keys
+AuthorizedKeysFile {keys}
 StrictModes no
 PrintMotd no
 PrintLastLog no
@@ -47,8 +47,12 @@ X11Forwarding no
 NTP = os.path.join("actors", "ntp.py")
 
 
+def _tag(host, service):
+    return f"{host['name']}-{service}"
+
+
 def _dir(run_dir, host, service):
-    path = os.path.join(run_dir, "srv", f"{host['name']}-{service}")
+    path = os.path.join(run_dir, "srv", _tag(host, service))
     os.makedirs(path)
     return path
 
@@ -80,7 +84,7 @@ def start_web(launcher, plan, host):
         file.write(conf)
     _own(path)
     argv = ["nginx", "-e", "stderr", "-p", path, "-c", f"{path}/nginx.conf"]
-    launcher.start(host["name"], argv, uid=SERVER_UID)
+    launcher.start(host["name"], argv, SERVER_UID, tag=_tag(host, "web"))
 
 
 def start_ssh(launcher, plan, host):
@@ -88,10 +92,11 @@ def start_ssh(launcher, plan, host):
     del plan
     path = _dir(launcher.run_dir, host, "ssh")
     net.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{path}/host_key")
-    etc = os.path.join(launcher.run_dir, "etc")
+    keys = os.path.join(launcher.run_dir, "authorized_keys")
     with open(f"{path}/sshd_config", "w", encoding="ascii") as file:
-        file.write(SSHD.format(ip=host["ip"], dir=path, etc=etc))
-    launcher.start(host["name"], ["/usr/sbin/sshd", "-D", "-e", "-f", f"{path}/sshd_config"])
+        file.write(SSHD.format(ip=host["ip"], dir=path, keys=keys))
+    argv = ["/usr/sbin/sshd", "-D", "-e", "-f", f"{path}/sshd_config"]
+    launcher.start(host["name"], argv, tag=_tag(host, "ssh"))
 
 
 def start_dns(launcher, plan, host):
@@ -108,7 +113,7 @@ def start_dns(launcher, plan, host):
         file.write("\n".join(lines) + "\n")
     _own(path)
     argv = ["dnsmasq", "--conf-file=" + f"{path}/dnsmasq.conf", "--user=", "--group="]
-    launcher.start(host["name"], argv, uid=SERVER_UID)
+    launcher.start(host["name"], argv, SERVER_UID, tag=_tag(host, "dns"))
 
 
 def start_ntp(launcher, plan, host):
@@ -116,7 +121,7 @@ def start_ntp(launcher, plan, host):
     del plan
     script = os.path.join(launcher.run_dir, NTP)
     argv = ["/usr/bin/python3", script, "serve", host["ip"]]
-    launcher.start(host["name"], argv, uid=SERVER_UID, tag=f"{host['name']}-ntp")
+    launcher.start(host["name"], argv, SERVER_UID, tag=_tag(host, "ntp"))
 
 
 STARTERS = {"web": start_web, "ssh": start_ssh, "dns": start_dns, "ntp": start_ntp}
@@ -137,7 +142,7 @@ def _wait(launcher, host, service, deadline):
     """A service is there when its port can no longer be bound."""
     kind = socket.SOCK_DGRAM if service in ("dns", "ntp") else socket.SOCK_STREAM
     while time.monotonic() < deadline:
-        with net.inside(launcher.network.name(host["name"])):
+        with net.inside(host["name"]):
             probe = socket.socket(socket.AF_INET, kind)
         with probe:
             try:
@@ -145,4 +150,6 @@ def _wait(launcher, host, service, deadline):
             except OSError:
                 return
         time.sleep(0.1)
-    raise LabError(f"{service} on {host['name']} does not start; its log is in the run's folder")
+    raise LabError(
+        f"{service} on {host['name']} does not start: {launcher.log_tail(_tag(host, service))}"
+    )
