@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
+#include "collector/filter_keys.h"
 #include "collector/store.h"
 #include "common/buf.h"
 #include "common/crypto.h"
@@ -16,134 +17,15 @@
 #define VALUE_MAX  256
 #define LIMIT_DFLT 50
 
-enum kind {
-    KIND_WORD,     /* one of `words` */
-    KIND_TEXT,     /* equal */
-    KIND_SEVERITY, /* word, also compared */
-    KIND_INT,
-    KIND_REAL,
-    KIND_TIME,
-    KIND_UID,
-    KIND_NET, /* address or network: two parameters, first and last address */
-};
-
-/* In `sql`, `?` is the next parameter and `#` the operator (=, <, ...). */
-struct key {
-    const char *name;
-    enum kind kind;
-    const char *sql;
-    const char *const *words;
-    const char *none; /* what `none` means; NULL: it is no value of this key */
-};
-
-#define ALERT_HOST                                                                                 \
-    "a.id IN (SELECT ae.alert_id FROM alert_entities ae JOIN entities en ON en.id = ae.entity_id " \
-    "WHERE en.addr BETWEEN ? AND ?"
-#define INCIDENT_HOST                                                                              \
-    "i.id IN (SELECT ie.incident_id FROM incident_entities ie JOIN entities en "                   \
-    "ON en.id = ie.entity_id WHERE en.addr BETWEEN ? AND ?"
-
-/* clang-format off */
-static const struct key alert_keys[] = {
-    {"id",       KIND_INT,      "a.id # ?",                 NULL, NULL},
-    {"uid",      KIND_UID,      "a.uid = ?",                NULL, NULL},
-    {"incident", KIND_INT,      "a.incident_id # ?",        NULL, "a.incident_id IS NULL"},
-    {"status",   KIND_WORD,     "a.status = ?",             alert_status_words, NULL},
-    {"verdict",  KIND_WORD,     "a.verdict = ?",            verdict_words, "a.verdict IS NULL"},
-    {"assigned", KIND_TEXT,     "a.assigned_to = ?",        NULL, "a.assigned_to IS NULL"},
-    {"severity", KIND_SEVERITY, "a.severity # ?",           NULL, NULL},
-    {"type",     KIND_TEXT,     "a.type = ?",               NULL, NULL},
-    {"source",   KIND_TEXT,     "a.source = ?",             NULL, NULL},
-    {"proto",    KIND_TEXT,     "lower(a.proto) = lower(?)", NULL, "a.proto IS NULL"},
-    {"port",     KIND_INT,      "a.dst_port # ?",           NULL, "a.dst_port IS NULL"},
-    {"score",    KIND_REAL,     "a.score # ?",              NULL, "a.score IS NULL"},
-    {"time",     KIND_TIME,     "a.detected_at # ?",        NULL, NULL},
-    {"created",  KIND_TIME,     "a.created_at # ?",         NULL, NULL},
-    {"src",      KIND_NET,      "a.src BETWEEN ? AND ?",    NULL, "a.src IS NULL"},
-    {"dst",      KIND_NET,      "a.dst BETWEEN ? AND ?",    NULL, "a.dst IS NULL"},
-    {"host",     KIND_NET,      ALERT_HOST ")",             NULL, NULL},
-    {"attacker", KIND_NET,      ALERT_HOST " AND ae.role = 'attacker')", NULL, NULL},
-    {"victim",   KIND_NET,      ALERT_HOST " AND ae.role = 'victim')", NULL, NULL},
-    {"entity",   KIND_TEXT,     "a.id IN (SELECT ae.alert_id FROM alert_entities ae JOIN entities en "
-                                "ON en.id = ae.entity_id WHERE en.value = ?)", NULL, NULL},
-    {"tag",      KIND_TEXT,     "a.id IN (SELECT object_id FROM tags WHERE topic = 'alerts' "
-                                "AND tag = ?)", NULL,
-                                "a.id NOT IN (SELECT object_id FROM tags WHERE topic = 'alerts')"},
-    {.name = NULL},
-};
-
-static const struct key incident_keys[] = {
-    {"id",       KIND_INT,      "i.id # ?",                 NULL, NULL},
-    {"uid",      KIND_UID,      "i.uid = ?",                NULL, NULL},
-    {"status",   KIND_WORD,     "i.status = ?",             incident_status_words, NULL},
-    {"type",     KIND_WORD,     "i.type = ?",               incident_type_words, NULL},
-    {"severity", KIND_SEVERITY, "i.severity # ?",           NULL, NULL},
-    {"assigned", KIND_TEXT,     "i.assigned_to = ?",        NULL, "i.assigned_to IS NULL"},
-    {"alerts",   KIND_INT,      "i.alert_count # ?",        NULL, NULL},
-    {"time",     KIND_TIME,     "i.last_seen # ?",          NULL, NULL},
-    {"created",  KIND_TIME,     "i.created_at # ?",         NULL, NULL},
-    {"updated",  KIND_TIME,     "i.updated_at # ?",         NULL, NULL},
-    {"host",     KIND_NET,      INCIDENT_HOST ")",          NULL, NULL},
-    {"src",      KIND_NET,      INCIDENT_HOST " AND ie.role = 'attacker')", NULL, NULL},
-    {"dst",      KIND_NET,      INCIDENT_HOST " AND ie.role = 'victim')", NULL, NULL},
-    {"attacker", KIND_NET,      INCIDENT_HOST " AND ie.role = 'attacker')", NULL, NULL},
-    {"victim",   KIND_NET,      INCIDENT_HOST " AND ie.role = 'victim')", NULL, NULL},
-    {"tag",      KIND_TEXT,     "i.id IN (SELECT object_id FROM tags WHERE topic = 'incidents' "
-                                "AND tag = ?)", NULL,
-                                "i.id NOT IN (SELECT object_id FROM tags WHERE topic = 'incidents')"},
-    {.name = NULL},
-};
-
-struct sort {
-    const char *name, *sql;
-    bool is_real;
-};
-
-static const struct sort alert_sorts[] = {
-    {"id", "a.id", false},             {"time", "a.detected_at", false},
-    {"severity", "a.severity", false}, {"score", "coalesce(a.score, -1)", true},
-    {"created", "a.created_at", false}, {"updated", "a.updated_at", false},
-    {.name = NULL},
-};
-
-static const struct sort incident_sorts[] = {
-    {"id", "i.id", false},             {"time", "i.last_seen", false},
-    {"severity", "i.severity", false}, {"alerts", "i.alert_count", false},
-    {"created", "i.created_at", false}, {"updated", "i.updated_at", false},
-    {.name = NULL},
-};
-
-static const struct table {
-    const char *from, *id;
-    const struct key *keys;
-    const struct sort *sorts;
-    const char *words, *host; /* what a free word, and a bare address, look into */
-} tables[] = {
-    [FILTER_ALERTS] = {
-        "alerts a", "a.id", alert_keys, alert_sorts,
-        "(lower(a.description) LIKE ? ESCAPE '\\' OR lower(a.type) LIKE ? ESCAPE '\\' "
-        "OR lower(a.source) LIKE ? ESCAPE '\\' OR a.id IN (SELECT ae.alert_id FROM "
-        "alert_entities ae JOIN entities en ON en.id = ae.entity_id "
-        "WHERE lower(en.value) LIKE ? ESCAPE '\\'))", ALERT_HOST ")",
-    },
-    [FILTER_INCIDENTS] = {
-        "incidents i", "i.id", incident_keys, incident_sorts,
-        "(lower(i.title) LIKE ? ESCAPE '\\' OR lower(i.description) LIKE ? ESCAPE '\\' "
-        "OR i.id IN (SELECT ie.incident_id FROM incident_entities ie JOIN entities en "
-        "ON en.id = ie.entity_id WHERE lower(en.value) LIKE ? ESCAPE '\\'))", INCIDENT_HOST ")",
-    },
-};
-/* clang-format on */
-
 struct filter {
-    const struct table *table;
+    const struct filter_keys *table;
     struct buf where;
     struct db_value args[FILTER_ARGS];
     size_t n_args;
     char text[FILTER_ARGS * 17 + 4 * VALUE_MAX * FILTER_TERMS]; /* args point into it */
     size_t text_len;
     size_t n_terms;
-    const struct sort *sort;
+    const struct filter_order *sort;
     bool is_descending, is_sorted; /* is_sorted: the search text said how */
     int64_t limit;
 };
@@ -161,7 +43,7 @@ int filter_new(struct filter **ret_filter, enum filter_table t, struct err *e)
 
     if (f == NULL)
         return err_set(e, -ENOMEM, "out of memory");
-    f->table = &tables[t];
+    f->table = &filter_keys[t];
     f->sort = &f->table->sorts[0];
     f->is_descending = true;
     f->limit = LIMIT_DFLT;
@@ -275,17 +157,17 @@ static bool parse_real(const char *s, double *ret_f)
     return true;
 }
 
-static int bad_value(const struct key *k, const char *value, struct err *e)
+static int bad_value(const struct filter_key *k, const char *value, struct err *e)
 {
     static const char *const wants[] = {
-        [KIND_WORD] = "not one of its words",
-        [KIND_TEXT] = "not a text",
-        [KIND_SEVERITY] = "not low, medium, high or critical",
-        [KIND_INT] = "not a whole number",
-        [KIND_REAL] = "not a number",
-        [KIND_TIME] = "not a time like 2026-01-31 or 2026-01-31T12:00:00Z",
-        [KIND_UID] = "not a UUID",
-        [KIND_NET] = "not an address or a network",
+        [FILTER_WORD] = "not one of its words",
+        [FILTER_TEXT] = "not a text",
+        [FILTER_SEVERITY] = "not low, medium, high or critical",
+        [FILTER_INT] = "not a whole number",
+        [FILTER_REAL] = "not a number",
+        [FILTER_TIME] = "not a time like 2026-01-31 or 2026-01-31T12:00:00Z",
+        [FILTER_UID] = "not a UUID",
+        [FILTER_NET] = "not an address or a network",
     };
     return err_set(e, -EINVAL, "%s: '%s' is %s", k->name, value, wants[k->kind]);
 }
@@ -304,7 +186,7 @@ static bool add_net(struct filter *f, const struct cidr *net)
 }
 
 /* The parameter of one value; -E2BIG when there is no room. */
-static int add_value(struct filter *f, const struct key *k, const char *value)
+static int add_value(struct filter *f, const struct filter_key *k, const char *value)
 {
     struct cidr net;
     uint8_t uid[16];
@@ -313,36 +195,36 @@ static int add_value(struct filter *f, const struct key *k, const char *value)
     bool ok = false, fits = true;
 
     switch (k->kind) {
-    case KIND_WORD:
+    case FILTER_WORD:
         ok = store_word(k->words, value) >= 0;
         fits = !ok || add_arg(f, db_str(value));
         break;
-    case KIND_TEXT:
+    case FILTER_TEXT:
         ok = true;
         fits = add_arg(f, db_str(value));
         break;
-    case KIND_SEVERITY:
+    case FILTER_SEVERITY:
         i = store_severity(value);
         ok = i > 0;
         fits = !ok || add_arg(f, db_int(i));
         break;
-    case KIND_INT:
+    case FILTER_INT:
         ok = parse_int(value, &i);
         fits = !ok || add_arg(f, db_int(i));
         break;
-    case KIND_REAL:
+    case FILTER_REAL:
         ok = parse_real(value, &real);
         fits = !ok || add_arg(f, db_f64(real));
         break;
-    case KIND_TIME:
+    case FILTER_TIME:
         ok = parse_time(value, &i) == 0;
         fits = !ok || add_arg(f, db_int(i));
         break;
-    case KIND_UID:
+    case FILTER_UID:
         ok = uuid_parse(value, uid) == 0;
         fits = !ok || add_arg(f, db_bytes(uid, 16));
         break;
-    case KIND_NET:
+    case FILTER_NET:
         ok = cidr_parse(value, &net, NULL) == 0;
         fits = !ok || add_net(f, &net);
         break;
@@ -352,7 +234,7 @@ static int add_value(struct filter *f, const struct key *k, const char *value)
     return !ok ? -EINVAL : fits ? 0 : -E2BIG;
 }
 
-static int put_value(struct filter *f, const struct key *k, const char *value, struct err *e)
+static int put_value(struct filter *f, const struct filter_key *k, const char *value, struct err *e)
 {
     const char *bare = value;
     const char *op = "=";
@@ -371,7 +253,7 @@ static int put_value(struct filter *f, const struct key *k, const char *value, s
 }
 
 /* value,value,... joined by OR; a quoted value has no commas of that meaning. */
-static int put_values(struct filter *f, const struct key *k, struct term *t, struct err *e)
+static int put_values(struct filter *f, const struct filter_key *k, struct term *t, struct err *e)
 {
     char *rest = t->value;
 
@@ -427,14 +309,14 @@ static int unknown_key(const struct filter *f, const char *key, struct err *e)
     char names[160] = "";
     struct buf b = BUF_FIXED(names);
 
-    for (const struct key *k = f->table->keys; k->name != NULL; k++)
+    for (const struct filter_key *k = f->table->keys; k->name != NULL; k++)
         buf_printf(&b, "%s%s", k == f->table->keys ? "" : " ", k->name);
     return err_set(e, -EINVAL, "unknown key '%s'; known: %s sort", key, buf_text(&b));
 }
 
 static int put_term(struct filter *f, struct term *t, struct err *e)
 {
-    const struct key *k = f->table->keys;
+    const struct filter_key *k = f->table->keys;
 
     if (t->has_key && strcmp(t->key, "sort") == 0) {
         f->is_sorted = true;
@@ -551,7 +433,7 @@ int filter_sort(struct filter *f, const char *text, struct err *e)
     const bool is_descending = *text == '-';
     const char *name = text + is_descending;
 
-    for (const struct sort *s = f->table->sorts; s->name != NULL; s++) {
+    for (const struct filter_order *s = f->table->sorts; s->name != NULL; s++) {
         if (strcmp(s->name, name) == 0) {
             f->sort = s;
             f->is_descending = is_descending;

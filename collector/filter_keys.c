@@ -1,0 +1,92 @@
+#include "collector/filter_keys.h"
+
+#include "collector/store.h"
+
+#define ALERT_HOST                                                                                 \
+    "a.id IN (SELECT ae.alert_id FROM alert_entities ae JOIN entities en ON en.id = ae.entity_id " \
+    "WHERE en.addr BETWEEN ? AND ?"
+#define INCIDENT_HOST                                                                              \
+    "i.id IN (SELECT ie.incident_id FROM incident_entities ie JOIN entities en "                   \
+    "ON en.id = ie.entity_id WHERE en.addr BETWEEN ? AND ?"
+
+/* clang-format off */
+static const struct filter_key alert_keys[] = {
+    {"id",       FILTER_INT,      "a.id # ?",                 NULL, NULL},
+    {"uid",      FILTER_UID,      "a.uid = ?",                NULL, NULL},
+    {"incident", FILTER_INT,      "a.incident_id # ?",        NULL, "a.incident_id IS NULL"},
+    {"status",   FILTER_WORD,     "a.status = ?",             alert_status_words, NULL},
+    {"verdict",  FILTER_WORD,     "a.verdict = ?",            verdict_words, "a.verdict IS NULL"},
+    {"assigned", FILTER_TEXT,     "a.assigned_to = ?",        NULL, "a.assigned_to IS NULL"},
+    {"severity", FILTER_SEVERITY, "a.severity # ?",           NULL, NULL},
+    {"type",     FILTER_TEXT,     "a.type = ?",               NULL, NULL},
+    {"source",   FILTER_TEXT,     "a.source = ?",             NULL, NULL},
+    {"proto",    FILTER_TEXT,     "lower(a.proto) = lower(?)", NULL, "a.proto IS NULL"},
+    {"port",     FILTER_INT,      "a.dst_port # ?",           NULL, "a.dst_port IS NULL"},
+    {"score",    FILTER_REAL,     "a.score # ?",              NULL, "a.score IS NULL"},
+    {"time",     FILTER_TIME,     "a.detected_at # ?",        NULL, NULL},
+    {"created",  FILTER_TIME,     "a.created_at # ?",         NULL, NULL},
+    {"src",      FILTER_NET,      "a.src BETWEEN ? AND ?",    NULL, "a.src IS NULL"},
+    {"dst",      FILTER_NET,      "a.dst BETWEEN ? AND ?",    NULL, "a.dst IS NULL"},
+    {"host",     FILTER_NET,      ALERT_HOST ")",             NULL, NULL},
+    {"attacker", FILTER_NET,      ALERT_HOST " AND ae.role = 'attacker')", NULL, NULL},
+    {"victim",   FILTER_NET,      ALERT_HOST " AND ae.role = 'victim')", NULL, NULL},
+    {"entity",   FILTER_TEXT,     "a.id IN (SELECT ae.alert_id FROM alert_entities ae JOIN entities en "
+                                "ON en.id = ae.entity_id WHERE en.value = ?)", NULL, NULL},
+    {"tag",      FILTER_TEXT,     "a.id IN (SELECT object_id FROM tags WHERE topic = 'alerts' "
+                                "AND tag = ?)", NULL,
+                                "a.id NOT IN (SELECT object_id FROM tags WHERE topic = 'alerts')"},
+    {.name = NULL},
+};
+
+static const struct filter_key incident_keys[] = {
+    {"id",       FILTER_INT,      "i.id # ?",                 NULL, NULL},
+    {"uid",      FILTER_UID,      "i.uid = ?",                NULL, NULL},
+    {"status",   FILTER_WORD,     "i.status = ?",             incident_status_words, NULL},
+    {"type",     FILTER_WORD,     "i.type = ?",               incident_type_words, NULL},
+    {"severity", FILTER_SEVERITY, "i.severity # ?",           NULL, NULL},
+    {"assigned", FILTER_TEXT,     "i.assigned_to = ?",        NULL, "i.assigned_to IS NULL"},
+    {"alerts",   FILTER_INT,      "i.alert_count # ?",        NULL, NULL},
+    {"time",     FILTER_TIME,     "i.last_seen # ?",          NULL, NULL},
+    {"created",  FILTER_TIME,     "i.created_at # ?",         NULL, NULL},
+    {"updated",  FILTER_TIME,     "i.updated_at # ?",         NULL, NULL},
+    {"host",     FILTER_NET,      INCIDENT_HOST ")",          NULL, NULL},
+    {"src",      FILTER_NET,      INCIDENT_HOST " AND ie.role = 'attacker')", NULL, NULL},
+    {"dst",      FILTER_NET,      INCIDENT_HOST " AND ie.role = 'victim')", NULL, NULL},
+    {"attacker", FILTER_NET,      INCIDENT_HOST " AND ie.role = 'attacker')", NULL, NULL},
+    {"victim",   FILTER_NET,      INCIDENT_HOST " AND ie.role = 'victim')", NULL, NULL},
+    {"tag",      FILTER_TEXT,     "i.id IN (SELECT object_id FROM tags WHERE topic = 'incidents' "
+                                "AND tag = ?)", NULL,
+                                "i.id NOT IN (SELECT object_id FROM tags WHERE topic = 'incidents')"},
+    {.name = NULL},
+};
+
+static const struct filter_order alert_sorts[] = {
+    {"id", "a.id", false},             {"time", "a.detected_at", false},
+    {"severity", "a.severity", false}, {"score", "coalesce(a.score, -1)", true},
+    {"created", "a.created_at", false}, {"updated", "a.updated_at", false},
+    {.name = NULL},
+};
+
+static const struct filter_order incident_sorts[] = {
+    {"id", "i.id", false},             {"time", "i.last_seen", false},
+    {"severity", "i.severity", false}, {"alerts", "i.alert_count", false},
+    {"created", "i.created_at", false}, {"updated", "i.updated_at", false},
+    {.name = NULL},
+};
+
+const struct filter_keys filter_keys[] = {
+    [FILTER_ALERTS] = {
+        "alerts a", "a.id", alert_keys, alert_sorts,
+        "(lower(a.description) LIKE ? ESCAPE '\\' OR lower(a.type) LIKE ? ESCAPE '\\' "
+        "OR lower(a.source) LIKE ? ESCAPE '\\' OR a.id IN (SELECT ae.alert_id FROM "
+        "alert_entities ae JOIN entities en ON en.id = ae.entity_id "
+        "WHERE lower(en.value) LIKE ? ESCAPE '\\'))", ALERT_HOST ")",
+    },
+    [FILTER_INCIDENTS] = {
+        "incidents i", "i.id", incident_keys, incident_sorts,
+        "(lower(i.title) LIKE ? ESCAPE '\\' OR lower(i.description) LIKE ? ESCAPE '\\' "
+        "OR i.id IN (SELECT ie.incident_id FROM incident_entities ie JOIN entities en "
+        "ON en.id = ie.entity_id WHERE lower(en.value) LIKE ? ESCAPE '\\'))", INCIDENT_HOST ")",
+    },
+};
+/* clang-format on */
