@@ -111,13 +111,13 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     if (r == 0)
         r = metrics_new(&c->metrics, e);
     if (r == 0)
-        r = make_auth(c, e);
-    if (r == 0)
-        r = make_ws(c, e);
-    if (r == 0)
         r = make_openapi(c, e);
     if (r == 0)
         r = http_server_new(&c->http, c, e);
+    if (r == 0)
+        r = make_auth(c, e); /* last of what can fail for its settings: it shows the password */
+    if (r == 0)
+        r = make_ws(c, e);
     if (r != 0)
         return r;
     *ret_collector = WIND_STEAL(c);

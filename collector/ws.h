@@ -19,6 +19,8 @@
  *         {"type":"alert"|"incident","seq":N,"op":"created"|"updated","data":{}}
  *         {"type":"gap","seq":N}               events before N are forgotten: load the lists
  *         {"type":"ping"}  {"type":"error","code":C,"detail":D}
+ * close:  4401 the reason is the `code` of a 401; 4403 the reason is the missing permission;
+ *         1008 the reason says what was wrong; 1001 the server stops. A slow client is cut off.
  */
 #pragma once
 

@@ -90,7 +90,6 @@ static void take_auth(struct ws_client *c, json_t *message)
     if (r < 0) {
         put_error(c, "busy", "the server is busy; try again");
     } else if (r > 0) {
-        put_error(c, auth_outcome_code(r), "the token was not accepted");
         ws_client_close(c, WS_CLOSE_UNAUTHORISED, auth_outcome_code(r));
     } else if (c->state.principal.kind != PRINCIPAL_NONE &&
                (p.kind != c->state.principal.kind || p.id != c->state.principal.id)) {
@@ -129,7 +128,6 @@ static void take_subscribe(struct ws_client *c, json_t *message)
     json_t *since = json_object_get(message, "since");
 
     if (c->state.principal.kind == PRINCIPAL_NONE) {
-        put_error(c, "token_missing", "send auth first");
         ws_client_close(c, WS_CLOSE_UNAUTHORISED, "token_missing");
         return;
     }
@@ -140,7 +138,6 @@ static void take_subscribe(struct ws_client *c, json_t *message)
     }
     for (int t = 0; t < TOPICS; t++) {
         if ((topics & (1U << t)) != 0 && !principal_may(&c->state.principal, topic_needs[t])) {
-            put_error(c, "permission_missing", permission_name(topic_needs[t]));
             ws_client_close(c, WS_CLOSE_FORBIDDEN, permission_name(topic_needs[t]));
             return;
         }
