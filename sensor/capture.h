@@ -21,10 +21,10 @@
 
 #include "common/err.h"
 
-#define CAPTURE_BATCH      64           /* packets worth asking for at once */
-#define CAPTURE_PACKET_MAX (256 * 1024) /* bytes of one packet, captured and on the wire */
-#define CAPTURE_TIME_MAX   INT64_MAX    /* the year 2262: sums with time-outs cannot overflow */
-#define CAPTURE_DIGEST_MAX (64 * 1024)  /* bytes of input that capture_digest covers */
+#define CAPTURE_BATCH      64        /* packets worth asking for at once */
+#define CAPTURE_PACKET_MAX (1 << 18) /* bytes of one packet, captured and on the wire */
+#define CAPTURE_TIME_MAX   INT64_MAX /* the year 2262: sums with time-outs cannot overflow */
+#define CAPTURE_DIGEST_MAX (1 << 16) /* bytes of input that capture_digest covers */
 
 struct packet {
     const uint8_t *data; /* borrowed: dead after capture_release */

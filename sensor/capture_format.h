@@ -15,7 +15,7 @@
 
 #define PCAP_HEADER_LEN       24
 #define PCAPNG_HEADER_LEN     28
-#define PCAPNG_BLOCK_MAX      (512 * 1024)
+#define PCAPNG_BLOCK_MAX      (1 << 19)
 #define PCAPNG_INTERFACES_MAX 1024
 
 enum format_stop {

@@ -323,7 +323,7 @@ static bool is_icmp_error(uint8_t proto, uint8_t type)
 /* The packet that an ICMP error quotes: as much of it as makes a key, or none. */
 static bool quoted_key(struct cursor c, bool is_v6, struct flow_key *key)
 {
-    struct ip_info info;
+    struct ip_info info = {0};
     const enum decode_verdict verdict =
         is_v6 ? ipv6_header(&c, key, &info) : ipv4_header(&c, key, &info);
 
@@ -387,7 +387,7 @@ enum decode_verdict decode_packet(const struct packet *p, struct packet_view *re
 {
     struct cursor c = {{p->data, p->len}, p->wire_len};
     struct packet_view *const v = ret_view;
-    struct ip_info info;
+    struct ip_info info = {0};
     uint16_t type = ETHERTYPE_NONE;
 
     *v = (struct packet_view){0};
@@ -456,7 +456,7 @@ void decode_answer_key(const struct flow_key *key, struct flow_key *ret_answer)
 const char *decode_verdict_name(enum decode_verdict verdict)
 {
     static const char *const names[] = {
-#define DECODE(NAME, text, meaning) [DECODE_##NAME] = text,
+#define DECODE(NAME, text, meaning) [DECODE_##NAME] = (text),
 #include "sensor/decode.def"
 #undef DECODE
     };

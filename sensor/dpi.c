@@ -111,15 +111,22 @@ bool dpi_packet(struct dpi *d, struct dpi_flow *f, const struct packet_view *vie
            (is_known && !ndpi_extra_dissection_possible(d->ndpi, &f->ndpi));
 }
 
+static char clean_char(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c | 0x20);
+    if (c <= ' ' || c > '~')
+        return '?';
+    return c;
+}
+
 /* Lower-case ASCII; what is not printable becomes '?'. `in` may lack its NUL. */
 static void clean_text(char *out, size_t out_size, const char *in, size_t in_size)
 {
     size_t n = 0;
 
-    for (; n < out_size - 1 && n < in_size && in[n] != '\0'; n++) {
-        const char c = in[n];
-        out[n] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c > ' ' && c <= '~' ? c : '?';
-    }
+    for (; n < out_size - 1 && n < in_size && in[n] != '\0'; n++)
+        out[n] = clean_char(in[n]);
     out[n] = '\0';
 }
 

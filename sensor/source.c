@@ -10,9 +10,9 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#define RAW_BUFFER      (256 * 1024)
+#define RAW_BUFFER      (1 << 18)
 #define ZSTD_WINDOW_LOG 27
-#define ZSTD_BITE       (16 * 1024)
+#define ZSTD_BITE       (1 << 14)
 #define GZIP_WINDOW     (16 + MAX_WBITS) /* zlib: expect a gzip header */
 
 /*

@@ -16,7 +16,7 @@
 #include "common/err.h"
 #include "sensor/span.h"
 
-#define SOURCE_WINDOW (1024 * 1024)
+#define SOURCE_WINDOW (1 << 20)
 
 enum source_fill {
     SOURCE_FILLED, /* the window has more bytes than before */

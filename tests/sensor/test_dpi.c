@@ -14,6 +14,13 @@ static struct dpi *new_dpi(uint32_t flows_max, uint32_t packets_max)
     return d;
 }
 
+/* One packet's part: of which service, in which direction. */
+struct way {
+    unsigned proto, port;
+    bool to_server;
+    unsigned flags;
+};
+
 static uint32_t next_seq[2]; /* to server, to client */
 
 static void set32(uint8_t *at, uint32_t v)
@@ -23,21 +30,20 @@ static void set32(uint8_t *at, uint32_t v)
 }
 
 /* One packet of a flow client 10.0.0.1:40000 <-> server 10.0.0.2:port. */
-static bool send_one(struct dpi *d, struct dpi_flow *f, unsigned proto, unsigned port,
-                     bool to_server, unsigned flags, const void *p, size_t n)
+static bool send_one(struct dpi *d, struct dpi_flow *f, struct way w, const void *p, size_t n)
 {
-    const unsigned src = to_server ? 1 : 2, sport = to_server ? 40000 : port;
-    const unsigned dport = to_server ? port : 40000;
+    const unsigned src = w.to_server ? 1 : 2, sport = w.to_server ? 40000 : w.port;
+    const unsigned dport = w.to_server ? w.port : 40000;
     struct bytes b = {0};
     struct packet_view view;
 
     frame_eth(&b, 0x0800);
-    frame_ipv4(&b, proto, src, 3 - src, (proto == 6 ? 20 : 8) + n);
-    if (proto == 6) {
-        frame_tcp(&b, sport, dport, flags);
-        set32(b.data + 14 + 20 + 4, next_seq[!to_server]);
-        set32(b.data + 14 + 20 + 8, next_seq[to_server]);
-        next_seq[!to_server] += (uint32_t)n + ((flags & TCP_SYN) != 0);
+    frame_ipv4(&b, w.proto, src, 3 - src, (w.proto == 6 ? 20 : 8) + n);
+    if (w.proto == 6) {
+        frame_tcp(&b, sport, dport, w.flags);
+        set32(b.data + 14 + 20 + 4, next_seq[!w.to_server]);
+        set32(b.data + 14 + 20 + 8, next_seq[w.to_server]);
+        next_seq[!w.to_server] += (uint32_t)n + ((w.flags & TCP_SYN) != 0);
     } else {
         frame_udp(&b, sport, dport, n);
     }
@@ -45,16 +51,16 @@ static bool send_one(struct dpi *d, struct dpi_flow *f, unsigned proto, unsigned
     const struct packet packet = {
         .data = b.data, .len = (uint32_t)b.len, .wire_len = (uint32_t)b.len, .linktype = 1};
     cr_assert_eq(decode_packet(&packet, &view), DECODE_OK);
-    const bool done = dpi_packet(d, f, &view, 1700000000ULL * 1000000000, to_server);
+    const bool done = dpi_packet(d, f, &view, 1700000000ULL * 1000000000, w.to_server);
     bytes_done(&b);
     return done;
 }
 
 static void handshake(struct dpi *d, struct dpi_flow *f, unsigned port)
 {
-    cr_assert_not(send_one(d, f, 6, port, true, TCP_SYN, "", 0));
-    cr_assert_not(send_one(d, f, 6, port, false, TCP_SYN | TCP_ACK, "", 0));
-    cr_assert_not(send_one(d, f, 6, port, true, TCP_ACK, "", 0));
+    cr_assert_not(send_one(d, f, (struct way){6, port, true, TCP_SYN}, "", 0));
+    cr_assert_not(send_one(d, f, (struct way){6, port, false, TCP_SYN | TCP_ACK}, "", 0));
+    cr_assert_not(send_one(d, f, (struct way){6, port, true, TCP_ACK}, "", 0));
 }
 
 static void look_at_http(struct dpi *d, struct dpi_result *r)
@@ -67,8 +73,8 @@ static void look_at_http(struct dpi *d, struct dpi_result *r)
 
     cr_assert_not_null(f);
     handshake(d, f, 8081);
-    if (!send_one(d, f, 6, 8081, true, TCP_ACK | TCP_PSH, get, sizeof(get) - 1))
-        (void)!send_one(d, f, 6, 8081, false, TCP_ACK | TCP_PSH, ok, sizeof(ok) - 1);
+    if (!send_one(d, f, (struct way){6, 8081, true, TCP_ACK | TCP_PSH}, get, sizeof(get) - 1))
+        (void)!send_one(d, f, (struct way){6, 8081, false, TCP_ACK | TCP_PSH}, ok, sizeof(ok) - 1);
     dpi_finish(d, f, r);
 }
 
@@ -108,7 +114,7 @@ Test(dpi, http_on_an_odd_port_is_seen_with_its_host)
     cr_assert_eq(s.flows, 1);
     cr_assert_eq(s.detected, 1);
     cr_assert_eq(s.flows_now, 0);
-    d = dpi_free(d);
+    (void)dpi_free(d);
 }
 
 Test(dpi, tls_gives_the_server_name)
@@ -120,13 +126,13 @@ Test(dpi, tls_gives_the_server_name)
 
     client_hello(&hello);
     handshake(d, f, 443);
-    (void)!send_one(d, f, 6, 443, true, TCP_ACK | TCP_PSH, hello.data, hello.len);
+    (void)!send_one(d, f, (struct way){6, 443, true, TCP_ACK | TCP_PSH}, hello.data, hello.len);
     dpi_finish(d, f, &r);
     cr_assert_eq(strncmp(r.app, "tls", 3), 0, "%s", r.app);
     cr_assert_str_eq(r.server_name, "www.wind-lab.example");
     cr_assert_not(r.guessed);
     bytes_done(&hello);
-    d = dpi_free(d);
+    (void)dpi_free(d);
 }
 
 Test(dpi, a_dns_question_is_a_server_name_with_nothing_but_printable_ascii)
@@ -139,13 +145,13 @@ Test(dpi, a_dns_question_is_a_server_name_with_nothing_but_printable_ascii)
     struct dpi_flow *f = dpi_flow_new(d);
     struct dpi_result r;
 
-    (void)!send_one(d, f, 17, 53, true, 0, query, sizeof(query) - 1);
+    (void)!send_one(d, f, (struct way){17, 53, true, 0}, query, sizeof(query) - 1);
     dpi_finish(d, f, &r);
     cr_assert_str_eq(r.app, "dns");
     for (const char *c = r.server_name; *c != '\0'; c++)
         cr_assert(*c > ' ' && *c <= '~');
     cr_assert_not_null(strstr(r.server_name, "example.org"), "%s", r.server_name);
-    d = dpi_free(d);
+    (void)dpi_free(d);
 }
 
 Test(dpi, what_only_the_port_tells_is_a_guess)
@@ -154,11 +160,11 @@ Test(dpi, what_only_the_port_tells_is_a_guess)
     struct dpi_flow *f = dpi_flow_new(d);
     struct dpi_result r;
 
-    (void)!send_one(d, f, 6, 22, true, TCP_SYN, "", 0);
+    (void)!send_one(d, f, (struct way){6, 22, true, TCP_SYN}, "", 0);
     dpi_finish(d, f, &r);
     cr_assert_str_eq(r.app, "ssh");
     cr_assert(r.guessed);
-    d = dpi_free(d);
+    (void)dpi_free(d);
 }
 
 Test(dpi, noise_is_unknown_and_given_up_after_the_limit)
@@ -169,7 +175,8 @@ Test(dpi, noise_is_unknown_and_given_up_after_the_limit)
     struct dpi_stats s;
     int n = 1;
 
-    while (!send_one(d, f, 17, 47311, n % 2 == 0, 0, "\x7b\x93\xb1\x8e\xa4\xc3\x9d\xd2\xe5", 9))
+    while (!send_one(d, f, (struct way){17, 47311, n % 2 == 0, 0},
+                     "\x7b\x93\xb1\x8e\xa4\xc3\x9d\xd2\xe5", 9))
         n++;
     dpi_finish(d, f, &r);
     cr_assert_eq(n, 6, "%d %s", n, r.app);
@@ -178,7 +185,7 @@ Test(dpi, noise_is_unknown_and_given_up_after_the_limit)
     dpi_stats(d, &s);
     cr_assert_eq(s.packets, 6);
     cr_assert_eq(s.unknown, 1);
-    d = dpi_free(d);
+    (void)dpi_free(d);
 }
 
 Test(dpi, at_the_limit_a_flow_goes_without_and_is_counted)
@@ -196,14 +203,14 @@ Test(dpi, at_the_limit_a_flow_goes_without_and_is_counted)
     dpi_flow_drop(d, a);
     a = dpi_flow_new(d);
     cr_assert_not_null(a);
-    (void)!send_one(d, a, 6, 80, true, TCP_SYN, "", 0);
+    (void)!send_one(d, a, (struct way){6, 80, true, TCP_SYN}, "", 0);
     dpi_finish(d, a, &r);
     dpi_flow_drop(d, b);
     dpi_flow_drop(d, NULL);
     dpi_stats(d, &s);
     cr_assert_eq(s.flows, s.detected + s.guessed + s.unknown + s.flows_now);
     cr_assert_eq(s.flows, 3);
-    d = dpi_free(d);
+    (void)dpi_free(d);
 }
 
 Test(dpi, the_same_packets_give_the_same_answer_again)
@@ -214,7 +221,7 @@ Test(dpi, the_same_packets_give_the_same_answer_again)
         struct dpi *d = new_dpi(4, 10);
 
         look_at_http(d, i == 0 ? &first : &again);
-        d = dpi_free(d);
+        (void)dpi_free(d);
     }
     cr_assert_arr_eq(&first, &again, sizeof(first));
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES_MAX (4 * 1024 * 1024)
+#define BYTES_MAX (1 << 22)
 
 struct bytes {
     uint8_t *data;
