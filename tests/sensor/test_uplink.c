@@ -175,9 +175,9 @@ static void push_run(uint32_t flows)
     push_all_done();
 }
 
-static char *read_eve(size_t *ret_len)
+static char *read_file(const char *path, size_t *ret_len)
 {
-    FILE *f = fopen(t.conf.eve_path, "re");
+    FILE *f = fopen(path, "re");
     struct stat st;
 
     cr_assert(f != NULL);
@@ -188,6 +188,11 @@ static char *read_eve(size_t *ret_len)
     (void)fclose(f);
     *ret_len = (size_t)st.st_size;
     return text;
+}
+
+static char *read_eve(size_t *ret_len)
+{
+    return read_file(t.conf.eve_path, ret_len);
 }
 
 static uint64_t counted(enum counter c)
@@ -560,6 +565,43 @@ Test(uplink, an_answer_that_is_no_collectors_confirms_nothing)
     push_run(100);
     cr_assert_eq(end_uplink(), UPLINK_UNDELIVERED);
     cr_assert_eq(counted(COUNTER_alert_spooled), 15);
+}
+
+Test(uplink, a_certificate_is_believed_only_from_the_authority_that_is_set)
+{
+    char command[512], path[1024];
+    size_t len;
+
+    (void)snprintf(command, sizeof(command),
+                   "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+                   "-subj /CN=test -addext subjectAltName=IP:127.0.0.1 -keyout '%s/key.pem' "
+                   "-out '%s/cert.pem' 2>/dev/null",
+                   t.dir, t.dir);
+    cr_assert_eq(system(command), 0);
+    (void)snprintf(path, sizeof(path), "%s/key.pem", t.dir);
+    char *key = read_file(path, &len);
+    (void)snprintf(path, sizeof(path), "%s/cert.pem", t.dir);
+    char *cert = read_file(path, &len);
+    t.collector.tls_key = key;
+    t.collector.tls_cert = cert;
+    use_collector();
+
+    t.conf.drain_ns = WIND_NS_PER_S;
+    start_uplink();
+    push_run(100);
+    cr_assert_eq(end_uplink(), UPLINK_UNDELIVERED);
+    cr_assert_eq(t.collector.posts, 0); /* nobody saw the key */
+
+    (void)snprintf(t.conf.sink.ca_file, sizeof(t.conf.sink.ca_file), "%s", path);
+    t.conf.drain_ns = 20 * WIND_NS_PER_S;
+    new_run();
+    start_uplink();
+    push_all_done();
+    cr_assert_eq(end_uplink(), 0);
+    cr_assert_eq(json_object_size(t.collector.seen), 15);
+    collector_stop(&t.collector);
+    free(key);
+    free(cert);
 }
 
 static uint64_t slowest_ns;

@@ -11,6 +11,7 @@
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ struct collector_stub {
     pthread_mutex_t lock;
     json_t *seen; /* uid -> times it came */
     char url[64];
-    _Atomic int mood, status; /* status: answer with this one, not 200 */
+    const char *tls_key, *tls_cert; /* PEM; both set: https */
+    _Atomic int mood, status;       /* status: answer with this one, not 200 */
     _Atomic unsigned posts, left_bad, max_alerts, largest;
     _Atomic unsigned heartbeats; /* with stats */
     const char *reject;          /* signatures with this are rejected for good */
@@ -169,12 +171,19 @@ static inline void collector_start(struct collector_stub *c, uint16_t port)
         c->seen = json_object();
         (void)pthread_mutex_init(&c->lock, NULL);
     }
-    c->daemon =
-        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, collector_handle, c,
-                         MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-                         MHD_OPTION_NOTIFY_COMPLETED, collector_done, NULL, MHD_OPTION_END);
+    const bool is_tls = c->tls_key != NULL;
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)c->tls_key},
+                                   {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)c->tls_cert},
+                                   {MHD_OPTION_END, 0, NULL}};
+    struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
+
+    c->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | (is_tls ? MHD_USE_TLS : 0u), 0,
+                                 NULL, NULL, collector_handle, c, MHD_OPTION_SOCK_ADDR, &address,
+                                 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+                                 MHD_OPTION_NOTIFY_COMPLETED, collector_done, NULL,
+                                 MHD_OPTION_ARRAY, is_tls ? tls : plain, MHD_OPTION_END);
     cr_assert(c->daemon != NULL);
-    (void)snprintf(c->url, sizeof(c->url), "http://127.0.0.1:%u",
+    (void)snprintf(c->url, sizeof(c->url), "http%s://127.0.0.1:%u", is_tls ? "s" : "",
                    MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
 }
 
