@@ -75,22 +75,40 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
     return r;
 }
 
+/*
+ * Not SQLite's 0644: what a network did is nobody else's business.
+ * A file that is there must not be opened here: closing it again would drop the locks (POSIX)
+ * that this process's other connections hold, and the next program that opens and closes the
+ * database would take its log away under our feet.
+ */
+static int make_file(const char *path, struct err *e)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0)
+        return S_ISREG(st.st_mode) ? 0
+                                   : err_set(e, -EINVAL, "database '%s': not a plain file", path);
+    const int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 && errno != EEXIST) {
+        const int code = -errno;
+        return err_set(e, code, "database '%s': %m", path);
+    }
+    if (fd >= 0)
+        (void)close(fd);
+    return 0;
+}
+
 static int connect(const struct db_conf *conf, bool is_writer, void **ret_conn, struct err *e)
 {
     sqlite3 *conn = NULL;
 
-    /* Not SQLite's 0644: what a network did is nobody else's business. */
-    const int fd = open(conf->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        const int code = -errno;
-        return err_set(e, code, "database '%s': %m", conf->path);
-    }
-    (void)close(fd);
-
+    int r = make_file(conf->path, e);
+    if (r != 0)
+        return r;
     const int rc =
         sqlite3_open_v2(conf->path, &conn, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
-    int r = conn == NULL ? err_set(e, -ENOMEM, "database: out of memory")
-                         : outcome(conn, rc, "open", e);
+    r = conn == NULL ? err_set(e, -ENOMEM, "database: out of memory")
+                     : outcome(conn, rc, "open", e);
     if (r == 0)
         r = set_up(conn, conf, is_writer, e);
     if (r != 0) {

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "collector/db.h"
 #include "support/temp_db.h"
@@ -305,4 +307,33 @@ Test(db, a_file_that_is_no_database_is_refused_and_left_alone)
     cr_assert_eq(stat(path, &st), 0);
     cr_assert_eq(st.st_size, 15000);
     (void)unlink(path);
+}
+
+/* What another program sees of our lock on SQLite's shared bytes; the child opens no database. */
+static bool is_in_use(void)
+{
+    const pid_t child = fork();
+    int status = 0;
+
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        struct flock lock = {
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0x40000002, .l_len = 510};
+        const int fd = open(temp_db_path, O_RDWR);
+        _exit(fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK ? 1 : 0);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 1;
+}
+
+Test(db, other_programs_see_that_it_is_in_use)
+{
+    WIND_AUTO(db_tx) struct db_tx *one = NULL;
+    WIND_AUTO(db_tx) struct db_tx *two = NULL;
+    struct err e = {0};
+
+    cr_assert(is_in_use());
+    cr_assert_eq(db_begin_read(temp_db, &one, &e), 0); /* makes further connections */
+    cr_assert_eq(db_begin_read(temp_db, &two, &e), 0);
+    cr_assert(is_in_use());
 }
