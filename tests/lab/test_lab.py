@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import glob
+import gzip
+import hashlib
 import ipaddress
 import json
 import os
@@ -185,6 +187,18 @@ def test_every_tool_worked(small):
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_committed_recording(check):
     check(Recording(DEMO))
+
+
+def test_the_committed_recording_is_what_it_says():
+    """It is small, whole, and made from the scenario that stands here."""
+    recording = Recording(DEMO)
+    with gzip.open(recording.pcap) as file:
+        data = file.read()
+    assert hashlib.sha256(data).hexdigest() == recording.meta["capture"]["sha256"]
+    with open(os.path.join(HERE, "scenarios", "demo.json"), "rb") as file:
+        assert hashlib.sha256(file.read()).hexdigest() == recording.meta["scenario_sha256"]
+    assert sum(os.path.getsize(os.path.join(DEMO, name)) for name in os.listdir(DEMO)) < 3 << 20
+    assert {row["scenario"] for row in recording.rows} >= {"web", "dns", "ssh"}
 
 
 def test_a_wrong_row_is_noticed(tmp_path):

@@ -22,7 +22,7 @@ HEADER = (
 
 def rfc3339(micros):
     """Exact, unlike a conversion through floating point."""
-    moment = datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.timezone.utc)
+    moment = datetime.datetime.fromtimestamp(micros // 1_000_000, datetime.UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros % 1_000_000:06d}Z"
 
 
