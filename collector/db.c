@@ -281,6 +281,7 @@ static int tx_new(struct db *db, bool is_write, struct db_tx **ret_tx, struct er
         return err_set(e, -ENOMEM, "database: out of memory");
     int r = is_write ? writer_take(db, &c, e) : reader_take(db, &c, e);
     if (r == 0) {
+        WIND_CHECK(c != NULL);
         r = db->ops->begin(c->native, is_write, e);
         if (r != 0)
             conn_give(db, c, is_write);
@@ -396,7 +397,8 @@ static bool cache_put(const struct db_ops *ops, struct conn *c, struct entry *en
         if (c->cache[i]->in_use)
             continue;
         entry_free(ops, c->cache[i]);
-        memmove(&c->cache[i], &c->cache[i + 1], (DB_CACHED - 1 - i) * sizeof(c->cache[0]));
+        for (; i + 1 < DB_CACHED; i++) /* the oldest stay in front */
+            c->cache[i] = c->cache[i + 1];
         c->cache[DB_CACHED - 1] = en;
         return true;
     }
@@ -442,23 +444,41 @@ int db_again(struct db_stmt *s, const struct db_value *args, size_t n_args, stru
     return r;
 }
 
-int db_query(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
-             struct db_stmt **ret_stmt, struct err *e)
+/* A handle of `tx` on the statement of this text. */
+static int stmt_new(struct db_tx *tx, const char *sql, struct db_stmt **ret_stmt, struct err *e)
 {
-    WIND_AUTO(db_stmt) struct db_stmt *s = calloc(1, sizeof(*s));
+    struct db_stmt *s = calloc(1, sizeof(*s));
 
     if (s == NULL)
         return err_set(e, -ENOMEM, "database: out of memory");
-    int r = entry_take(tx, sql, &s->entry, e);
-    if (r != 0)
+    const int r = entry_take(tx, sql, &s->entry, e);
+    if (r != 0) {
+        free(s);
         return r;
+    }
+    WIND_CHECK(s->entry != NULL);
     s->tx = tx;
     s->next = tx->stmts;
     tx->stmts = s;
-    r = db_again(s, args, n_args, e);
+    *ret_stmt = s;
+    return 0;
+}
+
+int db_query(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
+             struct db_stmt **ret_stmt, struct err *e)
+{
+    struct db_stmt *s = NULL;
+
+    int r = stmt_new(tx, sql, &s, e);
     if (r != 0)
         return r;
-    *ret_stmt = WIND_STEAL(s);
+    WIND_CHECK(s != NULL);
+    r = db_again(s, args, n_args, e);
+    if (r != 0) {
+        (void)db_stmt_free(s);
+        return r;
+    }
+    *ret_stmt = s;
     return 0;
 }
 

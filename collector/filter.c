@@ -13,20 +13,21 @@
 #include "common/ip.h"
 #include "common/time.h"
 
-#define WHERE_MAX  (64 * 1024)
+#define WHERE_MAX  ((size_t)64 * 1024)
 #define VALUE_MAX  256
 #define LIMIT_DFLT 50
+#define TEXTS_MAX  40000 /* all values of a search; beyond: too long */
 
 struct filter {
     const struct filter_keys *table;
     struct buf where;
     struct db_value args[FILTER_ARGS];
     size_t n_args;
-    char text[FILTER_ARGS * 17 + 4 * VALUE_MAX * FILTER_TERMS]; /* args point into it */
+    char text[TEXTS_MAX]; /* args point into it */
     size_t text_len;
     size_t n_terms;
     const struct filter_order *sort;
-    bool is_descending, is_sorted; /* is_sorted: the search text said how */
+    bool is_descending;
     int64_t limit;
 };
 
@@ -281,7 +282,7 @@ static int put_word(struct filter *f, const char *word, struct err *e)
     for (const char *p = word; *p != '\0'; p++) {
         if (*p == '%' || *p == '_' || *p == '\\')
             pattern[n++] = '\\';
-        pattern[n++] = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+        pattern[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
     }
     pattern[n++] = '%';
     pattern[n] = '\0';
@@ -318,10 +319,8 @@ static int put_term(struct filter *f, struct term *t, struct err *e)
 {
     const struct filter_key *k = f->table->keys;
 
-    if (t->has_key && strcmp(t->key, "sort") == 0) {
-        f->is_sorted = true;
+    if (t->has_key && strcmp(t->key, "sort") == 0)
         return filter_sort(f, t->value, e);
-    }
     if (f->n_terms++ == FILTER_TERMS)
         return too_many(e);
     while (t->has_key && k->name != NULL && strcmp(k->name, t->key) != 0)

@@ -18,7 +18,7 @@ int64_t stats_bucket_s(int64_t from_s, int64_t to_s)
     for (size_t i = 0; i < WIND_ARRAY_SIZE(steps); i++)
         if (to_s / steps[i] - from_s / steps[i] < STATS_BUCKETS)
             return steps[i];
-    return 10 * 365 * DAY; /* all times there are, 1970 to 2553, in 59 */
+    return 3650 * DAY; /* all times there are, 1970 to 2553, in 59 */
 }
 
 /* ---------------------------------------------------------------- sums */
