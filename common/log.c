@@ -18,7 +18,8 @@ static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
 void log_init(enum log_format format, enum log_level level)
 {
-    log_state.format = format;
+    /* Decided once: asking the terminal is a system call that a sandbox may forbid later. */
+    log_state.format = format != LOG_AUTO ? format : isatty(STDERR_FILENO) ? LOG_TEXT : LOG_JSON;
     log_state.level = level;
 }
 
