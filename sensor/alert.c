@@ -206,15 +206,20 @@ const struct alert_record *alerts_open(const struct alerts *a, const struct aler
     return o == NULL ? NULL : &o->record;
 }
 
+bool alerts_is_due(const struct alerts *a, uint64_t clock_ns)
+{
+    return clock_ns >= a->ticked_ns + WIND_NS_PER_S;
+}
+
 /* Least recent first, so it stops at the first one that is not quiet. */
 void alerts_tick(struct alerts *a, uint64_t clock_ns)
 {
     struct open_alert *o;
 
-    if (clock_ns < a->ticked_ns + WIND_NS_PER_S)
+    a->clock_ns = clock_ns > a->clock_ns ? clock_ns : a->clock_ns;
+    if (!alerts_is_due(a, clock_ns))
         return;
     a->ticked_ns = clock_ns;
-    a->clock_ns = clock_ns > a->clock_ns ? clock_ns : a->clock_ns;
     while ((o = lru_oldest(a->open, NULL)) != NULL && o->last_ns + a->conf.quiet_ns <= clock_ns)
         lru_drop(a->open, o);
     counters_set(a->conf.counters, COUNTER_alert_open, lru_live(a->open));

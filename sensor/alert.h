@@ -67,7 +67,8 @@ const struct alert_record *alerts_note(struct alerts *a, const struct alert_caus
 /* The alert as it was last told, if it is open now, else NULL; borrowed. */
 const struct alert_record *alerts_open(const struct alerts *a, const struct alert_cause *cause);
 
-/* Tell what is due, close what is quiet. Once a second of the clock. */
+/* Once a second of the clock: close what is quiet. */
+bool alerts_is_due(const struct alerts *a, uint64_t clock_ns);
 void alerts_tick(struct alerts *a, uint64_t clock_ns);
 
 /* The input is over: tell what is untold. */

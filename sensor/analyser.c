@@ -182,6 +182,7 @@ static void finish(struct analyser *a)
 
     worker_flush(a->worker);
     (void)analysis_step(a->analysis);
+    analysis_tick(a->analysis, worker_clock(a->worker));
     if (state == CAPTURE_TRUNCATED || state == CAPTURE_CORRUPT) {
         counters_add(a->counters, COUNTER_capture_damaged_files, 1);
         analysis_anomaly(a->analysis, "capture",
@@ -204,7 +205,8 @@ static int loop(struct analyser *a, struct err *e)
     while (!capture_ended(a->capture) && !is_stopping(a)) {
         (void)worker_step(a->worker, WAIT_MS);
         (void)analysis_step(a->analysis);
-        analysis_tick(a->analysis, worker_clock(a->worker));
+        if (capture_is_live(a->capture)) /* replay: time is that of the records */
+            analysis_tick(a->analysis, worker_clock(a->worker));
     }
     if (capture_error(a->capture, &input) == CAPTURE_UNUSABLE)
         return err_set(e, -EINVAL, "%s", input->text);

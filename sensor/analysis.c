@@ -10,7 +10,6 @@
 #include "features/rows.h"
 #include "sensor/lru.h"
 
-#define BATCH      64
 #define ROWS_FLUSH (64 * 1024)
 #define BEST_SLOTS 65536 /* flows whose earlier score is remembered; a newer one takes the slot */
 
@@ -182,19 +181,34 @@ static void see_flow(struct analysis *a, struct flow_record *r)
         put_row(a, r);
 }
 
-size_t analysis_step(struct analysis *a)
+/*
+ * The next record; before it, what its time makes due. An alert waits in the uplink for the flows
+ * before it, so nothing that is through may be held back while alerts are told: each record is
+ * released by itself, and the clock goes on with none in hand.
+ */
+static struct flow_record *next(struct analysis *a)
 {
     struct ring *ring = a->conf.alerts.flows;
+    struct flow_record *r = ring_peek(ring, 0, NULL);
+
+    if (r == NULL || !alerts_is_due(a->alerts, r->header.time_ns))
+        return r;
+    const uint64_t now_ns = r->header.time_ns;
+    ring_rewind(ring, 0);
+    alerts_tick(a->alerts, now_ns);
+    return ring_peek(ring, 0, NULL);
+}
+
+size_t analysis_step(struct analysis *a)
+{
     struct flow_record *r;
     size_t n = 0;
 
-    while ((r = ring_peek(ring, 0, NULL)) != NULL) {
-        alerts_tick(a->alerts, r->header.time_ns);
+    while ((r = next(a)) != NULL) {
         see_flow(a, r);
-        if (++n % BATCH == 0)
-            ring_release(ring, 0);
+        ring_release(a->conf.alerts.flows, 0);
+        n++;
     }
-    ring_release(ring, 0);
     counters_add(a->counters, COUNTER_analysis_flows, n);
     counters_set(a->counters, COUNTER_analysis_evidence_evicted, detectors_evicted(a->detectors));
     return n;

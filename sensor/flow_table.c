@@ -406,13 +406,12 @@ static void refuse_inner(struct flow_table *t, const struct packet_view *view)
 }
 
 struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *view, uint32_t hash,
-                              uint64_t packet_ns, uint64_t clock_ns, unsigned *ret_dir)
+                              uint64_t packet_ns, unsigned *ret_dir)
 {
     struct flow_key key = view->key;
     const unsigned turned = as_opened(&key);
     unsigned dir = 0;
 
-    flow_table_advance(t, clock_ns);
     struct flow *f = find(t, &key, hash, &dir);
     if (f != NULL && starts_anew(f, view)) {
         wheel_take(t, f);

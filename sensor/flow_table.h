@@ -64,13 +64,13 @@ WIND_DEFINE_FREE(flow_table)
 uint32_t flow_table_prefetch(const struct flow_table *t, const struct flow_key *key);
 
 /*
- * Account one packet. `hash` is flow_table_prefetch's, `clock_ns` the caller's clock. Returns the
- * flow, and in *ret_dir the packet's direction (0 to server).
+ * Account one packet, at the clock of the last flow_table_advance. `hash` is
+ * flow_table_prefetch's. Returns the flow, and in *ret_dir the packet's direction (0 to server).
  */
 struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *view, uint32_t hash,
-                              uint64_t packet_ns, uint64_t clock_ns, unsigned *ret_dir);
+                              uint64_t packet_ns, unsigned *ret_dir);
 
-/* End what is overdue. Cheap when nothing is. */
+/* The clock goes on: end what is overdue. Before each packet; cheap when nothing is due. */
 void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
 
 /* End everything: FLOW_END_FLUSHED. */

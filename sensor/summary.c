@@ -39,10 +39,7 @@ static void take(struct line *l, const json_t *alert)
     copy(l->detector, sizeof(l->detector), text_at(alert, "wind", "detector"));
     copy(l->text, sizeof(l->text), text_at(alert, "alert", "signature"));
     copy(l->why, sizeof(l->why), reason != NULL ? reason : "");
-    copy(l->when, 20,
-         json_string_value(json_object_get(alert, "timestamp")) != NULL
-             ? json_string_value(json_object_get(alert, "timestamp"))
-             : "");
+    copy(l->when, 20, text_at(alert, "wind", "first_seen"));
     l->rank = (int)json_integer_value(severity);
 }
 

@@ -450,7 +450,7 @@ static int watch(struct supervisor *s, struct err *e)
     int r = 0;
 
     while (r == 0 && (s->analyser > 0 || s->uplink_pid > 0)) {
-        if (s->uplink_pid == 0 && s->analyser > 0)
+        if (s->uplink_pid == 0 && s->uplink_failed)
             break;
         const ssize_t n = read(s->signal_fd, &info, sizeof(info));
         if (n == (ssize_t)sizeof(info))

@@ -204,7 +204,7 @@ static void take_packet(struct worker *w, const struct packet *p, const struct p
                         uint32_t hash)
 {
     unsigned dir = 0;
-    struct flow *f = flow_table_touch(w->flows, view, hash, p->time_ns, w->clock_ns, &dir);
+    struct flow *f = flow_table_touch(w->flows, view, hash, p->time_ns, &dir);
 
     if (f->stats.dir[0].pkts + f->stats.dir[1].pkts == 1) {
         counters_add(w->conf.counters, COUNTER_flow_made, 1);
@@ -232,6 +232,8 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
     counters_add(w->conf.counters, COUNTER_capture_bytes, bytes);
     for (size_t i = 0; i < n; i++) {
         advance_clock(w, packets[i].time_ns);
+        /* Before every packet, not at every batch: batches are cut differently by each source. */
+        flow_table_advance(w->flows, w->clock_ns);
         if (verdict[i] == DECODE_OK)
             take_packet(w, &packets[i], &view[i], hash[i]);
         counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict[i], 1);
@@ -272,8 +274,8 @@ size_t worker_step(struct worker *w, int wait_ms)
                      s.kernel_dropped + s.iface_dropped);
         counters_set(w->conf.counters, COUNTER_capture_kernel_packets,
                      s.received + s.kernel_dropped);
+        flow_table_advance(w->flows, w->clock_ns);
     }
-    flow_table_advance(w->flows, w->clock_ns);
     publish(w);
     return n;
 }
