@@ -1,6 +1,5 @@
 #include "models/train_rows.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -45,13 +44,11 @@ static int sensor_path(const char *given, char *ret_path, size_t size, struct er
     return 0;
 }
 
-/* Whatever it writes goes into `dir`; its words to our standard error. */
-static int run_sensor(const char *sensor, const char *capture, const char *dir, const char *out,
-                      struct err *e)
+/* wind-sensor -r CAPTURE --features OUT, its words to our standard error. */
+static int run_sensor(const char *sensor, const char *capture, const char *out, struct err *e)
 {
     char *argv[] = {strdup(sensor),       strdup("-r"), strdup(capture),
-                    strdup("--features"), strdup(out),  strdup("-l"),
-                    strdup(dir),          strdup("-q"), NULL};
+                    strdup("--features"), strdup(out),  NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid = 0;
     int status = 0;
@@ -73,19 +70,6 @@ static int run_sensor(const char *sensor, const char *capture, const char *dir, 
     return 0;
 }
 
-/* A folder that holds only files. */
-static void remove_folder(const char *path)
-{
-    DIR *dir = opendir(path);
-    const struct dirent *item;
-
-    while (dir != NULL && (item = readdir(dir)) != NULL)
-        (void)unlinkat(dirfd(dir), item->d_name, 0);
-    if (dir != NULL)
-        (void)closedir(dir);
-    (void)rmdir(path);
-}
-
 int train_rows_read(struct dataset *d, const char *path, const char *label, const char *sensor,
                     struct err *e)
 {
@@ -103,9 +87,10 @@ int train_rows_read(struct dataset *d, const char *path, const char *label, cons
     if (mkdtemp(dir) == NULL)
         return err_set(e, -errno, "cannot make a folder in /tmp: %s", strerror(errno));
     (void)snprintf(rows, sizeof(rows), "%s/rows.csv", dir);
-    r = run_sensor(program, path, dir, rows, e);
+    r = run_sensor(program, path, rows, e);
     if (r == 0)
         r = dataset_read(d, rows, path, label, e);
-    remove_folder(dir);
+    (void)unlink(rows);
+    (void)rmdir(dir);
     return r;
 }
