@@ -15,13 +15,14 @@
 static const struct meaning {
     const char *alert_type;
     const char *incident_type;
-    const char *did; /* attacker DID victim */
+    const char *did;   /* attacker DID victim */
+    const char *alone; /* attacker ALONE, when no victim is named */
     bool joins_by_victim;
 } meanings[] = {
-    {"port_scan", "recon", "scanned", true},
-    {"brute_force", "intrusion", "guessed passwords on", true},
-    {"beacon", "malware", "keeps calling", true},
-    {"anomaly", "other", "behaved unusually towards", false},
+    {"port_scan", "recon", "scanned", "scanned the network", true},
+    {"brute_force", "intrusion", "guessed passwords on", "guessed passwords", true},
+    {"beacon", "malware", "kept calling", "kept calling home", true},
+    {"anomaly", "other", "behaved unusually towards", "behaved unusually", false},
 };
 
 /* ATT&CK tactics as stages of the kill chain; several tactics are one stage. */
@@ -74,17 +75,19 @@ void correlate_init(struct correlate *c, const struct correlate_conf *conf)
 #define HUB_SQL(n) #n
 #define HUB(n)     HUB_SQL(n)
 
-static const char *const rules[] = {
-    OPEN_INCIDENT "ae.role = 'attacker' AND ie.role = 'attacker'" LATEST,
+#define ACTS  "(ae.role = 'attacker' OR (ae.pos = 0 AND ae.role = 'related'))"
+#define ACTED "ie.role IN ('attacker', 'subject')"
 
-    OPEN_INCIDENT "((ae.role = 'attacker' AND ie.role = 'victim') "
-                  "OR (ae.role = 'victim' AND ie.role = 'attacker')) "
+static const char *const rules[] = {
+    OPEN_INCIDENT ACTS " AND " ACTED LATEST,
+
+    OPEN_INCIDENT "((" ACTS " AND ie.role = 'victim') OR (ae.role = 'victim' AND " ACTED ")) "
                   "AND (SELECT count(DISTINCT v.incident_id) FROM incident_entities v "
                   "JOIN incidents vi ON vi.id = v.incident_id "
                   "WHERE v.entity_id = ae.entity_id AND v.role = 'victim' "
                   "AND vi.last_seen >= $2 AND vi.first_seen <= $3) < " HUB(HUB_INCIDENTS) LATEST,
 
-    OPEN_INCIDENT "ae.role = 'victim' AND ie.role = 'victim' AND ie.alert_type = "
+    OPEN_INCIDENT "ae.role IN ('victim', 'related') AND ie.role = ae.role AND ie.alert_type = "
                   "(SELECT type FROM alerts WHERE id = $1)" LATEST,
 };
 #define RULE_VICTIM 2
@@ -178,7 +181,7 @@ int correlate_changed(struct correlate *c, struct db_tx *tx, int64_t alert_id, s
     /* its entities may be others now; those it named before stay */
     r = db_run(tx,
                "INSERT INTO incident_entities (entity_id, role, alert_type, incident_id) "
-               "SELECT ae.entity_id, ae.role, a.type, a.incident_id FROM alert_entities ae "
+               "SELECT " INCIDENT_ENTITY_COLUMNS ", a.incident_id FROM alert_entities ae "
                "JOIN alerts a ON a.id = ae.alert_id WHERE a.id = $1 ON CONFLICT DO NOTHING",
                DB_ARGS(db_int(alert_id)), NULL, e);
     return r == 0 ? correlate_incident(c, tx, id, false, e) : r;
@@ -232,7 +235,7 @@ static int read_people(struct db_tx *tx, int64_t id, const char *type, bool is_s
 {
     static const char *const sql[] = {
         "SELECT count(DISTINCT ae.entity_id), min(en.value) FROM alerts a "
-        "JOIN alert_entities ae ON ae.alert_id = a.id AND ae.pos > 0 AND ae.role <> 'related' "
+        "JOIN alert_entities ae ON ae.alert_id = a.id AND ae.pos > 0 "
         "JOIN entities en ON en.id = ae.entity_id WHERE a.incident_id = $1 AND a.type = $2",
         "SELECT count(DISTINCT ae.entity_id), min(en.value) FROM alerts a "
         "JOIN alert_entities ae ON ae.alert_id = a.id AND ae.pos = 0 "
@@ -289,6 +292,8 @@ static void tell_title(const struct story *st, char ret_title[TITLE_MAX + 1])
         }
         if (m != NULL && ch->whom[0] != '\0')
             buf_printf(&b, "%s %s", m->did, ch->whom);
+        else if (m != NULL)
+            buf_puts(&b, m->alone);
         else
             buf_printf(&b, "caused alerts of type %s", ch->type);
     }

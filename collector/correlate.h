@@ -10,9 +10,10 @@
  *
  * An alert joins the incident that is not resolved, is at most window_ns of event time away,
  * and shares with it, in this order (the latest incident first):
- *   1. an attacker;
+ *   1. an attacker, or whom an anomaly is about;
  *   2. a turned host: who was a victim attacks now, or the other way round;
- *   3. a victim, if the kind of alert is the same, for kinds where that means one attack.
+ *   3. a victim, or the far end of a beacon, if the kind of alert is the same, for kinds where
+ *      that means one attack.
  * For 2, a host that is victim in HUB_INCIDENTS incidents or more is a hub (a DNS server, a
  * gateway): everybody's victim says nothing. An alert that joins none opens an incident.
  *

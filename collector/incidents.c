@@ -96,9 +96,10 @@ static const struct part {
     {"related_alerts", "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
      INCIDENT_ALERTS, store_ids},
     {"related_entities",
-     "SELECT DISTINCT en.kind, en.value, ie.role FROM incident_entities ie "
+     "SELECT DISTINCT en.kind, en.value, "
+     "CASE WHEN ie.role = 'subject' THEN 'related' ELSE ie.role END FROM incident_entities ie "
      "JOIN entities en ON en.id = ie.entity_id WHERE ie.incident_id = $1 "
-     "ORDER BY ie.role, en.kind, en.value LIMIT $2",
+     "ORDER BY 3, 1, 2 LIMIT $2",
      INCIDENT_ENTITIES, store_entities},
     {"comments",
      "SELECT id, author, text, created_at, edited_at FROM comments WHERE incident_id = $1 "
@@ -299,7 +300,7 @@ static int lose_alert(struct db_tx *tx, int64_t id, struct err *e)
     if (r == 0)
         r = db_run(tx,
                    "INSERT INTO incident_entities (entity_id, role, alert_type, incident_id) "
-                   "SELECT DISTINCT ae.entity_id, ae.role, a.type, a.incident_id "
+                   "SELECT DISTINCT " INCIDENT_ENTITY_COLUMNS ", a.incident_id "
                    "FROM alerts a JOIN alert_entities ae ON ae.alert_id = a.id "
                    "WHERE a.incident_id = $1",
                    DB_ARGS(db_int(id)), NULL, e);
@@ -326,7 +327,7 @@ int incident_attach(struct db_tx *tx, int64_t id, int64_t alert_id, int64_t *ret
     if (r == 0)
         r = db_run(tx,
                    "INSERT INTO incident_entities (entity_id, role, alert_type, incident_id) "
-                   "SELECT ae.entity_id, ae.role, a.type, $2 FROM alert_entities ae "
+                   "SELECT " INCIDENT_ENTITY_COLUMNS ", $2 FROM alert_entities ae "
                    "JOIN alerts a ON a.id = ae.alert_id WHERE a.id = $1 "
                    "ON CONFLICT DO NOTHING",
                    DB_ARGS(db_int(alert_id), db_int(id)), NULL, e);

@@ -53,5 +53,14 @@ WIND_MUST_USE int incident_comment(struct db_tx *tx, int64_t id, const char *aut
 WIND_MUST_USE int incident_attach(struct db_tx *tx, int64_t id, int64_t alert_id, int64_t *ret_from,
                                   struct err *e);
 
+/*
+ * The columns of incident_entities for rows of alerts `a` joined with alert_entities `ae`. Whom an
+ * alert is about without calling it attacker or victim (an anomaly) is a subject there, which
+ * correlation takes for an actor and the API shows as related.
+ */
+#define INCIDENT_ENTITY_COLUMNS                                                                    \
+    "ae.entity_id, CASE WHEN ae.pos = 0 AND ae.role = 'related' THEN 'subject' ELSE ae.role END, " \
+    "a.type"
+
 /* It is another one now: version, updated_at, outbox. */
 WIND_MUST_USE int incident_touch(struct db_tx *tx, int64_t id, bool is_new, struct err *e);

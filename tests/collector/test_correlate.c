@@ -72,7 +72,7 @@ Test(correlate, several_stages_raise_the_severity_and_tell_the_story)
     cr_assert_str_eq(ask_text("SELECT type FROM incidents"), "malware");
     cr_assert_str_eq(ask_text("SELECT title FROM incidents"),
                      "10.9.0.66 scanned 2 hosts, then guessed passwords on 10.9.0.5, "
-                     "keeps calling 203.0.113.7");
+                     "kept calling 203.0.113.7");
 }
 
 Test(correlate, one_stage_does_not_raise_the_severity)
@@ -108,6 +108,49 @@ Test(correlate, a_server_that_everybody_talks_to_does_not_glue_anomalies)
          {.n = 2, ODD, .attacker = "10.9.0.12", .victim = "10.9.0.53"},
          {.n = 3, ODD, .attacker = "10.9.0.13", .victim = "10.9.0.53"});
     cr_assert_eq(incidents(), 3);
+}
+
+/* As the sensor writes them: an anomaly is about its source, whom nobody accuses yet. */
+#define ABOUT .roles = {"related", "related"}
+
+Test(correlate, anomalies_of_one_host_are_one_incident)
+{
+    POST({.n = 1, ODD, ABOUT, .attacker = "10.9.0.11", .victim = "10.9.0.53"},
+         {.n = 2, ODD, ABOUT, .attacker = "10.9.0.11", .victim = "192.0.2.1"},
+         {.n = 3, ODD, ABOUT, .attacker = "10.9.0.12", .victim = "10.9.0.53"});
+    cr_assert_eq(incidents(), 2);
+    cr_assert_str_eq(ask_text("SELECT title FROM incidents WHERE id = 1"),
+                     "10.9.0.11 behaved unusually towards 2 hosts");
+}
+
+Test(correlate, an_attacker_that_is_odd_as_well_stays_one_incident)
+{
+    POST({.n = 1, SCAN}, {.n = 2, ODD, ABOUT, .at_s = 10}, {.n = 3, GUESS, .at_s = 20});
+    cr_assert_eq(incidents(), 1);
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    json_t *o = NULL, *en;
+    size_t i;
+    cr_assert_eq(db_begin_read(temp_db, &tx, NULL), 0);
+    cr_assert_eq(incident_get(tx, 1, &o, NULL), 0);
+    json_array_foreach(json_object_get(o, "related_entities"), i, en)
+        cr_expect_str_neq(json_string_value(json_object_get(en, "role")), "subject");
+    json_decref(o);
+}
+
+Test(correlate, beacons_of_several_hosts_to_one_far_end_are_one_incident)
+{
+    POST({.n = 1,
+          BEACON,
+          .attacker = "10.9.0.21",
+          .victim = "203.0.113.7",
+          .roles = {"attacker", "related"}},
+         {.n = 2,
+          BEACON,
+          .attacker = "10.9.0.22",
+          .victim = "203.0.113.7",
+          .roles = {"attacker", "related"}});
+    cr_assert_eq(incidents(), 1);
+    cr_assert_str_eq(ask_text("SELECT title FROM incidents"), "2 hosts kept calling 203.0.113.7");
 }
 
 Test(correlate, a_hub_that_turns_odd_itself_joins_nobody)

@@ -18,6 +18,7 @@ struct batch_alert {
     int rev;  /* 0 = 1 */
     int at_s; /* event time, seconds after 2026-01-02T00:00:00Z, below a day */
     const char *detector, *severity, *attacker, *victim, *tactic;
+    const char *roles[2]; /* of attacker and victim, when they are something else */
 };
 
 static inline json_t *batch_item(const struct batch_alert *a)
@@ -44,9 +45,10 @@ static inline json_t *batch_item(const struct batch_alert *a)
         "signature", "somebody did something", "category", "Network scan", "wind", "uid", uid,
         "rev", a->rev ? a->rev : 1, "detector", detector, "severity",
         a->severity ? a->severity : "high", "score", 0.98, "p_value", "count", 1000, "first_seen",
-        zulu, "last_seen", zulu, "entities", "kind", "host", "value", attacker, "role", "attacker",
-        "kind", "host", "value", victim, "role", "victim", "technique", "id", "T1046", "name", "x",
-        "tactic", a->tactic ? a->tactic : "Discovery", "explain");
+        zulu, "last_seen", zulu, "entities", "kind", "host", "value", attacker, "role",
+        a->roles[0] ? a->roles[0] : "attacker", "kind", "host", "value", victim, "role",
+        a->roles[1] ? a->roles[1] : "victim", "technique", "id", "T1046", "name", "x", "tactic",
+        a->tactic ? a->tactic : "Discovery", "explain");
     cr_assert_not_null(item);
     return item;
 }
