@@ -135,5 +135,5 @@ export async function resumeSession(): Promise<void> {
     }
 }
 
-export const canTriage = (user: User | null): boolean =>
-    user !== null && user.role !== "viewer";
+export const may = (user: User | null, permission: string): boolean =>
+    user?.permissions.includes(permission) ?? false;

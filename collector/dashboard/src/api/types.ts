@@ -93,6 +93,15 @@ export interface Comment {
     edited_at: string | null;
 }
 
+/* What one person changed of one field. */
+export interface Change {
+    at: string;
+    actor: string;
+    field: string;
+    before: string | null;
+    after: string | null;
+}
+
 export interface Incident {
     id: number;
     uid: string;
@@ -112,12 +121,14 @@ export interface Incident {
     first_seen: string | null;
     last_seen: string | null;
     alert_count: number;
+    history?: Change[]; /* not in lists */
 }
 
 export interface User {
     id: number;
     username: string;
     role: Role;
+    permissions: string[];
 }
 
 export interface Bucket {

@@ -3,7 +3,7 @@ import { useEffect, useState } from "react";
 import * as api from "../api/client";
 import { onLive } from "../api/live";
 import { messageOf } from "../api/problem";
-import { canTriage, session } from "../api/session";
+import { may, session } from "../api/session";
 import { ALERT_STATUSES, VERDICTS, type Alert, type Verdict } from "../api/types";
 import { Why } from "../charts/why";
 import { count, number, pValue, title, words } from "../lib/format";
@@ -36,7 +36,7 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
     const { user } = useStore(session);
     const [error, setError] = useState("");
     const [isBusy, setBusy] = useState(false);
-    const mayWrite = canTriage(user);
+    const mayWrite = may(user, "alerts:write");
     const who = alert.assigned_to;
     const isMine = who !== null && who === user?.username;
 

@@ -3,8 +3,16 @@ import { useEffect, useRef, useState, type FormEvent } from "react";
 import * as api from "../api/client";
 import { onLive } from "../api/live";
 import { ApiError, messageOf } from "../api/problem";
-import { canTriage, session } from "../api/session";
-import { INCIDENT_STATUSES, SEVERITIES, type Alert, type Incident, type Severity } from "../api/types";
+import { may, session } from "../api/session";
+import {
+    INCIDENT_STATUSES,
+    SEVERITIES,
+    type Alert,
+    type Change,
+    type Comment,
+    type Incident,
+    type Severity,
+} from "../api/types";
 import { Lanes } from "../charts/lanes";
 import { count, plural, words } from "../lib/format";
 import { useKeys } from "../lib/keys";
@@ -29,7 +37,7 @@ import { Steps } from "../ui/steps";
 
 const ALERTS_SHOWN = 200;
 
-type Change = (body: api.IncidentChange) => Promise<boolean>;
+type Patch = (body: api.IncidentChange) => Promise<boolean>;
 
 /* A change carries the ETag of what the person saw; when it is old, nothing is overwritten. */
 function useIncident(id: number) {
@@ -46,7 +54,7 @@ function useIncident(id: number) {
         [id, reload],
     );
 
-    const change: Change = async (body) => {
+    const change: Patch = async (body) => {
         if (!value) return false;
         setBusy(true);
         setFailure("");
@@ -69,10 +77,10 @@ function useIncident(id: number) {
     return { ...loaded, change, failure, isBusy };
 }
 
-function Work(props: { incident: Incident; change: Change; isBusy: boolean; failure: string }) {
+function Work(props: { incident: Incident; change: Patch; isBusy: boolean; failure: string }) {
     const { incident, change, isBusy, failure } = props;
     const { user } = useStore(session);
-    const mayWrite = canTriage(user);
+    const mayWrite = may(user, "incidents:write");
     const who = incident.assigned_to;
     const isMine = who !== null && who === user?.username;
     return (
@@ -124,38 +132,63 @@ function Work(props: { incident: Incident; change: Change; isBusy: boolean; fail
     );
 }
 
-function Comments({ incident, change, isBusy }: { incident: Incident; change: Change; isBusy: boolean }) {
+const CHANGES: Record<string, string> = {
+    status: "moved it",
+    severity: "graded it",
+    assigned_to: "assigned it",
+};
+
+const ChangeLine = ({ change }: { change: Change }) => (
+    <li className="activity-change">
+        <b>{change.actor}</b> {CHANGES[change.field] ?? `changed the ${words(change.field)}`}
+        {change.before ? ` from ${change.before}` : ""} to {change.after || (change.field === "assigned_to" ? "nobody" : "nothing")},{" "}
+        <span className="muted">
+            <Ago at={change.at} />
+        </span>
+    </li>
+);
+
+const CommentLine = ({ comment }: { comment: Comment }) => (
+    <li className="activity-comment">
+        <div>
+            <b>{comment.author}</b>{" "}
+            <span className="muted">
+                <Ago at={comment.created_at} />
+                {comment.edited_at && ", edited"}
+            </span>
+        </div>
+        <p>{comment.text}</p>
+    </li>
+);
+
+/* What people wrote and changed, in the order it happened. */
+function Activity({ incident, change, isBusy }: ActivityProps) {
     const { user } = useStore(session);
     const form = useRef<HTMLFormElement>(null);
+    const lines = [
+        ...incident.comments.map((comment) => ({
+            at: comment.created_at,
+            line: <CommentLine key={`comment ${comment.id}`} comment={comment} />,
+        })),
+        ...(incident.history ?? []).map((one, i) => ({
+            at: one.at,
+            line: <ChangeLine key={`change ${i}`} change={one} />,
+        })),
+    ].sort((a, b) => a.at.localeCompare(b.at));
     const submit = (event: FormEvent<HTMLFormElement>) => {
         event.preventDefault();
         const comment = String(new FormData(event.currentTarget).get("comment")).trim();
         if (comment) void change({ comment }).then((isDone) => isDone && form.current?.reset());
     };
     return (
-        <Panel title="Comments">
-            {incident.comments.length === 0 && (
-                <p className="muted pad">Nobody has written anything yet.</p>
-            )}
-            <ol className="comments">
-                {incident.comments.map((comment) => (
-                    <li key={comment.id}>
-                        <div className="comment-head">
-                            <b>{comment.author}</b>{" "}
-                            <span className="muted">
-                                <Ago at={comment.created_at} />
-                                {comment.edited_at && ", edited"}
-                            </span>
-                        </div>
-                        <p>{comment.text}</p>
-                    </li>
-                ))}
-            </ol>
-            {canTriage(user) && (
+        <Panel title="Comments and changes">
+            {lines.length === 0 && <p className="muted pad">Nobody has worked on it yet.</p>}
+            <ol className="activity">{lines.map(({ line }) => line)}</ol>
+            {may(user, "incidents:write") && (
                 <form ref={form} className="comment-form" onSubmit={submit}>
                     <label className="field">
                         <span>Your comment</span>
-                        <textarea name="comment" rows={2} maxLength={4000} required />
+                        <textarea name="comment" rows={2} maxLength={2000} required />
                     </label>
                     <button type="submit" className="button small" disabled={isBusy}>
                         Add comment
@@ -164,6 +197,12 @@ function Comments({ incident, change, isBusy }: { incident: Incident; change: Ch
             )}
         </Panel>
     );
+}
+
+interface ActivityProps {
+    incident: Incident;
+    change: Patch;
+    isBusy: boolean;
 }
 
 function AlertsOf({ incident }: { incident: Incident }) {
@@ -181,7 +220,10 @@ function AlertsOf({ incident }: { incident: Incident }) {
     const alerts: Alert[] = value?.data ?? [];
     const more = value?.next_cursor ? incident.alert_count - alerts.length : 0;
     return (
-        <Panel title="What happened" aside={<span className="muted">{plural(incident.alert_count, "alert")}</span>}>
+        <Panel
+            title="What happened"
+            aside={<span className="muted">{plural(incident.alert_count, "alert")}</span>}
+        >
             {error && <Failure message={error} onRetry={reload} />}
             {!value && !error && <Loading rows={4} />}
             {alerts.length > 0 && <Lanes alerts={alerts} />}
@@ -282,7 +324,7 @@ export function IncidentPage({ id }: { id: number }) {
             </header>
             <div className="detail-main">
                 <AlertsOf incident={incident} />
-                <Comments incident={incident} change={change} isBusy={isBusy} />
+                <Activity incident={incident} change={change} isBusy={isBusy} />
             </div>
             <aside className="detail-side" aria-label="Work and facts">
                 <Work incident={incident} change={change} isBusy={isBusy} failure={failure} />
