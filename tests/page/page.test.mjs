@@ -201,6 +201,7 @@ test("chips, words and the chart narrow the list", TIMEOUT, () =>
         await page.getByRole("button", { name: "Clear the search" }).first().click();
         await row(page, "A loud beacon").waitFor();
 
+        await page.getByRole("img", { name: /Alerts over time: .*1 critical, .*1 low/ }).waitFor();
         const chart = await page.locator(".timeline canvas").first().boundingBox();
         await page.mouse.move(chart.x + 4, chart.y + 60);
         await page.mouse.down();

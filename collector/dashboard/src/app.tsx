@@ -90,7 +90,7 @@ function NavLink(props: { href: string; text: string; isHere: boolean; badge?: n
 
 function Header({ route }: { route: Route }) {
     const { user } = useStore(session);
-    const { stats } = useStore(overview);
+    const { totals } = useStore(overview);
     const isAlerts = route.page === "alerts" || route.page === "alert";
     const isIncidents = route.page === "incidents" || route.page === "incident";
     return (
@@ -103,13 +103,13 @@ function Header({ route }: { route: Route }) {
                     href="#/alerts"
                     text="Alerts"
                     isHere={isAlerts}
-                    badge={stats?.alerts.by_status.new ?? 0}
+                    badge={totals?.alerts.by_status.new ?? 0}
                 />
                 <NavLink
                     href="#/incidents"
                     text="Incidents"
                     isHere={isIncidents}
-                    badge={stats?.incidents.by_status.open ?? 0}
+                    badge={totals?.incidents.by_status.open ?? 0}
                 />
             </nav>
             <SensorStrip />
@@ -155,8 +155,8 @@ const TITLES = {
 
 function SignedIn() {
     const route = useRoute();
-    const { stats } = useStore(overview);
-    const fresh = stats?.alerts.by_status.new ?? 0;
+    const { totals } = useStore(overview);
+    const fresh = totals?.alerts.by_status.new ?? 0;
     useEffect(() => {
         const stop = watchOverview();
         startLive();

@@ -73,6 +73,12 @@ function optionOf(timeline: Stats["timeline"], palette: Palette): ChartOption {
     };
 }
 
+/* As people would type it: no fraction when there is none. */
+function instant(iso: string, laterS = 0): string {
+    const t = new Date(new Date(iso).getTime() + laterS * 1000);
+    return t.toISOString().replace(".000Z", "Z");
+}
+
 function labelOf(stats: Stats): string {
     const parts = SEVERITIES.map((s) => `${stats.alerts.by_severity[s] ?? 0} ${s}`);
     return `Alerts over time: ${plural(stats.alerts.total, "alert")} (${parts.join(", ")})`;
@@ -100,10 +106,8 @@ export function Timeline({ stats, onRange }: Props) {
         if (!drag || Math.abs(drag.to - drag.from) < 6 || timeline.bucket_s <= 1) return;
         const [first, last] = [drag.from, drag.to].sort((a, b) => a - b).map(bucketAt);
         const from = timeline.buckets[first ?? 0]?.t;
-        const lastTime = timeline.buckets[last ?? 0]?.t;
-        if (!from || !lastTime) return;
-        const to = new Date(new Date(lastTime).getTime() + timeline.bucket_s * 1000).toISOString();
-        onRange({ from, to });
+        const to = timeline.buckets[last ?? 0]?.t;
+        if (from && to) onRange({ from: instant(from), to: instant(to, timeline.bucket_s) });
     };
 
     return (

@@ -121,7 +121,7 @@ function Table({ incidents }: { incidents: Incident[] }) {
 
 export function IncidentsPage({ q }: { q: string }) {
     const { value, error, reload } = useIncidents(q);
-    const { stats } = useStore(overview);
+    const { totals } = useStore(overview);
     return (
         <div className="page">
             <h1 className="offscreen">Incidents</h1>
@@ -137,7 +137,7 @@ export function IncidentsPage({ q }: { q: string }) {
                         label="Status"
                         field="status"
                         values={INCIDENT_STATUSES}
-                        counts={stats?.incidents.by_status}
+                        counts={totals?.incidents.by_status}
                         q={q}
                         onSearch={search}
                     />

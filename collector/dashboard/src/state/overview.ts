@@ -7,17 +7,19 @@ import { rangeOf, type Range } from "../lib/query";
 import { createStore } from "../lib/store";
 
 export interface Overview {
-    stats: Stats | null;
+    stats: Stats | null; /* of the range */
+    totals: Stats | null; /* of all time */
     range: Range | null; /* null: all there is */
     error: string;
     sensors: Sensor[] | null;
 }
 
-const AFTER_EVENT_MS = 1000;
+const AFTER_EVENT_MS = 600;
 const SENSORS_MS = 15_000;
 
 export const overview = createStore<Overview>({
     stats: null,
+    totals: null,
     range: null,
     error: "",
     sensors: null,
@@ -29,8 +31,12 @@ let asked = 0;
 export async function readStats(): Promise<void> {
     const turn = ++asked;
     try {
-        const stats = await api.getStats(overview.get().range);
-        if (turn === asked) overview.patch({ stats, error: "" });
+        const { range } = overview.get();
+        const [totals, stats] = await Promise.all([
+            api.getStats(null),
+            range ? api.getStats(range) : null,
+        ]);
+        if (turn === asked) overview.patch({ totals, stats: stats ?? totals, error: "" });
     } catch (error) {
         if (turn === asked) overview.patch({ error: messageOf(error) });
     }
@@ -75,6 +81,6 @@ export function watchOverview(): () => void {
         clearInterval(every);
         clearTimeout(timer);
         timer = 0;
-        overview.set({ stats: null, range: null, error: "", sensors: null });
+        overview.set({ stats: null, totals: null, range: null, error: "", sensors: null });
     };
 }
