@@ -129,10 +129,10 @@ static json_t *header_of(const struct fit *fit)
     (void)snprintf(seed, sizeof(seed), "%llu", (unsigned long long)conf->seed);
     for (size_t f = 0; f < FEATURE_COUNT; f++)
         (void)json_array_append_new(names, json_string(feature_name(f)));
-    json_t *lineage =
-        json_pack("{s:I, s:I, s:i, s:s, s:f, s:O}", "rows", (json_int_t)fit->n, "calibration_rows",
-                  (json_int_t)fit->n_held, "trees", (int)conf->trees, "seed", seed, "calibrate",
-                  conf->calibrate, "sources", fit->data->sources);
+    json_t *lineage = json_pack("{s:I, s:I, s:i, s:s, s:f, s:f, s:O}", "rows", (json_int_t)fit->n,
+                                "calibration_rows", (json_int_t)fit->n_held, "trees",
+                                (int)conf->trees, "seed", seed, "margin", conf->margin, "calibrate",
+                                conf->calibrate, "sources", fit->data->sources);
     json_t *header = json_pack(
         "{s:i, s:s, s:s, s:I, s:{s:i, s:s}, s:o, s:o, s:{s:f}, s:i}", "format", 1, "name",
         conf->name, "kind", "iforest", "version", (json_int_t)conf->version, "schema", "count",
@@ -183,7 +183,8 @@ int fit_model(struct buf *out, const struct dataset *d, const struct fit_conf *c
         r = split(&fit, e);
     if (r == 0) {
         const struct train_rows rows = {fit.value, fit.missing, fit.n, FEATURE_COUNT};
-        const struct train_iforest_conf forest = {conf->trees, conf->sample, conf->seed};
+        const struct train_iforest_conf forest = {conf->trees, conf->sample, conf->seed,
+                                                  conf->margin};
         r = train_iforest(&fit.forest, &rows, &forest, e);
     }
     if (r == 0)

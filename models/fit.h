@@ -25,6 +25,7 @@ struct fit_conf {
     uint32_t trees, sample;
     uint64_t seed;
     double calibrate; /* share of rows for calibration, above 0 and below 1 */
+    double margin;    /* see train_iforest.h */
     double alert_p;
     json_t *metrics; /* borrowed; goes into the header as it is. NULL: none */
 };

@@ -19,8 +19,9 @@ static const char help[] =
     "  --json               print JSON\n"
     "fit:\n"
     "  -o, --output MODEL   file to write\n"
-    "  --trees N            trees of the forest (100)\n"
-    "  --sample N           rows a tree grows from (256)\n"
+    "  --trees N            trees of the forest (200)\n"
+    "  --sample N           rows a tree grows from (1024)\n"
+    "  --margin SHARE       cuts beyond the values seen, share of their span; 0: none (0.5)\n"
     "  --seed N             the same rows and seed give the same bytes (1)\n"
     "  --name NAME          name of the model (flow-iforest)\n"
     "  --model-version N    its version (1)\n"
@@ -35,6 +36,7 @@ enum {
     OPTION_JSON,
     OPTION_TREES,
     OPTION_SAMPLE,
+    OPTION_MARGIN,
     OPTION_SEED,
     OPTION_NAME,
     OPTION_VERSION,
@@ -52,6 +54,7 @@ static const struct option options[] = {
     {"output", required_argument, NULL, 'o'},
     {"trees", required_argument, NULL, OPTION_TREES},
     {"sample", required_argument, NULL, OPTION_SAMPLE},
+    {"margin", required_argument, NULL, OPTION_MARGIN},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"name", required_argument, NULL, OPTION_NAME},
     {"model-version", required_argument, NULL, OPTION_VERSION},
@@ -84,13 +87,13 @@ static int parse_u32(const char *text, uint32_t *ret, struct err *e)
     return r;
 }
 
-static int parse_ratio(const char *text, double *ret, struct err *e)
+static int parse_ratio(const char *text, double max, double *ret, struct err *e)
 {
     char *end = NULL;
     const double value = strtod(text, &end);
 
-    if (*end != '\0' || !(value > 0 && value < 1))
-        return err_set(e, -EINVAL, "'%s' is not a number between 0 and 1", text);
+    if (end == text || *end != '\0' || !(value >= 0 && value <= max))
+        return err_set(e, -EINVAL, "'%s' is not a number from 0 to %g", text, max);
     *ret = value;
     return 0;
 }
@@ -131,14 +134,16 @@ static int take_fit_option(struct train_args *a, int option, struct err *e)
         return parse_u32(optarg, &a->fit.trees, e);
     case OPTION_SAMPLE:
         return parse_u32(optarg, &a->fit.sample, e);
+    case OPTION_MARGIN:
+        return parse_ratio(optarg, 10, &a->fit.margin, e);
     case OPTION_VERSION:
         return parse_u32(optarg, &a->fit.version, e);
     case OPTION_SEED:
         return parse_u64(optarg, UINT64_MAX, &a->fit.seed, e);
     case OPTION_CALIBRATE:
-        return parse_ratio(optarg, &a->fit.calibrate, e);
+        return parse_ratio(optarg, 1, &a->fit.calibrate, e);
     case OPTION_ALERT_P:
-        return parse_ratio(optarg, &a->fit.alert_p, e);
+        return parse_ratio(optarg, 1, &a->fit.alert_p, e);
     default:
         return err_set(e, -EINVAL, "unknown option; see wind-train --help");
     }
@@ -207,8 +212,9 @@ int train_args_parse(struct train_args *ret_args, int argc, char **argv, struct 
 
     *ret_args = (struct train_args){.fit = {.name = "flow-iforest",
                                             .version = 1,
-                                            .trees = 100,
-                                            .sample = 256,
+                                            .trees = 200,
+                                            .sample = 1024,
+                                            .margin = 0.5,
                                             .seed = 1,
                                             .calibrate = 0.25,
                                             .alert_p = 0.001}};

@@ -15,6 +15,7 @@ struct grower {
     uint64_t random;
     uint32_t *order; /* permutation of all rows; a tree's sample is its front */
     unsigned max_depth;
+    double margin;
 };
 
 /* A feature over the rows of a node. */
@@ -72,7 +73,10 @@ static int can_cut(const struct span *s)
     return (s->n_missing > 0 && s->n_missing < s->n) || s->low < s->high;
 }
 
-/* Where to cut: above `low` and up to `high`, or exactly `low` to part missing from present. */
+/*
+ * Where to cut: between the values, exactly at `low` to part missing from present, or in the margin
+ * beyond them all, where one side stays empty.
+ */
 static float cut_of(struct grower *g, const struct span *s)
 {
     const double low = fmath_log2(1 + (double)s->low), high = fmath_log2(1 + (double)s->high);
@@ -80,10 +84,13 @@ static float cut_of(struct grower *g, const struct span *s)
 
     if (s->n_missing > 0)
         start -= (high - low) / 4 > 1 ? (high - low) / 4 : 1;
-    const double at = start + (high - start) * random_unit(g);
+    const double margin = g->margin * (high - start);
+    const double at = start - margin + (high - start + 2 * margin) * random_unit(g);
+    const float cut = feature_finite(fmath_exp2(at) - 1);
     if (at <= low && s->n_missing > 0)
         return s->low;
-    const float cut = feature_finite(fmath_exp2(at) - 1);
+    if (at <= low || at > high)
+        return cut;
     return cut > s->low && cut <= s->high ? cut : s->high; /* rounding went too far */
 }
 
@@ -171,13 +178,25 @@ static void grow_tree(struct grower *g, size_t t)
     }
 }
 
-static void grow_forest(struct train_forest *f, const struct train_rows *rows, uint32_t *order,
-                        uint64_t seed)
+static unsigned max_depth(uint32_t sample) /* ceil(log2(sample)), as in the paper */
 {
-    struct grower g = {.rows = rows, .forest = f, .random = seed, .order = order};
+    unsigned depth = 0;
 
-    while ((UINT32_C(1) << g.max_depth) < f->sample) /* ceil(log2(sample)), as in the paper */
-        g.max_depth++;
+    while ((UINT32_C(1) << depth) < sample)
+        depth++;
+    return depth;
+}
+
+static void grow_forest(struct train_forest *f, const struct train_rows *rows, uint32_t *order,
+                        const struct train_iforest_conf *conf)
+{
+    struct grower g = {.rows = rows,
+                       .forest = f,
+                       .random = conf->seed,
+                       .order = order,
+                       .max_depth = max_depth(f->sample),
+                       .margin = conf->margin};
+
     for (uint32_t i = 0; i < rows->n; i++)
         order[i] = i;
     for (size_t t = 0; t < f->n_trees; t++)
@@ -191,6 +210,8 @@ static int check_conf(const struct train_rows *rows, const struct train_iforest_
         return err_set(e, -EINVAL, "trees: %u is outside 1..10000", conf->trees);
     if (conf->sample < 2 || conf->sample > SAMPLE_MAX)
         return err_set(e, -EINVAL, "sample: %u is outside 2..65536", conf->sample);
+    if (!(conf->margin >= 0 && conf->margin <= 10))
+        return err_set(e, -EINVAL, "margin: %g is outside 0..10", conf->margin);
     if (rows->n < 2 || rows->n > INT32_MAX || rows->n_features > FEATURE_COUNT)
         return err_set(e, -EINVAL, "%zu rows are too few or too many to fit a forest", rows->n);
     return 0;
@@ -205,7 +226,7 @@ int train_iforest(struct train_forest *ret_forest, const struct train_rows *rows
 
     struct train_forest f = {.n_trees = conf->trees};
     f.sample = conf->sample < rows->n ? conf->sample : (uint32_t)rows->n;
-    f.node = calloc((size_t)conf->trees * 2 * f.sample, sizeof(*f.node));
+    f.node = calloc((size_t)conf->trees << (max_depth(f.sample) + 1), sizeof(*f.node));
     f.root = calloc(conf->trees, sizeof(*f.root));
     uint32_t *order = calloc(rows->n + 1, sizeof(*order));
     if (f.node == NULL || f.root == NULL || order == NULL) {
@@ -213,7 +234,7 @@ int train_iforest(struct train_forest *ret_forest, const struct train_rows *rows
         train_iforest_done(&f);
         return err_set(e, -ENOMEM, "out of memory for %u trees", conf->trees);
     }
-    grow_forest(&f, rows, order, conf->seed);
+    grow_forest(&f, rows, order, conf);
     free(order);
     *ret_forest = f;
     return 0;

@@ -5,12 +5,17 @@
  * Owns     A grown forest owns its arrays, until train_iforest_done.
  * Threads  One.
  * Bounds   Deterministic: the same rows, in the same order, and the same seed give the same bytes
- *          on every CPU. Memory: 24 bytes for each sampled row of each tree.
+ *          on every CPU. Memory: 24 to 48 bytes for each sampled row of each tree.
  *
  * Cuts are uniform in log2(1 + x), not in x: sizes and times span many powers of ten, and a cut
  * uniform in x would only ever tell the largest value from all others. The file holds cuts in x, so
  * scoring needs no logarithm. Missing values stand below the smallest one, a quarter of its span
  * away, at least 1.
+ *
+ * In the paper a cut lies between the values of the node, so a value far beyond all of training
+ * looks like the largest one. Here cuts also fall into a margin on both sides, a share of the span;
+ * one side is empty then, and what later falls there is unusual at once. A scan of a thousand ports
+ * is far beyond what benign hosts do, and is only found that way. A margin of 0 is the paper.
  */
 #pragma once
 
@@ -27,6 +32,7 @@ struct train_iforest_conf {
     uint32_t trees;  /* 1..10000 */
     uint32_t sample; /* rows a tree, 2..65536; fewer rows than that: all of them */
     uint64_t seed;
+    double margin; /* 0..10, share of a feature's span */
 };
 
 struct train_forest {

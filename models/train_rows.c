@@ -1,5 +1,6 @@
 #include "models/train_rows.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -44,11 +45,13 @@ static int sensor_path(const char *given, char *ret_path, size_t size, struct er
     return 0;
 }
 
-/* wind-sensor -r CAPTURE --features OUT, its words to our standard error. */
-static int run_sensor(const char *sensor, const char *capture, const char *out, struct err *e)
+/* Whatever it writes goes into `dir`; its words to our standard error. */
+static int run_sensor(const char *sensor, const char *capture, const char *dir, const char *out,
+                      struct err *e)
 {
     char *argv[] = {strdup(sensor),       strdup("-r"), strdup(capture),
-                    strdup("--features"), strdup(out),  NULL};
+                    strdup("--features"), strdup(out),  strdup("-l"),
+                    strdup(dir),          strdup("-q"), NULL};
     posix_spawn_file_actions_t actions;
     pid_t pid = 0;
     int status = 0;
@@ -70,6 +73,19 @@ static int run_sensor(const char *sensor, const char *capture, const char *out, 
     return 0;
 }
 
+/* A folder that holds only files. */
+static void remove_folder(const char *path)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *item;
+
+    while (dir != NULL && (item = readdir(dir)) != NULL)
+        (void)unlinkat(dirfd(dir), item->d_name, 0);
+    if (dir != NULL)
+        (void)closedir(dir);
+    (void)rmdir(path);
+}
+
 int train_rows_read(struct dataset *d, const char *path, const char *label, const char *sensor,
                     struct err *e)
 {
@@ -87,10 +103,9 @@ int train_rows_read(struct dataset *d, const char *path, const char *label, cons
     if (mkdtemp(dir) == NULL)
         return err_set(e, -errno, "cannot make a folder in /tmp: %s", strerror(errno));
     (void)snprintf(rows, sizeof(rows), "%s/rows.csv", dir);
-    r = run_sensor(program, path, rows, e);
+    r = run_sensor(program, path, dir, rows, e);
     if (r == 0)
         r = dataset_read(d, rows, path, label, e);
-    (void)unlink(rows);
-    (void)rmdir(dir);
+    remove_folder(dir);
     return r;
 }

@@ -28,10 +28,12 @@ static struct train_rows clouds(void)
     return (struct train_rows){value[0], missing, ROWS, FEATURES};
 }
 
+static double margin; /* of fit; 0 is the paper */
+
 static struct train_forest fit(const struct train_rows *rows, uint32_t trees, uint32_t sample,
                                uint64_t seed)
 {
-    const struct train_iforest_conf conf = {trees, sample, seed};
+    const struct train_iforest_conf conf = {trees, sample, seed, margin};
     struct train_forest f;
     struct err e = {0};
 
@@ -125,6 +127,36 @@ Test(train_iforest, outliers_score_higher_than_the_clouds)
     train_iforest_done(&f);
 }
 
+Test(train_iforest, only_a_margin_tells_far_beyond_from_the_largest_value)
+{
+    const struct train_rows rows = clouds();
+    struct train_forest paper = fit(&rows, 100, 256, 5);
+
+    margin = 0.5;
+    struct train_forest wide = fit(&rows, 100, 256, 5);
+    cr_assert_float_eq(raw_of(&paper, 1e9f, 1025, 0, 4), raw_of(&paper, 1050, 1025, 0, 4), 1e-6);
+    cr_assert_gt(raw_of(&wide, 1e9f, 1025, 0, 4), raw_of(&wide, 1050, 1025, 0, 4) + 0.05f);
+    train_iforest_done(&paper);
+    train_iforest_done(&wide);
+}
+
+/* Empty sides cost nodes: the most there can be must find room, at odd sample sizes too. */
+Test(train_iforest, a_wide_margin_stays_within_its_nodes)
+{
+    const struct train_rows rows = clouds();
+
+    for (uint32_t sample = 2; sample < 600; sample = sample * 3 / 2 + 1) {
+        for (int wide = 0; wide <= 10; wide += 5) {
+            margin = wide;
+            struct train_forest f = fit(&rows, 5, sample, sample);
+            const struct iforest view = view_of(&f);
+            struct err e = {0};
+            cr_assert_eq(iforest_check(&view, FEATURES, &e), 0, "%s", e.text);
+            train_iforest_done(&f);
+        }
+    }
+}
+
 Test(train_iforest, rows_that_are_all_alike_are_one_leaf)
 {
     static float same[50][FEATURES];
@@ -160,8 +192,8 @@ Test(train_iforest, settings_out_of_range_are_refused)
     struct train_forest f;
     struct err e = {0};
 
-    cr_assert_eq(train_iforest(&f, &rows, &(struct train_iforest_conf){0, 256, 1}, &e), -EINVAL);
+    cr_assert_eq(train_iforest(&f, &rows, &(struct train_iforest_conf){0, 256, 1, 0}, &e), -EINVAL);
     cr_assert_str_eq(e.text, "trees: 0 is outside 1..10000");
-    cr_assert_eq(train_iforest(&f, &rows, &(struct train_iforest_conf){10, 1, 1}, &e), -EINVAL);
-    cr_assert_eq(train_iforest(&f, &one, &(struct train_iforest_conf){10, 256, 1}, &e), -EINVAL);
+    cr_assert_eq(train_iforest(&f, &rows, &(struct train_iforest_conf){10, 1, 1, 0}, &e), -EINVAL);
+    cr_assert_eq(train_iforest(&f, &one, &(struct train_iforest_conf){10, 256, 1, 0}, &e), -EINVAL);
 }

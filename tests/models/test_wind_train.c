@@ -170,6 +170,30 @@ Test(wind_train, labels_on_the_command_line_and_metrics_in_the_header)
     cr_assert_not_null(strstr(out, "mine 7, kind iforest"), "%s", out);
 }
 
+/* The real sensor beside it makes the rows. */
+Test(wind_train, a_capture_becomes_rows_through_the_sensor)
+{
+    const char *lab = WIND_SOURCE_DIR "/tests/data/lab-demo";
+    char out[8192], arguments[512];
+
+    (void)snprintf(arguments, sizeof(arguments),
+                   "evaluate --json --truth %s/truth.csv " WIND_SOURCE_DIR
+                   "/tests/models/data/tiny.model %s/capture.pcap.gz",
+                   lab, lab);
+    cr_assert_eq(run(out, arguments), 0, "%s", out);
+    const char *json = strstr(out, "{\n"); /* behind what the sensor may have to say */
+    cr_assert_not_null(json, "%s", out);
+    json_t *report = json_loads(json, 0, NULL);
+    cr_assert_not_null(report, "%s", out);
+    json_t *families = json_object_get(report, "families");
+    cr_assert_not_null(json_object_get(families, "port_scan"), "%s", out);
+    cr_assert_not_null(json_object_get(families, "brute_force"), "%s", out);
+    cr_assert_gt(json_integer_value(json_object_get(json_object_get(report, "benign"), "rows")),
+                 50);
+    cr_assert_eq(json_integer_value(json_object_get(report, "unlabelled")), 0, "%s", out);
+    json_decref(report);
+}
+
 static void expect_sentence(const char *arguments, const char *sentence)
 {
     char out[8192];
@@ -187,7 +211,8 @@ Test(wind_train, whatever_is_off_gives_one_sentence)
     expect_sentence("fit -o a.model", "give at least one file of rows");
     expect_sentence("fit -o a.model rows.csv --trees 0", "trees: 0 is outside 1..10000");
     expect_sentence("fit -o a.model rows.csv --trees many", "'many' is not a number");
-    expect_sentence("fit -o a.model rows.csv --alert-p 1", "'1' is not a number between 0 and 1");
+    expect_sentence("fit -o a.model rows.csv --alert-p 1", "alert-p: 1 is not between 0 and 1");
+    expect_sentence("fit -o a.model rows.csv --margin 11", "'11' is not a number from 0 to 10");
     expect_sentence("fit -o a.model rows.csv --frobnicate", "unknown option");
     expect_sentence("fit -o a.model gone.csv", "gone.csv: No such file or directory");
     expect_sentence("fit -o /no/a.model rows.csv", "cannot write '/no/a.model.new'");
