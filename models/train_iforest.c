@@ -226,7 +226,8 @@ int train_iforest(struct train_forest *ret_forest, const struct train_rows *rows
 
     struct train_forest f = {.n_trees = conf->trees};
     f.sample = conf->sample < rows->n ? conf->sample : (uint32_t)rows->n;
-    f.node = calloc((size_t)conf->trees << (max_depth(f.sample) + 1), sizeof(*f.node));
+    const size_t room = ((size_t)conf->trees << (max_depth(f.sample) + 1)) + 1;
+    f.node = calloc(room, sizeof(*f.node));
     f.root = calloc(conf->trees, sizeof(*f.root));
     uint32_t *order = calloc(rows->n + 1, sizeof(*order));
     if (f.node == NULL || f.root == NULL || order == NULL) {
