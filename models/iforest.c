@@ -7,7 +7,8 @@
 #include "features/feature.h"
 #include "features/fmath.h"
 
-#define BATCH 32
+#define BATCH         32
+#define TREES_AT_ONCE 16
 
 double iforest_average_path(uint32_t n)
 {
@@ -67,26 +68,53 @@ int iforest_check(const struct iforest *f, size_t n_features, struct err *e)
     return r;
 }
 
-static double path_length(const struct iforest_node *node, uint32_t at, const struct model_row *row)
+/* One step down, without a branch on the data: a wrong guess costs more than the step. */
+static uint32_t step(const struct iforest_node *node, const struct model_row *row)
 {
-    while (node[at].feature >= 0) {
-        const uint32_t f = (uint32_t)node[at].feature;
-        const uint32_t is_left = (uint32_t)feature_is_missing(row->missing, f) |
-                                 (uint32_t)(row->value[f] < node[at].value);
-        at = node[at].left + 1 - is_left;
-    }
-    return (double)node[at].value;
+    const uint32_t f = (uint32_t)node->feature;
+    const uint32_t is_left =
+        (uint32_t)feature_is_missing(row->missing, f) | (uint32_t)(row->value[f] < node->value);
+
+    return node->left + 1 - is_left;
 }
 
-/* Tree by tree over a batch of rows, so that a tree stays in the cache; sums are in tree order. */
+/* Adds the paths of a row through `n` trees, in tree order; all walk at once, to hide the memory.
+ */
+static double add_paths(double sum, const struct iforest *f, size_t first, size_t n,
+                        const struct model_row *row)
+{
+    uint32_t at[TREES_AT_ONCE];
+    size_t walking = n;
+
+    for (size_t t = 0; t < n; t++)
+        at[t] = f->root[first + t];
+    while (walking > 0) {
+        walking = 0;
+        for (size_t t = 0; t < n; t++) {
+            const struct iforest_node *node = &f->node[at[t]];
+            if (node->feature < 0)
+                continue;
+            at[t] = step(node, row);
+            walking++;
+        }
+    }
+    for (size_t t = 0; t < n; t++)
+        sum += (double)f->node[at[t]].value;
+    return sum;
+}
+
+/* Some trees over a batch of rows at a time, so that those trees stay in the cache. */
 void iforest_score(const struct iforest *f, const struct model_row *rows, size_t n, float *ret_raw)
 {
     for (size_t start = 0; start < n; start += BATCH) {
         const size_t m = n - start < BATCH ? n - start : BATCH;
         double sum[BATCH] = {0};
-        for (size_t t = 0; t < f->n_trees; t++)
+        for (size_t t = 0; t < f->n_trees; t += TREES_AT_ONCE) {
+            const size_t left = f->n_trees - t;
+            const size_t trees = left < TREES_AT_ONCE ? left : TREES_AT_ONCE;
             for (size_t i = 0; i < m; i++)
-                sum[i] += path_length(f->node, f->root[t], &rows[start + i]);
+                sum[i] = add_paths(sum[i], f, t, trees, &rows[start + i]);
+        }
         for (size_t i = 0; i < m; i++) {
             const double mean = sum[i] / (double)f->n_trees;
             ret_raw[start + i] = (float)fmath_exp2(-mean / f->average_path);
