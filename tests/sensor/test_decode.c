@@ -279,6 +279,21 @@ Test(decode, ipv6_extension_headers_are_followed_to_a_limit)
     }
 }
 
+Test(decode, an_authentication_header_counts_its_length_in_words)
+{
+    struct bytes b = {0};
+    struct packet_view v;
+
+    frame_eth(&b, 0x86dd);
+    frame_ipv6(&b, 51, 1, 2, 24 + 20);
+    put(&b, "\x06\x04\0\0\0\0\0\x01\0\0\0\x01icvicvicvicv", 24); /* (4 + 2) words */
+    frame_tcp(&b, 5, 6, TCP_ACK);
+    cr_assert_eq(decode(&b, &v), DECODE_OK);
+    cr_assert_eq(v.key.proto, 6);
+    cr_assert_eq(v.key.dport, 6);
+    bytes_done(&b);
+}
+
 Test(decode, ipv6_fragments_are_told_by_their_header)
 {
     struct bytes b = {0};
