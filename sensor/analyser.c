@@ -239,6 +239,7 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
     a.analysis = analysis_free(a.analysis);
     a.dpi = dpi_free(a.dpi);
     a.model = model_free(a.model);
-    a.capture = capture_free(a.capture);
+    if (!capture_is_live(a.capture)) /* closing a live one needs calls that are forbidden by now: */
+        a.capture = capture_free(a.capture); /* it ends with the process */
     return r;
 }

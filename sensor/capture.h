@@ -46,7 +46,6 @@ struct capture_stats {
     uint64_t received;       /* packets handed out */
     uint64_t skipped;        /* packets re-read and thrown away after a restart */
     uint64_t kernel_dropped; /* live: lost for want of buffer space */
-    uint64_t iface_dropped;  /* live: lost by card or driver */
 };
 
 struct capture_live {

@@ -18,7 +18,8 @@ struct worker {
     struct flow_table *flows;
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     uint64_t clock_ns;
-    uint64_t pace_packet_ns, pace_mono_ns; /* where the replay's pace started */
+    uint64_t pace_packet_ns, pace_mono_ns;            /* where the replay's pace started */
+    uint64_t kernel_ns, kernel_drops, kernel_packets; /* when it was asked last, and its answer */
 };
 
 /* ---------------------------------------------------------------- records */
@@ -250,6 +251,33 @@ static void publish(struct worker *w)
     counters_set(c, COUNTER_flow_live, flow_table_live(w->flows));
 }
 
+/* A new capture after a crash counts from 0: the counters go on from where they stood. */
+static void count_kernel(struct worker *w)
+{
+    struct counters *c = w->conf.counters;
+    struct capture_stats s;
+
+    capture_stats(w->conf.capture, &s);
+    counters_add(c, COUNTER_capture_kernel_drops, s.kernel_dropped - w->kernel_drops);
+    counters_add(c, COUNTER_capture_kernel_packets,
+                 s.received + s.kernel_dropped - w->kernel_packets);
+    w->kernel_drops = s.kernel_dropped;
+    w->kernel_packets = s.received + s.kernel_dropped;
+}
+
+/* Live, time goes on without packets. The kernel is asked once a second: it is a system call. */
+static void follow_wall_clock(struct worker *w)
+{
+    const uint64_t now = capture_now(w->conf.capture);
+
+    w->clock_ns = now > w->clock_ns ? now : w->clock_ns;
+    flow_table_advance(w->flows, w->clock_ns);
+    if (now < w->kernel_ns + WIND_NS_PER_S && now >= w->kernel_ns)
+        return;
+    w->kernel_ns = now;
+    count_kernel(w);
+}
+
 size_t worker_step(struct worker *w, int wait_ms)
 {
     struct packet packets[CAPTURE_BATCH];
@@ -264,24 +292,16 @@ size_t worker_step(struct worker *w, int wait_ms)
         take_batch(w, packets, n);
         capture_release(w->conf.capture);
     }
-    if (capture_is_live(w->conf.capture)) {
-        struct capture_stats s;
-        const uint64_t now = capture_now(w->conf.capture);
-        if (now > w->clock_ns)
-            w->clock_ns = now;
-        capture_stats(w->conf.capture, &s);
-        counters_set(w->conf.counters, COUNTER_capture_kernel_drops,
-                     s.kernel_dropped + s.iface_dropped);
-        counters_set(w->conf.counters, COUNTER_capture_kernel_packets,
-                     s.received + s.kernel_dropped);
-        flow_table_advance(w->flows, w->clock_ns);
-    }
+    if (capture_is_live(w->conf.capture))
+        follow_wall_clock(w);
     publish(w);
     return n;
 }
 
 void worker_flush(struct worker *w)
 {
+    if (capture_is_live(w->conf.capture))
+        count_kernel(w);
     flow_table_flush(w->flows);
     publish(w);
 }
