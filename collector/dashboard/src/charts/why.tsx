@@ -7,7 +7,7 @@
  */
 import type { CSSProperties } from "react";
 import type { Reason } from "../api/types";
-import { measure, number, words } from "../lib/format";
+import { measure, number, sentence, words } from "../lib/format";
 import { scaleOf } from "./scale";
 
 const percent = (share: number) => `${(share * 100).toFixed(2)}%`;
@@ -140,7 +140,7 @@ export function Why({ reasons }: { reasons: Reason[] }) {
             <ol className="why-rows">
                 {rows.map((reason) => (
                     <li key={reason.name} className="why-row">
-                        <p className="why-text">{reason.text}</p>
+                        <p className="why-text">{sentence(reason.text)}</p>
                         <Contribution reason={reason} low={low} high={high} sum={sum} />
                         <BesideNormal reason={reason} />
                     </li>

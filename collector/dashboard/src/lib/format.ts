@@ -4,11 +4,11 @@ const grouped = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 
 export const count = (n: number): string => grouped.format(n);
 
-/* Three significant digits, no exponent between a thousandth and a million. */
+/* Whole numbers as they are, others with three significant digits. */
 export function number(n: number): string {
     if (!Number.isFinite(n)) return "–";
     const size = Math.abs(n);
-    if (size === 0) return "0";
+    if (Number.isInteger(n) && size < 1e6) return grouped.format(n);
     if (size < 0.001) return n.toExponential(1).replace("e-", "e−");
     if (size >= 1e4) return compact(n);
     return String(Number(n.toPrecision(3)));
@@ -76,9 +76,11 @@ export function measure(value: number, unit: string): string {
 export const words = (name: string): string => name.replaceAll("_", " ");
 
 export function title(name: string): string {
-    const text = words(name);
-    return text.charAt(0).toUpperCase() + text.slice(1);
+    return sentence(words(name));
 }
+
+/* The sensor's reasons can stand inside a sentence; here they begin one. */
+export const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 export function plural(n: number, one: string, many = `${one}s`): string {
     return `${count(n)} ${n === 1 ? one : many}`;

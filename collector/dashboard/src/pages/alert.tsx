@@ -143,7 +143,9 @@ function Facts({ alert }: { alert: Alert }) {
                             {ends(flow.src_ip, flow.src_port)} → {ends(flow.dest_ip, flow.dest_port)}
                         </dd>
                         <dt>Protocol</dt>
-                        <dd>{[flow.proto, flow.app_proto].filter(Boolean).join(" / ")}</dd>
+                        <dd>{[flow.proto, flow.app_proto === "unknown" ? "" : flow.app_proto]
+                                .filter(Boolean)
+                                .join(" / ")}</dd>
                     </>
                 )}
                 {meta.pcap_filename && (
@@ -154,7 +156,7 @@ function Facts({ alert }: { alert: Alert }) {
                 )}
                 {meta.analysis_level && meta.analysis_level !== "full" && (
                     <>
-                        <dt>Analysis</dt>
+                        <dt>Analysis level</dt>
                         <dd>{meta.analysis_level}</dd>
                     </>
                 )}
@@ -192,7 +194,7 @@ function Related({ alert }: { alert: Alert }) {
     const { value, error } = useLoad(ids.join(" "), (signal) =>
         Promise.all(ids.map((id) => api.getAlert(id, signal))),
     );
-    if (ids.length === 0 && !alert.incident_id) return null;
+    if (ids.length === 0) return null;
     return (
         <Panel
             title="Related alerts"
@@ -206,7 +208,6 @@ function Related({ alert }: { alert: Alert }) {
         >
             {error && <Failure message={error} />}
             {!value && !error && <Loading rows={2} />}
-            {value?.length === 0 && <p className="muted pad">None yet.</p>}
             <ul className="mini-list">
                 {value?.map((other) => (
                     <li key={other.id} className={`edge-${other.severity}`}>

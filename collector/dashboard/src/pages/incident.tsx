@@ -14,7 +14,7 @@ import {
     type Severity,
 } from "../api/types";
 import { Lanes } from "../charts/lanes";
-import { count, plural, words } from "../lib/format";
+import { count, plural, sentence, words } from "../lib/format";
 import { useKeys } from "../lib/keys";
 import { useLoad } from "../lib/load";
 import { alertHref, go } from "../lib/router";
@@ -226,7 +226,7 @@ function AlertsOf({ incident }: { incident: Incident }) {
         >
             {error && <Failure message={error} onRetry={reload} />}
             {!value && !error && <Loading rows={4} />}
-            {alerts.length > 0 && <Lanes alerts={alerts} />}
+            {alerts.length > 1 && <Lanes alerts={alerts} />}
             <ol className="story">
                 {alerts.map((alert) => (
                     <li key={alert.id} className={`edge-${alert.severity}`}>
@@ -235,7 +235,7 @@ function AlertsOf({ incident }: { incident: Incident }) {
                         <div>
                             <a href={alertHref(alert.id)}>{alert.description}</a>
                             {alert.metadata.explain?.[0] && (
-                                <p className="muted">{alert.metadata.explain[0].text}</p>
+                                <p className="muted">{sentence(alert.metadata.explain[0].text)}</p>
                             )}
                         </div>
                         <StatusBadge status={alert.status} />
