@@ -24,7 +24,7 @@ struct metrics;
     COUNTER(REPLAYED, "wind_http_replayed_total", "Answers given again for an Idempotency-Key.")   \
     COUNTER(WS_OPENED, "wind_ws_opened_total", "WebSocket connections accepted.")                  \
     COUNTER(WS_REFUSED, "wind_ws_refused_total", "WebSocket connections beyond ws.clients.")       \
-    COUNTER(WS_DROPPED, "wind_ws_dropped_total", "WebSocket clients closed for being slow.")       \
+    COUNTER(WS_DROPPED, "wind_ws_dropped_total", "WebSocket clients closed: stuck or silent.")     \
     COUNTER(WS_SENT, "wind_ws_messages_total", "Events put on WebSocket connections.")
 
 enum metrics_counter {

@@ -29,8 +29,10 @@ struct peer {
     struct ws_client *client;
     struct MHD_UpgradeResponseHandle *handle;
     int fd;
-    bool is_dead, waits_for_room; /* the latter: EPOLLOUT is asked for */
-    uint64_t checked_ns;          /* when its rights were last looked at */
+    bool is_dead;
+    bool waits_for_room; /* EPOLLOUT is asked for */
+    bool is_taking;      /* the batch that is being delivered */
+    uint64_t checked_ns; /* when its rights were last looked at */
 };
 
 struct ws {
@@ -214,20 +216,23 @@ static char *event_text(struct outbox_item *item)
     return text;
 }
 
-static void tell(struct ws *w, struct peer *p, enum topic topic, const char *text)
+/* False: its queue is full, or it is gone; it will be told later, from the outbox. */
+static bool tell(struct ws *w, struct peer *p, const struct outbox_item *item, const char *text)
 {
-    if ((ws_client_state(p->client)->topics & (1U << topic)) == 0)
-        return;
+    struct ws_client_state *s = ws_client_state(p->client);
+
+    if (p->is_dead || ws_client_queued(p->client) > (size_t)w->conf.queue_bytes)
+        return false;
+    s->seq = item->seq;
+    if ((s->topics & (1U << item->topic)) == 0)
+        return true;
     if (!ws_client_put(p->client, text, strlen(text))) {
         p->is_dead = true;
-        return;
+        return false;
     }
     metrics_add(w->conf.metrics, METRICS_WS_SENT, 1);
     flush(w, p);
-    if (!p->is_dead && ws_client_queued(p->client) > (size_t)w->conf.queue_bytes) {
-        p->is_dead = true;
-        metrics_add(w->conf.metrics, METRICS_WS_DROPPED, 1);
-    }
+    return true;
 }
 
 static void tell_gap(struct ws *w, struct peer *p, int64_t seq)
@@ -250,15 +255,16 @@ static bool is_at(struct peer *p, int64_t seq)
 /* One text for all who are at `from`; `only` NULL: everybody. */
 static void deliver(struct ws *w, struct outbox_batch *batch, int64_t from, struct peer *only)
 {
+    for (struct peer *p = w->peers; p != NULL; p = p->next)
+        p->is_taking = (only == NULL || only == p) && is_at(p, from);
     for (size_t i = 0; i < batch->n; i++) {
         char *text = event_text(&batch->items[i]);
-        for (struct peer *p = w->peers; p != NULL && text != NULL; p = p->next)
-            if ((only == NULL || only == p) && is_at(p, from))
-                tell(w, p, batch->items[i].topic, text);
+        for (struct peer *p = w->peers; p != NULL; p = p->next)
+            p->is_taking = p->is_taking && text != NULL && tell(w, p, &batch->items[i], text);
         free(text);
     }
     for (struct peer *p = w->peers; p != NULL; p = p->next)
-        if ((only == NULL || only == p) && is_at(p, from))
+        if (p->is_taking)
             ws_client_state(p->client)->seq = batch->seq;
 }
 
@@ -373,14 +379,15 @@ static void check(struct ws *w, struct peer *p, uint64_t now_ns)
         say_goodbye(w, p, WS_CLOSE_UNAUTHORISED, "token_expired");
         return;
     }
-    if (now_ns - p->checked_ns < ping_ns)
-        return;
-    p->checked_ns = now_ns;
-    if (now_ns - s->heard_ns > 3 * ping_ns) {
+    const bool is_stuck = ws_client_queued(p->client) > 0 && now_ns - s->wrote_ns > ping_ns;
+    if (is_stuck || now_ns - s->heard_ns > 3 * ping_ns) {
         metrics_add(w->conf.metrics, METRICS_WS_DROPPED, 1);
         p->is_dead = true;
         return;
     }
+    if (now_ns - p->checked_ns < ping_ns)
+        return;
+    p->checked_ns = now_ns;
     const int r = auth_still(w->conf.auth, &s->principal, &e);
     if (r > 0) {
         say_goodbye(w, p, WS_CLOSE_UNAUTHORISED, auth_outcome_code(r));

@@ -5,12 +5,13 @@
  *          client that was away goes on from the last number it saw and misses nothing.
  * Owns     One thread, and the connections that the server upgraded.
  * Threads  ws_accept, ws_wake, ws_count: any. start, stop, free: main.
- * Bounds   ws.clients connections; ws.queue_bytes of unsent events a client: who is behind by
- *          more is closed and counted, and may resume. Incoming messages: WS_MESSAGE_MAX
- *          bytes, WS_MESSAGES_MAX between two pings.
+ * Bounds   ws.clients connections; ws.queue unsent bytes a client: who has more gets no new ones
+ *          until they are gone, and then goes on from the outbox. Who takes nothing for
+ *          ws.ping, or answers no three pings, is closed and counted, and may resume.
+ *          Incoming messages: WS_MESSAGE_MAX bytes, WS_MESSAGES_MAX between two pings.
  *
  *     opened --auth (5 s)--> known --subscribe--> behind <--> live
- *     any --slow, silent, revoked, expired, stop--> closed
+ *     any --stuck, silent, revoked, expired, stop--> closed
  *
  * client: {"type":"auth","token":T}            again at any time, to go on with a newer token
  *         {"type":"subscribe","topics":["alerts","incidents"],"since":SEQ|null}
@@ -20,7 +21,7 @@
  *         {"type":"gap","seq":N}               events before N are forgotten: load the lists
  *         {"type":"ping"}  {"type":"error","code":C,"detail":D}
  * close:  4401 the reason is the `code` of a 401; 4403 the reason is the missing permission;
- *         1008 the reason says what was wrong; 1001 the server stops. A slow client is cut off.
+ *         1008 the reason says what was wrong; 1001 the server stops. A stuck client is cut off.
  */
 #pragma once
 

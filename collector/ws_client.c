@@ -51,14 +51,16 @@ static ssize_t on_read(wslay_event_context_ptr frames, uint8_t *to, size_t len, 
 static ssize_t on_write(wslay_event_context_ptr frames, const uint8_t *p, size_t len, int flags,
                         void *user)
 {
-    const struct ws_client *c = user;
+    struct ws_client *c = user;
     const int more = (flags & WSLAY_MSG_MORE) != 0 ? MSG_MORE : 0;
 
     if (c->fd < 0)
         return (ssize_t)len;
     const ssize_t n = send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL | more);
-    if (n >= 0)
+    if (n >= 0) {
+        c->state.wrote_ns = time_mono_ns();
         return n;
+    }
     const bool is_later = errno == EAGAIN || errno == EINTR;
     wslay_event_set_error(frames, is_later ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
     return -1;
@@ -196,7 +198,7 @@ int ws_client_new(struct ws_client **ret, int fd, const void *early, size_t earl
         return err_set(e, -ENOMEM, "WebSocket: out of memory");
     c->fd = fd;
     c->world = *world;
-    c->state.opened_ns = c->state.heard_ns = time_mono_ns();
+    c->state.opened_ns = c->state.heard_ns = c->state.wrote_ns = time_mono_ns();
     c->early = malloc(early_n > 0 ? early_n : 1);
     if (c->early == NULL || wslay_event_context_server_init(&c->frames, &callbacks, c) != 0)
         return err_set(e, -ENOMEM, "WebSocket: out of memory");

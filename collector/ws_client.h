@@ -36,9 +36,9 @@ struct ws_world {
 struct ws_client_state {
     struct principal principal;
     bool is_subscribed;
-    unsigned topics; /* bit (1 << enum topic) */
-    int64_t seq;     /* the last event it was told, or needn't be told */
-    uint64_t heard_ns, opened_ns;
+    unsigned topics;                        /* bit (1 << enum topic) */
+    int64_t seq;                            /* the last event it was told, or needn't be told */
+    uint64_t opened_ns, heard_ns, wrote_ns; /* the last: when bytes could last be written */
 };
 
 /* `early` (copied): bytes that were read already. fd -1: only those. */

@@ -41,6 +41,8 @@ class Direction:
 
 def relay(wires, seed):
     """Forward frames until SIGTERM. `wires` is Network.wires."""
+    with contextlib.suppress(PermissionError):
+        os.nice(-15)  # a busy machine must not become a slow network
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
