@@ -5,9 +5,8 @@
  * Owns     The bytes. A packet's `data` is borrowed from capture_recv until capture_release.
  * Threads  A handle belongs to one thread. It may be made before a fork and used in the child.
  * Bounds   A packet is at most CAPTURE_PACKET_MAX bytes. A file is mapped, anything else passes
- *          through one window of a few MiB. After the first capture_recv no file is opened and
- *          no socket made; the system calls that remain are read, pread64, poll, madvise, what
- *          malloc needs, and (live) recvfrom and getsockopt.
+ *          through one window of a few MiB. Once made, a handle opens no file and no socket;
+ *          the system calls left are read and poll, what malloc needs, and (live) getsockopt.
  *
  * What a file contains is judged in capture_recv, never in the constructor: so hostile bytes
  * are met by the process that has given up its privileges.
@@ -67,7 +66,11 @@ struct capture;
 WIND_MUST_USE int capture_file_new(struct capture **ret_capture, int fd, const char *name,
                                    uint64_t skip_packets, struct err *e);
 
-/* Listen on an interface. Needs CAP_NET_RAW now, and never again. */
+/*
+ * Listen on an interface. Needs CAP_NET_RAW now, and never again. Where the next packet lies in
+ * the kernel's ring is known to the one process that reads: when it dies, its successor needs a
+ * new handle.
+ */
 WIND_MUST_USE int capture_live_new(struct capture **ret_capture, const struct capture_live *conf,
                                    struct err *e);
 
