@@ -16,12 +16,15 @@ function bundleBudget(): Plugin {
         generateBundle(_options, bundle) {
             const used = { entry: 0, charts: 0, styles: 0 };
             for (const part of Object.values(bundle)) {
-                if (part.type === "chunk") used[part.isEntry ? "entry" : "charts"] += size(part.code);
+                if (part.type === "chunk")
+                    used[part.isEntry ? "entry" : "charts"] += size(part.code);
                 else if (part.fileName.endsWith(".css")) used.styles += size(part.source);
             }
             for (const kind of ["entry", "charts", "styles"] as const) {
                 if (used[kind] > BUDGET_GZIP[kind])
-                    this.error(`${kind}: ${used[kind]} bytes gzipped, the budget is ${BUDGET_GZIP[kind]}`);
+                    this.error(
+                        `${kind}: ${used[kind]} bytes gzipped, the budget is ${BUDGET_GZIP[kind]}`,
+                    );
             }
         },
     };

@@ -7,7 +7,10 @@ import { launch, signIn, visit } from "./support/browser.mjs";
 import { Collector, makeAlert, REASONS, until } from "./support/collector.mjs";
 
 const TIMEOUT = { timeout: 90_000 };
-const axeSource = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const axeSource = await readFile(
+    createRequire(import.meta.url).resolve("axe-core/axe.min.js"),
+    "utf8",
+);
 
 const collector = new Collector(process.env.WIND_BIN);
 let browser;
@@ -34,7 +37,9 @@ async function withPage(work, { user = admin, ...options } = {}) {
         await work(visitor.page, visitor.context);
         assert.deepEqual(visitor.faults, []);
     } catch (error) {
-        console.error(`the collector said last:\n${collector.log.split("\n").slice(-12).join("\n")}`);
+        console.error(
+            `the collector said last:\n${collector.log.split("\n").slice(-12).join("\n")}`,
+        );
         throw error;
     } finally {
         await visitor.context.close();
@@ -83,7 +88,9 @@ test("an alert arrives without a reload, and is marked", TIMEOUT, () =>
         await arrived.waitFor();
         await arrived.getByText("just in").waitFor();
         await arrived.getByText("×1,000").waitFor();
-        await page.locator("[aria-live]", { hasText: "New high alert: 10.9.1.1" }).waitFor({ state: "attached" });
+        await page
+            .locator("[aria-live]", { hasText: "New high alert: 10.9.1.1" })
+            .waitFor({ state: "attached" });
         await page.getByRole("img", { name: /Alerts over time: .*1 high/ }).waitFor();
 
         await collector.ingest({ ...alert, wind: { ...alert.wind, rev: 2, count: 2345 } });
@@ -104,14 +111,25 @@ test("an alert says why, as a picture and in words", TIMEOUT, () =>
             assert.ok(text.includes(reason.text), text);
         }
 
-        const widths = await page.locator(".why-bar-fill").evaluateAll((bars) => bars.map((bar) => bar.offsetWidth));
-        assert.ok(Math.abs(widths[1] / widths[0] - 0.5) < 0.03, `0.3 is half as long as 0.6: ${widths}`);
+        const widths = await page
+            .locator(".why-bar-fill")
+            .evaluateAll((bars) => bars.map((bar) => bar.offsetWidth));
+        assert.ok(
+            Math.abs(widths[1] / widths[0] - 0.5) < 0.03,
+            `0.3 is half as long as 0.6: ${widths}`,
+        );
         assert.ok(widths[2] < widths[1] && widths[2] > 0);
 
         const first = reasons.first();
-        await first.getByRole("img", { name: /normal for this host: 2.1 ± 0.4, from 37 observations/ }).waitFor();
-        const at = (selector) => first.locator(selector).evaluate((mark) => mark.getBoundingClientRect().x);
-        assert.ok((await at(".range-mark")) > (await at(".range-mean")) + 100, "1000 is far right of 2.1");
+        await first
+            .getByRole("img", { name: /normal for this host: 2.1 ± 0.4, from 37 observations/ })
+            .waitFor();
+        const at = (selector) =>
+            first.locator(selector).evaluate((mark) => mark.getBoundingClientRect().x);
+        assert.ok(
+            (await at(".range-mark")) > (await at(".range-mean")) + 100,
+            "1000 is far right of 2.1",
+        );
         await reasons.nth(2).getByText("No history of this host yet").waitFor();
 
         const technique = page.getByRole("link", { name: "T1046 Network Service Discovery" });
@@ -119,7 +137,10 @@ test("an alert says why, as a picture and in words", TIMEOUT, () =>
         await context.grantPermissions(["clipboard-read", "clipboard-write"]);
         await page.getByRole("button", { name: "Copy Community ID" }).first().click();
         await page.getByText("Copied").first().waitFor();
-        assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "1:LQU9qZlK+B5F3KDmev6m5PMibrg=");
+        assert.equal(
+            await page.evaluate(() => navigator.clipboard.readText()),
+            "1:LQU9qZlK+B5F3KDmev6m5PMibrg=",
+        );
     }),
 );
 
@@ -164,13 +185,19 @@ test("a viewer looks, and cannot triage", TIMEOUT, () =>
             await collector.ingest(makeAlert({ src: "10.9.1.5" }));
             await openAlert(page, "10.9.1.5 tried 1000 ports");
             await page.getByText("You can look, but not change: your role is viewer.").waitFor();
-            assert.equal(await page.getByRole("button", { name: "acknowledged" }).isDisabled(), true);
+            assert.equal(
+                await page.getByRole("button", { name: "acknowledged" }).isDisabled(),
+                true,
+            );
             assert.equal(await page.getByLabel("Verdict").isDisabled(), true);
             assert.equal(await page.getByRole("button", { name: "Assign to me" }).count(), 0);
 
             const id = Number(/alerts\/(\d+)/.exec(page.url())[1]);
             const token = await collector.token(viewer.username, viewer.password);
-            const { response } = await collector.send("PATCH", `/api/alerts/${id}`, { token, json: { status: "closed" } });
+            const { response } = await collector.send("PATCH", `/api/alerts/${id}`, {
+                token,
+                json: { status: "closed" },
+            });
             assert.equal(response.status, 403);
         },
         { user: viewer },
@@ -181,16 +208,36 @@ test("chips, words and the chart narrow the list", TIMEOUT, () =>
     withPage(async (page) => {
         const early = new Date("2026-01-04T00:00:00Z");
         await collector.ingest(
-            makeAlert({ src: "10.9.2.1", severity: "low", detector: "anomaly", signature: "A quiet oddity", at: early }),
-            makeAlert({ src: "10.9.2.2", severity: "critical", detector: "beacon", signature: "A loud beacon" }),
+            makeAlert({
+                src: "10.9.2.1",
+                severity: "low",
+                detector: "anomaly",
+                signature: "A quiet oddity",
+                at: early,
+            }),
+            makeAlert({
+                src: "10.9.2.2",
+                severity: "critical",
+                detector: "beacon",
+                signature: "A loud beacon",
+            }),
         );
         await row(page, "A loud beacon").waitFor();
 
-        await page.getByRole("group", { name: "Severity" }).getByRole("button", { name: /low/ }).click();
+        await page
+            .getByRole("group", { name: "Severity" })
+            .getByRole("button", { name: /low/ })
+            .click();
         await row(page, "A loud beacon").waitFor({ state: "detached" });
         await row(page, "A quiet oddity").waitFor();
-        assert.equal(await page.getByRole("textbox", { name: "Search alerts" }).inputValue(), "severity:low");
-        await page.getByRole("group", { name: "Severity" }).getByRole("button", { name: /critical/ }).click();
+        assert.equal(
+            await page.getByRole("textbox", { name: "Search alerts" }).inputValue(),
+            "severity:low",
+        );
+        await page
+            .getByRole("group", { name: "Severity" })
+            .getByRole("button", { name: /critical/ })
+            .click();
         await row(page, "A loud beacon").waitFor();
 
         await search(page, "-severity:high beacon");
@@ -209,7 +256,10 @@ test("chips, words and the chart narrow the list", TIMEOUT, () =>
         await page.mouse.up();
         await row(page, "A loud beacon").waitFor({ state: "detached" });
         await row(page, "A quiet oddity").waitFor();
-        assert.match(await page.getByRole("textbox", { name: "Search alerts" }).inputValue(), /^time:>=\S+ time:<\S+$/);
+        assert.match(
+            await page.getByRole("textbox", { name: "Search alerts" }).inputValue(),
+            /^time:>=\S+ time:<\S+$/,
+        );
         await page.getByRole("button", { name: "All of it" }).click();
         await row(page, "A loud beacon").waitFor();
     }),
@@ -219,7 +269,10 @@ test("a search that cannot be understood is explained", TIMEOUT, () =>
     withPage(
         async (page) => {
             await search(page, "severity:enormous");
-            await page.getByRole("alert").getByText(/enormous/).waitFor();
+            await page
+                .getByRole("alert")
+                .getByText(/enormous/)
+                .waitFor();
         },
         { allow: [/status of 4(00|22)/] },
     ),
@@ -251,7 +304,13 @@ test("incidents: list, story, comments, and no change is overwritten", TIMEOUT, 
         async (page) => {
             await collector.ingest(
                 makeAlert({ src: "10.9.4.1", dst: "10.9.4.9" }),
-                makeAlert({ src: "10.9.4.1", dst: "10.9.4.9", detector: "brute_force", signature: "10.9.4.1 failed 212 logins", severity: "critical" }),
+                makeAlert({
+                    src: "10.9.4.1",
+                    dst: "10.9.4.9",
+                    detector: "brute_force",
+                    signature: "10.9.4.1 failed 212 logins",
+                    severity: "critical",
+                }),
             );
             await openAlert(page, "10.9.4.1 failed 212 logins");
             await page.getByRole("link", { name: /^Incident #/ }).click();
@@ -262,7 +321,9 @@ test("incidents: list, story, comments, and no change is overwritten", TIMEOUT, 
 
             await page.getByLabel("Your comment").fill("Looked at it: <b>a real one</b>");
             await page.getByRole("button", { name: "Add comment" }).click();
-            await page.locator(".activity li", { hasText: "Looked at it: <b>a real one</b>" }).waitFor();
+            await page
+                .locator(".activity li", { hasText: "Looked at it: <b>a real one</b>" })
+                .waitFor();
             await page.getByRole("button", { name: "contained" }).click();
             await page.getByRole("button", { name: "contained", pressed: true }).waitFor();
 
@@ -281,13 +342,19 @@ test("incidents: list, story, comments, and no change is overwritten", TIMEOUT, 
             await page.route(`**/api/incidents/${id}`, async (route) => {
                 if (route.request().method() === "PATCH" && !isChanged) {
                     isChanged = true; /* a colleague is a moment faster */
-                    await collector.call("PATCH", `/api/incidents/${id}`, { token, json: { severity: "low" } });
+                    await collector.call("PATCH", `/api/incidents/${id}`, {
+                        token,
+                        json: { severity: "low" },
+                    });
                 }
                 await route.continue();
             });
             await page.getByRole("button", { name: "resolved" }).click();
             await page.getByText("Somebody else changed this incident meanwhile").waitFor();
-            assert.equal((await collector.call("GET", `/api/incidents/${id}`, { token })).status, "contained");
+            assert.equal(
+                (await collector.call("GET", `/api/incidents/${id}`, { token })).status,
+                "contained",
+            );
             await page.getByRole("button", { name: "resolved" }).click();
             await page.getByRole("button", { name: "resolved", pressed: true }).waitFor();
         },
@@ -298,9 +365,15 @@ test("incidents: list, story, comments, and no change is overwritten", TIMEOUT, 
 test("markup in an alert is text", TIMEOUT, () =>
     withPage(async (page) => {
         const evil = `<img src=x onerror="window.windTestHit=1"><script>window.windTestHit=1</script>`;
-        const explain = [{ ...REASONS[0], name: `a"><svg onload=alert(1)>`, text: `${evil} reason` }];
+        const explain = [
+            { ...REASONS[0], name: `a"><svg onload=alert(1)>`, text: `${evil} reason` },
+        ];
         const alert = makeAlert({ src: "10.9.5.1", signature: `${evil} here`, explain });
-        alert.wind.entities.push({ kind: "domain", value: `"><script>alert(1)</script>`, role: "related" });
+        alert.wind.entities.push({
+            kind: "domain",
+            value: `"><script>alert(1)</script>`,
+            role: "related",
+        });
         alert.wind.technique = { id: `javascript:alert(1)`, name: evil.slice(0, 40), tactic: "x" };
         await collector.ingest(alert);
         await openAlert(page, "here");
@@ -327,44 +400,52 @@ test("a collector that was away is found again, and nothing is missed", TIMEOUT,
 );
 
 test("a reload keeps the session, signing out ends it", TIMEOUT, () =>
-    withPage(
-        async (page) => {
-            await page.reload();
-            await page.getByText("Live", { exact: true }).waitFor();
-            const stored = await page.evaluate(() => JSON.stringify({ ...localStorage }));
-            assert.equal(stored, "{}", "nothing outlives the tab");
-            const refresh = await page.evaluate(() => sessionStorage.getItem("wind.refresh"));
-            await page.getByRole("button", { name: "Sign out" }).click();
-            await page.getByRole("button", { name: "Sign in" }).waitFor();
-            await until("the session ends at the collector too", async () => {
-                const form = { grant_type: "refresh_token", refresh_token: refresh };
-                return !(await collector.send("POST", "/api/auth/token", { form })).response.ok;
-            });
-        },
-    ),
+    withPage(async (page) => {
+        await page.reload();
+        await page.getByText("Live", { exact: true }).waitFor();
+        const stored = await page.evaluate(() => JSON.stringify({ ...localStorage }));
+        assert.equal(stored, "{}", "nothing outlives the tab");
+        const refresh = await page.evaluate(() => sessionStorage.getItem("wind.refresh"));
+        await page.getByRole("button", { name: "Sign out" }).click();
+        await page.getByRole("button", { name: "Sign in" }).waitFor();
+        await until("the session ends at the collector too", async () => {
+            const form = { grant_type: "refresh_token", refresh_token: refresh };
+            return !(await collector.send("POST", "/api/auth/token", { form })).response.ok;
+        });
+    }),
 );
 
-test("readable by everybody: no accessibility faults, light and dark, wide and narrow", TIMEOUT, async () => {
-    const looks = [
-        { colorScheme: "light" },
-        { colorScheme: "dark" },
-        { colorScheme: "light", viewport: { width: 390, height: 800 } },
-    ];
-    for (const look of looks) {
-        await withPage(async (page) => {
-            await row(page, "10.9.1.2 tried").waitFor();
-            const id = await row(page, "10.9.1.2 tried").first().getAttribute("data-alert");
-            for (const hash of ["#/alerts", `#/alerts/${id}`, "#/incidents", "#/incidents/1"]) {
-                await page.goto(`${collector.url}/${hash}`);
-                await page.locator("h1").first().waitFor();
-                await page.locator(".skeleton").first().waitFor({ state: "detached" });
-                const isScrolling = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-                assert.equal(isScrolling, false, `${hash} is wider than the window`);
-                await page.evaluate(axeSource);
-                const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-                const faults = found.violations.map((v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`);
-                assert.deepEqual(faults, [], `${hash} ${JSON.stringify(look)}`);
-            }
-        }, look);
-    }
-});
+test(
+    "readable by everybody: no accessibility faults, light and dark, wide and narrow",
+    TIMEOUT,
+    async () => {
+        const looks = [
+            { colorScheme: "light" },
+            { colorScheme: "dark" },
+            { colorScheme: "light", viewport: { width: 390, height: 800 } },
+        ];
+        for (const look of looks) {
+            await withPage(async (page) => {
+                await row(page, "10.9.1.2 tried").waitFor();
+                const id = await row(page, "10.9.1.2 tried").first().getAttribute("data-alert");
+                for (const hash of ["#/alerts", `#/alerts/${id}`, "#/incidents", "#/incidents/1"]) {
+                    await page.goto(`${collector.url}/${hash}`);
+                    await page.locator("h1").first().waitFor();
+                    await page.locator(".skeleton").first().waitFor({ state: "detached" });
+                    const isScrolling = await page.evaluate(
+                        () => document.documentElement.scrollWidth > innerWidth,
+                    );
+                    assert.equal(isScrolling, false, `${hash} is wider than the window`);
+                    await page.evaluate(axeSource);
+                    const found = await page.evaluate(() =>
+                        window.axe.run(document, { resultTypes: ["violations"] }),
+                    );
+                    const faults = found.violations.map(
+                        (v) => `${v.id}: ${v.nodes[0].html} ${v.nodes[0].failureSummary}`,
+                    );
+                    assert.deepEqual(faults, [], `${hash} ${JSON.stringify(look)}`);
+                }
+            }, look);
+        }
+    },
+);

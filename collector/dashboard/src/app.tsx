@@ -57,7 +57,10 @@ function SensorStrip() {
                 const seen = sensor.last_seen ? ago(sensor.last_seen, now) : "never";
                 return (
                     <li key={sensor.name} title={`${sensor.name}: last heard ${seen}`}>
-                        <i className={online ? "dot is-online" : "dot is-late"} aria-hidden="true" />
+                        <i
+                            className={online ? "dot is-online" : "dot is-late"}
+                            aria-hidden="true"
+                        />
                         <span className="sensor-name">{sensor.name}</span>
                         {!online && (
                             <span className="sensor-late">

@@ -20,7 +20,10 @@ export const launch = () =>
  * Content-Security-Policy, and requests to any other host; `allow` are those a test means to see.
  */
 export async function visit(browser, url, { allow = [], ...options } = {}) {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
+    const context = await browser.newContext({
+        viewport: { width: 1280, height: 860 },
+        ...options,
+    });
     const page = await context.newPage();
     const faults = [];
     const note = (text) => allow.some((pattern) => pattern.test(text)) || faults.push(text);
@@ -33,7 +36,8 @@ export async function visit(browser, url, { allow = [], ...options } = {}) {
         void dialog.dismiss();
     });
     page.on("response", (answer) => {
-        if (answer.status() >= 500) note(`${answer.status()}: ${answer.request().method()} ${answer.url()}`);
+        if (answer.status() >= 500)
+            note(`${answer.status()}: ${answer.request().method()} ${answer.url()}`);
     });
     page.on("request", (request) => {
         if (new URL(request.url()).host !== new URL(url).host) note(`outside: ${request.url()}`);
@@ -41,7 +45,9 @@ export async function visit(browser, url, { allow = [], ...options } = {}) {
     await page.exposeFunction("windTestViolation", (text) => note(`policy: ${text}`));
     await page.addInitScript(() =>
         document.addEventListener("securitypolicyviolation", (event) =>
-            window.windTestViolation(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`),
+            window.windTestViolation(
+                `${event.violatedDirective} ${event.blockedURI} ${event.sample}`,
+            ),
         ),
     );
     await page.goto(url);

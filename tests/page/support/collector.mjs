@@ -68,7 +68,10 @@ export class Collector {
     }
 
     async start() {
-        this.child = spawn(this.program, this.settings(), { cwd: this.dir, stdio: ["ignore", "pipe", "pipe"] });
+        this.child = spawn(this.program, this.settings(), {
+            cwd: this.dir,
+            stdio: ["ignore", "pipe", "pipe"],
+        });
         for (const stream of [this.child.stdout, this.child.stderr])
             stream.on("data", (bytes) => (this.log += bytes));
         this.ended = once(this.child, "exit");
@@ -140,7 +143,13 @@ function uuidV7() {
     bytes[6] = 0x70 | (bytes[6] & 0x0f);
     bytes[8] = 0x80 | (bytes[8] & 0x3f);
     const hex = bytes.toString("hex");
-    return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+    return [
+        hex.slice(0, 8),
+        hex.slice(8, 12),
+        hex.slice(12, 16),
+        hex.slice(16, 20),
+        hex.slice(20),
+    ].join("-");
 }
 
 export const REASONS = [
@@ -180,7 +189,12 @@ let seconds = 0;
 
 /* An alert on the wire, as wind-sensor writes it; each is half a minute after the one before. */
 export function makeAlert(changes = {}) {
-    const { src = "10.9.0.66", dst = "10.9.0.5", severity = "high", detector = "port_scan" } = changes;
+    const {
+        src = "10.9.0.66",
+        dst = "10.9.0.5",
+        severity = "high",
+        detector = "port_scan",
+    } = changes;
     const { signature = `${src} tried 1000 ports on ${dst}`, explain = REASONS } = changes;
     const { uid = uuidV7(), rev = 1, count = 1000 } = changes;
     const at = changes.at ?? new Date(Date.UTC(2026, 0, 5, 9, 0, (seconds += 30)));

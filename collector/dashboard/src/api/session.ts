@@ -14,7 +14,7 @@ import type { User } from "./types";
 export interface SessionState {
     phase: "starting" | "out" | "in";
     user: User | null;
-    note: string; /* why the sign-in page is shown, when it was not the user's wish */
+    note: string /* why the sign-in page is shown, when it was not the user's wish */;
 }
 
 interface TokenPair {

@@ -76,7 +76,7 @@ export interface Alert {
     description: string;
     status: AlertStatus;
     verdict: Verdict | null;
-    assigned_to: string | null; /* a user name */
+    assigned_to: string | null /* a user name */;
     metadata: AlertMetadata;
     related_entities: Entity[];
     related_alerts: number[];
@@ -113,7 +113,7 @@ export interface Incident {
     created_at: string;
     updated_at: string;
     created_by: string | null;
-    assigned_to: string | null; /* a user name */
+    assigned_to: string | null /* a user name */;
     related_alerts: number[];
     related_entities: Entity[];
     comments: Comment[];
@@ -121,7 +121,7 @@ export interface Incident {
     first_seen: string | null;
     last_seen: string | null;
     alert_count: number;
-    history?: Change[]; /* not in lists */
+    history?: Change[] /* not in lists */;
 }
 
 export interface User {

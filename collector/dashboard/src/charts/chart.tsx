@@ -55,7 +55,7 @@ export const tooltipOf = (palette: Palette): TooltipComponentOption => ({
 });
 
 interface Props {
-    label: string; /* what the chart says, for those who do not see it */
+    label: string /* what the chart says, for those who do not see it */;
     className: string;
     option: (palette: Palette) => ChartOption;
     onReady?: (chart: EChartsType) => void;

@@ -6,7 +6,7 @@ import type { Reason } from "../api/types";
 
 export interface Scale {
     isLog: boolean;
-    at(value: number): number; /* 0..1, clamped */
+    at(value: number): number /* 0..1, clamped */;
     ticks: number[];
 }
 
@@ -53,6 +53,7 @@ export function scaleOf(reason: Reason): Scale {
         return logarithmic(high * 1.15, usual / 2);
     }
     if (known && low >= 0 && usual === 0 && value > LOG_FROM) return logarithmic(high * 1.15, 1);
-    if (known && low >= 0 && value > 0 && usual / value > 200) return logarithmic(high * 1.05, value);
+    if (known && low >= 0 && value > 0 && usual / value > 200)
+        return logarithmic(high * 1.05, value);
     return linear(low * 1.08, high > 0 ? high * 1.08 : 0);
 }

@@ -80,7 +80,11 @@ function BesideNormal({ reason }: { reason: Reason }) {
             </div>
             <div className="range-track">
                 {scale.ticks.map((tick) => (
-                    <i key={tick} className="range-tick" style={{ left: percent(scale.at(tick)) }} />
+                    <i
+                        key={tick}
+                        className="range-tick"
+                        style={{ left: percent(scale.at(tick)) }}
+                    />
                 ))}
                 {mean !== null && (
                     <>

@@ -15,7 +15,9 @@ export function number(n: number): string {
 }
 
 function compact(n: number): string {
-    return new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format(n);
+    return new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 }).format(
+        n,
+    );
 }
 
 function duration(seconds: number): string {

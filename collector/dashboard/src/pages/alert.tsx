@@ -84,7 +84,9 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
                                 type="button"
                                 className="button small"
                                 disabled={isBusy}
-                                onClick={() => change({ assigned_to: isMine ? null : user.username })}
+                                onClick={() =>
+                                    change({ assigned_to: isMine ? null : user.username })
+                                }
                             >
                                 {isMine ? "Give back" : "Assign to me"}
                             </button>
@@ -92,7 +94,9 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
                     </div>
                 </div>
                 {!mayWrite && (
-                    <p className="muted">You can look, but not change: your role is {user?.role}.</p>
+                    <p className="muted">
+                        You can look, but not change: your role is {user?.role}.
+                    </p>
                 )}
                 {error && <Failure message={error} />}
             </div>
@@ -140,12 +144,15 @@ function Facts({ alert }: { alert: Alert }) {
                     <>
                         <dt>Flow</dt>
                         <dd className="mono">
-                            {ends(flow.src_ip, flow.src_port)} → {ends(flow.dest_ip, flow.dest_port)}
+                            {ends(flow.src_ip, flow.src_port)} →{" "}
+                            {ends(flow.dest_ip, flow.dest_port)}
                         </dd>
                         <dt>Protocol</dt>
-                        <dd>{[flow.proto, flow.app_proto === "unknown" ? "" : flow.app_proto]
+                        <dd>
+                            {[flow.proto, flow.app_proto === "unknown" ? "" : flow.app_proto]
                                 .filter(Boolean)
-                                .join(" / ")}</dd>
+                                .join(" / ")}
+                        </dd>
                     </>
                 )}
                 {meta.pcap_filename && (
@@ -257,11 +264,7 @@ function Head({ alert }: { alert: Alert }) {
             <div className="detail-line muted">
                 <Time at={alert.detected_at} />
                 {technique && (
-                    <Technique
-                        id={technique.id}
-                        name={technique.name}
-                        tactic={technique.tactic}
-                    />
+                    <Technique id={technique.id} name={technique.name} tactic={technique.tactic} />
                 )}
                 <ScoreLine alert={alert} />
             </div>
@@ -342,4 +345,3 @@ export function AlertPage({ id }: { id: number }) {
         </article>
     );
 }
-

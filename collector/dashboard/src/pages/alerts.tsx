@@ -70,11 +70,7 @@ function Row({ alert, isNew, isSelected }: { alert: Alert; isNew: boolean; isSel
                 <Time at={alert.detected_at} />
             </td>
             <td className="col-what">
-                <a
-                    ref={link}
-                    href={alertHref(alert.id)}
-                    onFocus={() => selectAlert(alert.id)}
-                >
+                <a ref={link} href={alertHref(alert.id)} onFocus={() => selectAlert(alert.id)}>
                     {alert.description}
                 </a>
                 {isNew && <span className="new-mark">just in</span>}
@@ -105,8 +101,9 @@ function Nothing({ q }: { q: string }) {
                     Clear the search
                 </button>
                 <p>
-                    Words narrow it down together: <code>severity:high src:10.0.0.0/8 score:&gt;0.9</code>,
-                    and a minus takes away: <code>-status:closed</code>.
+                    Words narrow it down together:{" "}
+                    <code>severity:high src:10.0.0.0/8 score:&gt;0.9</code>, and a minus takes away:{" "}
+                    <code>-status:closed</code>.
                 </p>
             </Empty>
         );
@@ -114,8 +111,8 @@ function Nothing({ q }: { q: string }) {
         return (
             <Empty title="No sensor has reported yet">
                 <p>
-                    Make a key with <code>wind-collector --create-key NAME --scope ingest</code>, and
-                    give it to a sensor as <code>uplink.key_file</code>. Alerts appear here by
+                    Make a key with <code>wind-collector --create-key NAME --scope ingest</code>,
+                    and give it to a sensor as <code>uplink.key_file</code>. Alerts appear here by
                     themselves.
                 </p>
             </Empty>
@@ -178,7 +175,11 @@ function List({ q }: { q: string }) {
             {rows.length === 0 && !loading && !error && <Nothing q={q} />}
             {cursor && (
                 <div ref={end} className="more">
-                    <button type="button" className="button small" onClick={() => void moreAlerts()}>
+                    <button
+                        type="button"
+                        className="button small"
+                        onClick={() => void moreAlerts()}
+                    >
                         {loading === "more" ? "Loading…" : "Older alerts"}
                     </button>
                 </div>
@@ -247,8 +248,12 @@ function Shape({ q }: { q: string }) {
                 }
             >
                 {error && !stats && <Failure message={error} onRetry={() => void readStats()} />}
-                {hasAlerts && <Timeline stats={stats} onRange={(next) => search(withRange(q, next))} />}
-                {stats && !hasAlerts && <p className="muted pad">The chart begins with the first alert.</p>}
+                {hasAlerts && (
+                    <Timeline stats={stats} onRange={(next) => search(withRange(q, next))} />
+                )}
+                {stats && !hasAlerts && (
+                    <p className="muted pad">The chart begins with the first alert.</p>
+                )}
                 {!stats && !error && <div className="timeline" />}
             </Panel>
             <Panel title="Top entities">
@@ -342,8 +347,8 @@ export function AlertsPage({ q }: { q: string }) {
             </div>
             <List q={q} />
             <p className="keys muted" aria-hidden="true">
-                <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open <kbd>/</kbd> search <kbd>Esc</kbd>{" "}
-                clear marks
+                <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open <kbd>/</kbd> search{" "}
+                <kbd>Esc</kbd> clear marks
             </p>
         </div>
     );

@@ -49,7 +49,8 @@ function useIncident(id: number) {
     useEffect(
         () =>
             onLive((events) => {
-                if (events.some((event) => event.type === "incident" && event.data.id === id)) reload();
+                if (events.some((event) => event.type === "incident" && event.data.id === id))
+                    reload();
             }),
         [id, reload],
     );
@@ -116,7 +117,9 @@ function Work(props: { incident: Incident; change: Patch; isBusy: boolean; failu
                                 type="button"
                                 className="button small"
                                 disabled={isBusy}
-                                onClick={() => void change({ assigned_to: isMine ? null : user.username })}
+                                onClick={() =>
+                                    void change({ assigned_to: isMine ? null : user.username })
+                                }
                             >
                                 {isMine ? "Give back" : "Assign to me"}
                             </button>
@@ -124,7 +127,9 @@ function Work(props: { incident: Incident; change: Patch; isBusy: boolean; failu
                     </div>
                 </div>
                 {!mayWrite && (
-                    <p className="muted">You can look, but not change: your role is {user?.role}.</p>
+                    <p className="muted">
+                        You can look, but not change: your role is {user?.role}.
+                    </p>
                 )}
                 {failure && <Failure message={failure} />}
             </div>
@@ -141,7 +146,8 @@ const CHANGES: Record<string, string> = {
 const ChangeLine = ({ change }: { change: Change }) => (
     <li className="activity-change">
         <b>{change.actor}</b> {CHANGES[change.field] ?? `changed the ${words(change.field)}`}
-        {change.before ? ` from ${change.before}` : ""} to {change.after || (change.field === "assigned_to" ? "nobody" : "nothing")},{" "}
+        {change.before ? ` from ${change.before}` : ""} to{" "}
+        {change.after || (change.field === "assigned_to" ? "nobody" : "nothing")},{" "}
         <span className="muted">
             <Ago at={change.at} />
         </span>

@@ -55,7 +55,9 @@ function Row({ incident }: { incident: Incident }) {
                     </span>
                 ))}
                 {incident.related_entities.length > hosts.length && (
-                    <span className="muted">+{incident.related_entities.length - hosts.length}</span>
+                    <span className="muted">
+                        +{incident.related_entities.length - hosts.length}
+                    </span>
                 )}
             </td>
             <td className="col-count" title={`over ${span(first, last)}`}>
@@ -157,11 +159,17 @@ export function IncidentsPage({ q }: { q: string }) {
                 {value?.data.length === 0 && (
                     <Empty title={q ? "No incident matches" : "No incident yet"}>
                         {q ? (
-                            <button type="button" className="button small" onClick={() => search("")}>
+                            <button
+                                type="button"
+                                className="button small"
+                                onClick={() => search("")}
+                            >
                                 Clear the search
                             </button>
                         ) : (
-                            <p>Alerts of one host that come close together become an incident here.</p>
+                            <p>
+                                Alerts of one host that come close together become an incident here.
+                            </p>
                         )}
                     </Empty>
                 )}

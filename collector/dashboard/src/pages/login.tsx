@@ -55,7 +55,12 @@ export function LoginPage() {
                 </label>
                 <label className="field">
                     <span>Password</span>
-                    <input name="password" type="password" autoComplete="current-password" required />
+                    <input
+                        name="password"
+                        type="password"
+                        autoComplete="current-password"
+                        required
+                    />
                 </label>
                 <button className="button primary" type="submit" disabled={isBusy}>
                     {isBusy ? "Signing in…" : "Sign in"}

@@ -21,9 +21,9 @@ export interface AlertList {
     cursor: string | null;
     loading: "" | "first" | "more";
     error: string;
-    arrived: ReadonlySet<number>; /* came while the page was open, and not looked at yet */
-    selected: number; /* id, 0 = none */
-    notice: string; /* for screen readers: what just came */
+    arrived: ReadonlySet<number> /* came while the page was open, and not looked at yet */;
+    selected: number /* id, 0 = none */;
+    notice: string /* for screen readers: what just came */;
 }
 
 const PAGE = 60;
@@ -46,8 +46,7 @@ let rereadTimer = 0;
 let isLoaded = false;
 
 /* Newest first, as the collector sorts. */
-const byTime = (a: Alert, b: Alert) =>
-    b.detected_at.localeCompare(a.detected_at) || b.id - a.id;
+const byTime = (a: Alert, b: Alert) => b.detected_at.localeCompare(a.detected_at) || b.id - a.id;
 
 async function read(limit: number, loading: AlertList["loading"]): Promise<void> {
     const turn = ++asked;

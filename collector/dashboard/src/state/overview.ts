@@ -7,9 +7,9 @@ import { rangeOf, type Range } from "../lib/query";
 import { createStore } from "../lib/store";
 
 export interface Overview {
-    stats: Stats | null; /* of the range */
-    totals: Stats | null; /* of all time */
-    range: Range | null; /* null: all there is */
+    stats: Stats | null /* of the range */;
+    totals: Stats | null /* of all time */;
+    range: Range | null /* null: all there is */;
     error: string;
     sensors: Sensor[] | null;
 }
