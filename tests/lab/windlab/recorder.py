@@ -124,6 +124,9 @@ class Recorder:
         end = begin + self.plan.duration_s
         while time.monotonic() < end + 30:
             alive = [role["name"] for role, child in children if child.poll() is None]
+            for role, child in children:
+                if child.returncode:
+                    self._result(launcher, role, child)
             if not alive:
                 break
             now = max(0, time.monotonic() - begin)
@@ -154,14 +157,14 @@ class Recorder:
         return launcher.start(role["host"], argv, role["uid"], raw, tag=role["name"])
 
     def _result(self, launcher, role, child):
-        """A role that did nothing right is a broken recording, not a quiet one."""
+        """A role that failed, or never succeeded, is a broken recording, not a quiet one."""
         path = os.path.join(self.run_dir, "results", role["name"])
-        if child.poll() is None or not os.path.exists(path):
+        if child.poll() != 0 or not os.path.exists(path):
             raise LabError(f"{role['name']} ended badly: {launcher.log_tail(role['name'])}")
         with open(path, encoding="utf-8") as file:
             role["result"] = json.load(file)
-        idle = role["end_s"] - role["start_s"] < role["options"].get("interval_s", 0) * 2
-        if role["result"]["good"] == 0 and not idle:
+        tried = role["result"]["bad"] or role["label"] != "benign"
+        if tried and role["result"]["good"] == 0:
             raise LabError(f"{role['name']} never succeeded: {launcher.log_tail(role['name'])}")
 
     def _finish(self, versions, started, heard):

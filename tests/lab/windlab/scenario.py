@@ -158,7 +158,9 @@ class Plan:
             if activity["label"] not in LABELS:
                 raise LabError(f"unknown label {activity['label']!r}")
             for host in self._match(activity["hosts"], activity["actor"]):
-                roles.append(self._role(activity, host, ACTOR_FIRST + len(roles)))
+                role = self._role(activity, host, ACTOR_FIRST + len(roles))
+                if role["targets"]:  # nobody is a client of itself
+                    roles.append(role)
         if len(roles) > ACTOR_LAST - ACTOR_FIRST:
             raise LabError(f"{self.name}: more than {ACTOR_LAST - ACTOR_FIRST} roles")
         return roles
