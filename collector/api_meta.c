@@ -9,7 +9,7 @@
 #include "collector/ws.h"
 #include "common/buf.h"
 
-#define METRICS_BYTES (4 * 1024 * 1024)
+#define METRICS_BYTES ((size_t)4 * 1024 * 1024)
 
 static int openapi(struct request *rq, struct response *rs)
 {

@@ -173,7 +173,6 @@ static int parse(int argc, char **argv, struct parsed *p, struct collector_args 
 
 static int load(const struct parsed *p, struct collector_conf *conf, struct err *e)
 {
-    extern char **environ;
     int r = conf_defaults(collector_keys, conf, e);
 
     if (r == 0 && p->config != NULL)

@@ -18,7 +18,9 @@
 #include "common/log.h"
 #include "common/time.h"
 
-#define SKIP_MAX (HTTP_BODY_MAX * 4) /* read and thrown away, so that the answer arrives */
+#define SKIP_MAX                                                                                   \
+    ((size_t)HTTP_BODY_MAX * 4) /* read and thrown away, so that the answer arrives                \
+                                 */
 
 void exchange_init(struct exchange *x, struct gate *g, void *connection)
 {
@@ -219,6 +221,7 @@ bool exchange_take_body(struct exchange *x, const char *p, size_t n)
     return !x->body.failed || failed(x, err_set(&x->rq.err, -ENOMEM, "no memory for a body"));
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): jansson refuses what is deeper than 2048 before */
 static bool is_too_deep(json_t *v, int depth)
 {
     const char *key;

@@ -23,8 +23,10 @@ static bool unescape(const char *p, size_t n, char *out, size_t *ret_n)
     size_t k = 0;
 
     for (size_t i = 0; i < n; i++) {
-        char c = p[i] == '+' ? ' ' : p[i];
-        if (c == '%') {
+        char c = p[i];
+        if (c == '+') {
+            c = ' ';
+        } else if (c == '%') {
             if (n - i < 3)
                 return false;
             const int high = hex_digit(p[i + 1]), low = hex_digit(p[i + 2]);
@@ -65,8 +67,10 @@ static int take_field(const char *p, size_t n, char *room, json_t *into, struct 
 int form_parse(const char *p, size_t n, json_t **ret_object, struct err *e)
 {
     char *room = malloc(2 * n + 2);
+    if (room == NULL)
+        return err_set(e, -ENOMEM, "form: out of memory");
     json_t *o = json_object();
-    int r = room == NULL || o == NULL ? err_set(e, -ENOMEM, "form: out of memory") : 0;
+    int r = o == NULL ? err_set(e, -ENOMEM, "form: out of memory") : 0;
 
     while (r == 0 && n > 0) {
         const char *and = memchr(p, '&', n);

@@ -18,7 +18,7 @@
 #include "common/err.h"
 
 #define HTTP_PARAMS_MAX 2
-#define HTTP_BODY_MAX   (64 * 1024)
+#define HTTP_BODY_MAX   ((size_t)64 * 1024)
 #define HTTP_JSON_DEPTH 32
 
 struct collector; /* collector.h */

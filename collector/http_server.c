@@ -26,8 +26,8 @@
 #include "common/time.h"
 
 #define RATE_SLOTS     8192
-#define TLS_FILE_MAX   (256 * 1024)
-#define HEAD_BYTES     (32 * 1024) /* of a connection: request line, headers, output */
+#define TLS_FILE_MAX   ((size_t)256 * 1024)
+#define HEAD_BYTES     ((intptr_t)32 * 1024) /* of a connection: request line, headers, output */
 #define ADDRESS_FACTOR 10 /* failed logins of one address, against those of one user there */
 
 static const char page_policy[] =
@@ -112,6 +112,7 @@ int respond_upgrade(struct request *rq, struct response *rs)
     return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the library's signature */
 static void on_upgrade(void *cls, struct MHD_Connection *connection, void *req_cls,
                        const char *early, size_t early_n, MHD_socket fd,
                        struct MHD_UpgradeResponseHandle *handle)
@@ -226,11 +227,12 @@ static enum MHD_Result begin(struct http_server *s, struct exchange *x,
     client_address(connection, x->rq.client_ip);
     exchange_admit(x, body_len);
     /* A small body is read and dropped, so that the answer is not lost in a reset. */
-    if (x->is_refused && body_len > HTTP_BODY_MAX)
+    if (x->is_refused && body_len > (int64_t)HTTP_BODY_MAX)
         return send_answer(s, connection, x);
     return MHD_YES;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the library's signature */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **req_cls)
@@ -364,6 +366,7 @@ int http_server_new(struct http_server **ret, struct collector *app, struct err 
     if (r == 0)
         r = open_listener(s, &app->conf, e);
     if (r != 0)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see WIND_AUTO */
         return r;
     *ret = WIND_STEAL(s);
     return 0;

@@ -50,6 +50,7 @@ int metrics_new(struct metrics **ret, struct err *e)
         return err_set(e, -ENOMEM, "metrics: out of memory");
     m->rows = calloc(n, sizeof(*m->rows));
     if (m->rows == NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see WIND_AUTO */
         return err_set(e, -ENOMEM, "metrics: out of memory for %zu routes", n);
     m->n = n;
     n = 0;

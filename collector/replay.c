@@ -29,7 +29,7 @@ static int find(struct db_tx *tx, const struct replay *r, struct response *rs, s
     if (code != DB_ROW)
         return code;
     const void *hash = db_blob(s, 0, &len);
-    if (hash == NULL || len != sizeof(r->body) || memcmp(hash, r->body, len) != 0)
+    if (hash == NULL || len != sizeof(r->body) || !crypto_equal(hash, r->body, sizeof(r->body)))
         return REPLAY_MISMATCH;
     const int status = (int)db_i64(s, 1);
     if (status == 0)
@@ -47,7 +47,7 @@ static int forget(struct db_tx *tx, int64_t now, struct err *e)
 {
     int r =
         db_run(tx, "DELETE FROM replays WHERE created_ns < $1 OR (status = 0 AND created_ns < $2)",
-               DB_ARGS(db_int(now - (int64_t)(REPLAY_HOURS * 3600 * WIND_NS_PER_S)),
+               DB_ARGS(db_int(now - (int64_t)(WIND_NS_PER_S * 3600 * REPLAY_HOURS)),
                        db_int(now - (int64_t)(REPLAY_STUCK_S * WIND_NS_PER_S))),
                NULL, e);
     if (r == 0)

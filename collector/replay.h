@@ -19,7 +19,7 @@
 
 #define REPLAY_HOURS    24
 #define REPLAYS_MAX     10000
-#define REPLAY_BODY_MAX (256 * 1024)
+#define REPLAY_BODY_MAX ((size_t)256 * 1024)
 #define REPLAY_STUCK_S  60
 
 /* Outcomes of replay_begin. */

@@ -91,6 +91,7 @@ static bool fault_words(const struct field *f, const struct place *at, json_t *e
 }
 
 /* ---------------------------------------------------------------- checks */
+/* NOLINTBEGIN(misc-no-recursion): as deep as the tables, which are static */
 
 static bool check_text(const struct field *f, const char *s, size_t len, const struct place *at,
                        json_t *errors)
@@ -205,6 +206,8 @@ static bool check_object(const struct schema *s, json_t *v, const struct place *
     return ok;
 }
 
+/* NOLINTEND(misc-no-recursion) */
+
 bool schema_check(const struct schema *s, json_t *value, const char *where, json_t *errors)
 {
     const struct place at = {.name = where};
@@ -285,6 +288,7 @@ static void document_bounds(const struct field *f, json_t *o)
     }
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the tables */
 json_t *schema_field_document(const struct field *f)
 {
     const char *type = type_name(f->type);

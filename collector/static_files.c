@@ -66,7 +66,7 @@ static int add(struct static_files *set, const char *name, const char *path, siz
     struct static_file *f = &set->files[set->n];
 
     if (set->n >= STATIC_FILES_MAX || size > STATIC_BYTES_MAX - set->bytes)
-        return err_set(e, -E2BIG, "more than %d files or %d bytes", STATIC_FILES_MAX,
+        return err_set(e, -E2BIG, "more than %d files or %zu bytes", STATIC_FILES_MAX,
                        STATIC_BYTES_MAX);
     if (strlen(path) >= sizeof(f->path))
         return err_set(e, -ENAMETOOLONG, "'%s': the name is too long", path);
@@ -114,6 +114,7 @@ int static_files_new(struct static_files **ret, const char *dir, struct err *e)
         return err_set(e, -ENOMEM, "dashboard: out of memory");
     set->files = calloc(STATIC_FILES_MAX, sizeof(*set->files));
     if (set->files == NULL)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see WIND_AUTO */
         return err_set(e, -ENOMEM, "dashboard: out of memory");
     (void)snprintf(clean, sizeof(clean), "%s", dir);
     for (size_t n = strlen(clean); n > 1 && clean[n - 1] == '/'; n--)

@@ -14,7 +14,7 @@
 #include "common/err.h"
 
 #define STATIC_FILES_MAX 1000
-#define STATIC_BYTES_MAX (64 * 1024 * 1024)
+#define STATIC_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
 struct static_files;
 

@@ -275,6 +275,8 @@ static int read_events(struct ws *w, int64_t seq, struct outbox_batch *batch, in
     struct err e = {0};
     int r = db_begin_read(w->conf.db, &tx, &e);
 
+    batch->n = 0;
+    batch->seq = seq;
     if (r == 0)
         r = outbox_read(tx, seq, batch, &e);
     if (r == OUTBOX_GAP) {

@@ -201,6 +201,7 @@ int ws_client_new(struct ws_client **ret, int fd, const void *early, size_t earl
     c->state.opened_ns = c->state.heard_ns = c->state.wrote_ns = time_mono_ns();
     c->early = malloc(early_n > 0 ? early_n : 1);
     if (c->early == NULL || wslay_event_context_server_init(&c->frames, &callbacks, c) != 0)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see WIND_AUTO */
         return err_set(e, -ENOMEM, "WebSocket: out of memory");
     if (early_n > 0)
         memcpy(c->early, early, early_n);
