@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < 3; i++) {
         if (!ws_client_receive(c))
             break;
-        FUZZ_CHECK(ws_client_queued(c) <= 64 * 1024 + size);
+        FUZZ_CHECK(ws_client_queued(c) <= (size_t)64 * 1024 + size);
         if (!ws_client_send(c))
             break;
     }
