@@ -1,0 +1,34 @@
+/*
+ * options.h - the command line of windctl.
+ *
+ * Owns     Nothing: texts are borrowed from argv.
+ * Threads  One.
+ * Bounds   OPTIONS_WORDS words that are no options.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "collector/windctl/screen.h"
+
+#define OPTIONS_WORDS 4
+#define OPTIONS_LIMIT 100000
+
+/* Codes that main() turns into exit codes; all other failures are 1. */
+#define OPTIONS_USAGE  (-4096) /* 2 */
+#define OPTIONS_CONFIG (-4097) /* 3 */
+
+struct options {
+    const char *word[OPTIONS_WORDS]; /* noun, verb, ... */
+    size_t n_words;
+    const char *url, *query, *username, *password_file, *key_file, *ca_file;
+    enum screen_format format;
+    long limit;
+    bool has_reasons, is_insecure, wants_help, wants_version;
+};
+
+/* -> 0 or OPTIONS_USAGE */
+WIND_MUST_USE int options_parse(int argc, char **argv, struct options *ret_options, struct err *e);
+
+/* The part of --help that is the same for all commands. */
+extern const char options_help[];
