@@ -36,9 +36,10 @@ static void sign_parts(const char *header, const char *payload, char token[JWT_M
 #define GOOD_IDS                                                                                   \
     "\"jti\":\"0198f2c4-7a31-7c5e-9d2b-0123456789ab\",\"sid\":\"0198f2c4-7a31-7c5e-9d2b-"          \
     "0123456789ac\""
-#define GOOD_PAYLOAD                                                                               \
-    "{\"iss\":\"wind\",\"sub\":\"42\",\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":"       \
-    "3," GOOD_IDS "}"
+#define PAYLOAD(iss, sub, use, exp)                                                                \
+    ("{\"iss\":\"" iss "\",\"sub\":" sub ",\"use\":\"" use "\",\"iat\":1000,\"exp\":" exp          \
+     ",\"gen\":3," GOOD_IDS "}")
+#define GOOD_PAYLOAD PAYLOAD("wind", "\"42\"", "access", "1900")
 
 Test(jwt, comes_back_as_it_was_signed)
 {
@@ -121,23 +122,16 @@ Test(jwt, claims_that_are_missing_or_wrong_are_refused)
 {
     static const char *const payloads[] = {
         "{}",
-        "{\"iss\":\"other\",\"sub\":\"42\",\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":"
-        "3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"42x\",\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":"
-        "3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"-1\",\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":"
-        "3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"\",\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":"
-        "3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":42,\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":"
-        "3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"42\",\"use\":\"root\",\"iat\":1000,\"exp\":1900,\"gen\":"
-        "3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"42\",\"use\":\"access\",\"iat\":1000,\"exp\":\"never\","
-        "\"gen\":3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"42\",\"use\":\"access\",\"iat\":1000,\"gen\":3," GOOD_IDS "}",
-        "{\"iss\":\"wind\",\"sub\":\"42\",\"use\":\"access\",\"iat\":1000,\"exp\":1900,\"gen\":3,"
-        "\"jti\":\"x\",\"sid\":\"y\"}",
+        "[]",
+        PAYLOAD("other", "\"42\"", "access", "1900"),
+        PAYLOAD("wind", "\"42x\"", "access", "1900"),
+        PAYLOAD("wind", "\"-1\"", "access", "1900"),
+        PAYLOAD("wind", "\"\"", "access", "1900"),
+        PAYLOAD("wind", "42", "access", "1900"),
+        PAYLOAD("wind", "\"42\"", "root", "1900"),
+        PAYLOAD("wind", "\"42\"", "access", "\"never\""),
+        PAYLOAD("wind", "\"42\"", "access", "null"),
+        "{\"iss\":\"wind\",\"sub\":\"42\",\"use\":\"access\",\"iat\":1000,\"exp\":1900}",
     };
     struct jwt_claims out;
     char token[JWT_MAX];
