@@ -7,7 +7,7 @@
 
 #include "common/crypto.h"
 #include "common/log.h"
-#include "sensor/analysis.h"
+#include "sensor/analysis_thread.h"
 #include "sensor/sandbox.h"
 #include "sensor/worker.h"
 
@@ -19,6 +19,7 @@ struct analyser {
     struct dpi *dpi;     /* until the worker takes it */
     struct worker *worker;
     struct analysis *analysis;
+    struct analysis_thread *thread; /* live; NULL: replay, the stages take turns */
     struct capture *capture;
     struct counters *counters;
 };
@@ -138,7 +139,7 @@ static int make_worker(struct analyser *a, const struct analyser_conf *conf, con
         .counters = conf->counters,
         .level = a->level,
         .speed = conf->args->speed,
-        .relieve = relieve,
+        .relieve = capture_is_live(conf->capture) ? NULL : relieve,
         .relieve_arg = a,
     };
 
@@ -175,25 +176,35 @@ static bool is_stopping(const struct analyser *a)
     return atomic_load_explicit(&a->counters->stop, memory_order_acquire) != 0;
 }
 
-static void finish(struct analyser *a)
+static void report_input(struct analyser *a)
 {
     const struct err *input = NULL;
     const enum capture_state state = capture_error(a->capture, &input);
 
-    worker_flush(a->worker);
-    (void)analysis_step(a->analysis);
-    analysis_tick(a->analysis, worker_clock(a->worker));
     if (state == CAPTURE_TRUNCATED || state == CAPTURE_CORRUPT) {
+        const char *event = capture_is_live(a->capture)  ? "interface_lost"
+                            : state == CAPTURE_TRUNCATED ? "file_truncated"
+                                                         : "file_corrupt";
         counters_add(a->counters, COUNTER_capture_damaged_files, 1);
-        analysis_anomaly(a->analysis, "capture",
-                         state == CAPTURE_TRUNCATED ? "file_truncated" : "file_corrupt",
-                         input->text);
-        log_warn("%s", input->text);
+        analysis_anomaly(a->analysis, "capture", event, input->text);
+        if (!capture_is_live(a->capture))
+            log_warn("%s", input->text);
     }
     if (counters_get(a->counters, COUNTER_capture_time_backwards) > 0)
         analysis_anomaly(a->analysis, "capture", "time_backwards",
                          "packets are not in time order: times of flows are their own, time-outs "
                          "follow the latest time seen");
+}
+
+static void finish(struct analyser *a)
+{
+    worker_flush(a->worker);
+    if (a->thread != NULL)
+        analysis_thread_join(a->thread);
+    else
+        (void)analysis_step(a->analysis);
+    analysis_tick(a->analysis, worker_clock(a->worker));
+    report_input(a);
     analysis_close(a->analysis);
 }
 
@@ -201,17 +212,45 @@ static int loop(struct analyser *a, struct err *e)
 {
     const struct err *input = NULL;
 
-    (void)analysis_step(a->analysis); /* what a dead analyser left in the ring */
+    if (a->thread != NULL)
+        analysis_thread_start(a->thread, a->analysis);
+    else
+        (void)analysis_step(a->analysis); /* what a dead analyser left in the ring */
     while (!capture_ended(a->capture) && !is_stopping(a)) {
         (void)worker_step(a->worker, WAIT_MS);
-        (void)analysis_step(a->analysis);
-        if (capture_is_live(a->capture)) /* replay: time is that of the records */
-            analysis_tick(a->analysis, worker_clock(a->worker));
+        if (a->thread == NULL)
+            (void)analysis_step(a->analysis);
     }
-    if (capture_error(a->capture, &input) == CAPTURE_UNUSABLE)
+    const enum capture_state state = capture_error(a->capture, &input);
+    if (state == CAPTURE_UNUSABLE)
         return err_set(e, -EINVAL, "%s", input->text);
     finish(a);
-    return 0;
+    /* The end of a file is an end; that of an interface is a failure, whatever was saved. */
+    return state == CAPTURE_CORRUPT && capture_is_live(a->capture)
+               ? err_set(e, -EIO, "%s", input->text)
+               : 0;
+}
+
+/* From here on nothing can be opened, and no thread started. Only now the input is read. */
+static int shut_the_door(struct analyser *a, const struct analyser_conf *conf, struct err *e)
+{
+    int r = sandbox_close_files(e);
+
+    if (r == 0 && capture_is_live(a->capture))
+        r = analysis_thread_new(&a->thread, conf->flows, conf->counters, e);
+    return r == 0 ? sandbox_close_calls(e) : r;
+}
+
+static void tear_down(struct analyser *a)
+{
+    a->thread = analysis_thread_free(a->thread);
+    a->worker = worker_free(a->worker);
+    a->analysis = analysis_free(a->analysis);
+    a->dpi = dpi_free(a->dpi);
+    a->model = model_free(a->model);
+    if (!capture_is_live(
+            a->capture)) /* closing a live one needs calls that are forbidden by now: */
+        a->capture = capture_free(a->capture); /* it ends with the process */
 }
 
 int analyser_run(const struct analyser_conf *conf, struct err *e)
@@ -224,7 +263,7 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
     if (r == 0)
         r = prepare(&a, conf, e);
     if (r == 0)
-        r = sandbox_enter(e); /* from here on nothing can be opened; only now the input is read */
+        r = shut_the_door(&a, conf, e);
     if (r == 0) {
         make_seed(a.capture, settings, conf->args->run_id, seed);
         r = make_analysis(&a, conf, seed, e);
@@ -235,11 +274,6 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
         r = loop(&a, e);
     /* Also when the input was refused: the uplink has nothing more to wait for. */
     atomic_store_explicit(&conf->counters->producer_done, 1, memory_order_release);
-    a.worker = worker_free(a.worker);
-    a.analysis = analysis_free(a.analysis);
-    a.dpi = dpi_free(a.dpi);
-    a.model = model_free(a.model);
-    if (!capture_is_live(a.capture)) /* closing a live one needs calls that are forbidden by now: */
-        a.capture = capture_free(a.capture); /* it ends with the process */
+    tear_down(&a);
     return r;
 }

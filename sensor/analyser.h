@@ -3,7 +3,7 @@
  *
  * Why      A hostile packet meets no file, no socket and no other process (sandbox.h).
  * Owns     Capture, worker, analysis, model. Borrows rings and counters, which outlive it.
- * Threads  One: replay and live call worker and analysis in turn.
+ * Threads  Replay: one, which calls worker and analysis in turn. Live: one each.
  * Bounds   Those of worker.h and analysis.h.
  *
  * When it dies, another takes over: behind the packets that were already counted as offered, with

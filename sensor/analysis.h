@@ -3,7 +3,7 @@
  *
  * Why      A scanner's evidence is whole however many workers there are.
  * Owns     Host table, detectors, open alerts. Takes the model. Borrows rings and counters.
- * Threads  One: the replay's only thread, or one of its own (analysis_run).
+ * Threads  One: the replay's only thread, or one of its own (analysis_thread.h).
  * Bounds   hosts.max hosts; see detect.h and alert.h for the rest.
  *
  * Steps 5 to 7 of the path of a packet, on the record in its slot:

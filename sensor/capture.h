@@ -6,7 +6,8 @@
  * Threads  A handle belongs to one thread. It may be made before a fork and used in the child.
  * Bounds   A packet is at most CAPTURE_PACKET_MAX bytes. A file is mapped, anything else passes
  *          through one window of a few MiB. Once made, a handle opens no file and no socket;
- *          the system calls left are read and poll, what malloc needs, and (live) getsockopt.
+ *          the system calls left are read and poll, what malloc needs, and (live) getsockopt
+ *          and getsockname.
  *
  * What a file contains is judged in capture_recv, never in the constructor: so hostile bytes
  * are met by the process that has given up its privileges.
@@ -37,7 +38,7 @@ struct packet {
 enum capture_state {
     CAPTURE_OK,
     CAPTURE_TRUNCATED, /* the file ends within a packet: all whole ones were handed out */
-    CAPTURE_CORRUPT,   /* damaged, or unreadable, from some point on: those before it were */
+    CAPTURE_CORRUPT,   /* damaged, unreadable, or an interface gone, from some point on */
     CAPTURE_UNUSABLE   /* empty, no capture file, or a version we don't know: there were none */
 };
 

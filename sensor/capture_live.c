@@ -49,6 +49,41 @@ static void take_packet(u_char *user, const struct pcap_pkthdr *h, const u_char 
     };
 }
 
+static void lose(struct capture_live_state *l, const char *why)
+{
+    (void)err_set(&l->base.error, -EIO, "'%s' cannot be listened to any more: %s", l->interface,
+                  why);
+    l->base.state = CAPTURE_CORRUPT;
+    l->base.ended = true;
+}
+
+/* The kernel unbinds a socket whose interface is gone, and leaves one whose interface is down. */
+static void check_interface(struct capture_live_state *l)
+{
+    struct sockaddr_ll bound = {0};
+    socklen_t len = sizeof(bound);
+
+    if (getsockname(l->fd, (struct sockaddr *)&bound, &len) == 0 && bound.sll_ifindex == -1)
+        lose(l, "the interface is gone");
+}
+
+/*
+ * Down, up again: packets come again, so it is only waited for. libpcap is not let near: it would
+ * ask for the interface by calls that the sandbox forbids.
+ */
+static void meet_error(struct capture_live_state *l)
+{
+    int code = 0;
+    socklen_t len = sizeof(code);
+
+    if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0)
+        code = errno;
+    if (code == ENETDOWN)
+        check_interface(l);
+    else if (code != 0)
+        lose(l, strerror(code));
+}
+
 static size_t live_recv(struct capture *c, struct packet *ret_packets, size_t max, int wait_ms)
 {
     struct capture_live_state *const l = (struct capture_live_state *)c;
@@ -58,14 +93,14 @@ static size_t live_recv(struct capture *c, struct packet *ret_packets, size_t ma
     l->n = l->used = 0;
     if (poll(&p, 1, wait_ms) <= 0)
         return 0;
+    if (p.revents & POLLERR)
+        meet_error(l);
+    if ((p.revents & POLLIN) == 0)
+        return 0;
     const int r = pcap_dispatch(l->pcap, (int)(max < CAPTURE_BATCH ? max : CAPTURE_BATCH),
                                 take_packet, (u_char *)l);
-    if (r < 0) {
-        (void)err_set(&c->error, -EIO, "'%s' cannot be listened to any more: %s", l->interface,
-                      pcap_geterr(l->pcap));
-        c->state = CAPTURE_CORRUPT;
-        c->ended = true;
-    }
+    if (r < 0)
+        lose(l, pcap_geterr(l->pcap));
     return l->n;
 }
 
@@ -87,6 +122,7 @@ static void live_update_stats(struct capture *c)
 
     if (getsockopt(l->fd, SOL_PACKET, PACKET_STATISTICS, &s, &len) == 0)
         c->stats.kernel_dropped += s.tp_drops;
+    check_interface(l);
 }
 
 static void live_free(struct capture *c)

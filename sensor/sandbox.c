@@ -36,6 +36,7 @@ static const int allowed[] = {
     SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg),
     SCMP_SYS(getsockopt),
+    SCMP_SYS(getsockname),
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
     SCMP_SYS(rt_sigreturn),
@@ -46,6 +47,7 @@ static const int allowed[] = {
     SCMP_SYS(gettid),
     SCMP_SYS(tgkill),
     SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity), /* malloc, when a second thread first uses it */
     SCMP_SYS(restart_syscall),
     SCMP_SYS(getrandom),
     SCMP_SYS(set_robust_list),
@@ -56,7 +58,6 @@ static const int allowed[] = {
     SCMP_SYS(readlink),
     SCMP_SYS(prlimit64),
     SCMP_SYS(getrlimit),
-    SCMP_SYS(sched_getaffinity),
     SCMP_SYS(newfstatat),
     SCMP_SYS(mmap),
     SCMP_SYS(mprotect),
@@ -82,10 +83,10 @@ static int allow_memory(scmp_filter_ctx filter)
 #endif
 }
 
-static int forbid_calls(struct err *e)
+int sandbox_close_calls(struct err *e)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int r = filter == NULL ? -ENOMEM : 0;
+    int r = filter == NULL ? -ENOMEM : seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 
     for (size_t i = 0; r == 0 && i < WIND_ARRAY_SIZE(allowed); i++)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
@@ -115,18 +116,16 @@ static int forbid_files(struct err *e)
     return r < 0 ? err_set(e, -code, "sandbox: Landlock: %s", strerror(code)) : 0;
 }
 
-int sandbox_enter(struct err *e)
+int sandbox_close_files(struct err *e)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_set(e, -errno, "sandbox: no_new_privs: %s", strerror(errno));
-#ifndef WIND_SANITIZED /* reports read /proc/self/maps */
-    const int r = forbid_files(e);
-    if (r < 0)
-        return r;
-#else
+#ifdef WIND_SANITIZED /* reports read /proc/self/maps */
     (void)forbid_files;
+    return 0;
+#else
+    return forbid_files(e);
 #endif
-    return forbid_calls(e);
 }
 
 int sandbox_drop(const char *user, const char *group, struct err *e)

@@ -3,7 +3,8 @@
  *
  * Why      A hostile packet must meet a process that can do nothing but write records.
  * Owns     Nothing. There is no way back.
- * Threads  Before the first thread of the process: threads made later inherit it.
+ * Threads  sandbox_close_files before the first thread of the process is made: Landlock holds for
+ *          the caller and what it starts later. sandbox_close_calls holds for all threads.
  * Bounds   Afterwards: no file, socket, program or process can be opened or started; memory can't
  *          be made executable; what was open stays open. A forbidden call kills the process
  *          (SIGSYS). Landlock is used where the kernel has it; seccomp always.
@@ -12,7 +13,11 @@
 
 #include "common/err.h"
 
-WIND_MUST_USE int sandbox_enter(struct err *e);
+/* First step: no path can be opened any more. What is still allowed: starting threads. */
+WIND_MUST_USE int sandbox_close_files(struct err *e);
+
+/* Last step: no system call but those that looking at packets needs. */
+WIND_MUST_USE int sandbox_close_calls(struct err *e);
 
 /* Become `user` and `group` (names; NULL: stay). Both children do, the supervisor doesn't. */
 WIND_MUST_USE int sandbox_drop(const char *user, const char *group, struct err *e);

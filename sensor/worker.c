@@ -18,6 +18,7 @@ struct worker {
     struct flow_table *flows;
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     uint64_t clock_ns;
+    bool may_wait; /* for room in the ring: replay always, live when no packet is waiting for us */
     uint64_t pace_packet_ns, pace_mono_ns;            /* where the replay's pace started */
     uint64_t kernel_ns, kernel_drops, kernel_packets; /* when it was asked last, and its answer */
 };
@@ -33,13 +34,19 @@ static void finish_dpi(struct worker *w, struct flow *f)
     }
 }
 
+static void relieve(const struct worker *w)
+{
+    if (w->conf.relieve != NULL)
+        w->conf.relieve(w->conf.relieve_arg);
+}
+
 static struct flow_record *reserve(struct worker *w, size_t n_features)
 {
     const size_t len = sizeof(struct flow_record) + n_features * sizeof(float);
     struct flow_record *r = ring_reserve(w->conf.ring, len);
 
-    while (r == NULL && !capture_is_live(w->conf.capture)) {
-        w->conf.relieve(w->conf.relieve_arg);
+    while (r == NULL && w->may_wait) {
+        relieve(w);
         r = ring_reserve(w->conf.ring, len);
         if (r == NULL) {
             ring_wait_room(w->conf.ring, RING_WAIT_MS);
@@ -142,6 +149,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
         return err_set(e, -ENOMEM, "out of memory");
     w->conf = *conf;
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
+    w->may_wait = !capture_is_live(conf->capture);
     w->dpi_result = calloc(conf->flows.max, sizeof(*w->dpi_result));
     if (w->dpi_result == NULL)
         return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->flows.max);
@@ -193,7 +201,7 @@ static void keep_pace(struct worker *w, uint64_t packet_ns)
         if (passed >= ahead ||
             atomic_load_explicit(&w->conf.counters->stop, memory_order_relaxed) != 0)
             return;
-        w->conf.relieve(w->conf.relieve_arg);
+        relieve(w);
         const uint64_t left = (uint64_t)(ahead - passed);
         const struct timespec slice = {.tv_nsec =
                                            (long)(left < PACE_SLICE_NS ? left : PACE_SLICE_NS)};
@@ -245,7 +253,8 @@ static void publish(struct worker *w)
 {
     struct counters *c = w->conf.counters;
 
-    atomic_store_explicit(&c->clock_ns, w->clock_ns, memory_order_relaxed);
+    /* release: whoever sees this clock sees the records up to it (analysis_thread.c) */
+    atomic_store_explicit(&c->clock_ns, w->clock_ns, memory_order_release);
     atomic_store_explicit(&c->flow_sequence, flow_table_next_id(w->flows) % FLOW_ID_MAX,
                           memory_order_relaxed);
     counters_set(c, COUNTER_flow_live, flow_table_live(w->flows));
@@ -302,6 +311,7 @@ void worker_flush(struct worker *w)
 {
     if (capture_is_live(w->conf.capture))
         count_kernel(w);
+    w->may_wait = true;
     flow_table_flush(w->flows);
     publish(w);
 }

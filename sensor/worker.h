@@ -4,7 +4,7 @@
  * Owns     Flow table and DPI state. Borrows capture, ring and counters.
  * Threads  All of it belongs to the thread that calls worker_step.
  * Bounds   A batch is at most CAPTURE_BATCH packets. A full ring: live refuses the record and
- *          counts it, replay calls `relieve` until there is room.
+ *          counts it, until worker_flush; replay calls `relieve` until there is room.
  *
  * Step 1 to 4 of the path of a packet:
  *     capture_recv -> decode_packet -> flow_table_touch -> dpi_packet -> feature_flow -> ring
@@ -25,9 +25,10 @@ struct worker_conf {
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;
     struct counters *counters;
-    enum analysis_level level;  /* ANALYSIS_COUNTERS: no records at all */
-    double speed;               /* replay: packets come as fast as then, times this; 0 = at once */
-    void (*relieve)(void *arg); /* replay: the ring is full; let the later stages run */
+    enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
+    double speed;              /* replay: packets come as fast as then, times this; 0 = at once */
+    /* Replay: the ring is full, or there is time; let the later stages run. NULL: they do. */
+    void (*relieve)(void *arg);
     void *relieve_arg;
 };
 
