@@ -340,6 +340,21 @@ static void evict(struct flow_table *t)
 
 /* ---------------------------------------------------------------- packets */
 
+/*
+ * The first packet since the flow was told: from now on an update is due, perhaps sooner than what
+ * the flow waits for in the wheel. While its opening is pending it is looked at soon anyway.
+ */
+static void begin_active(struct flow_table *t, struct flow *f)
+{
+    const bool is_first = f->seen_ns <= f->update_ns && t->clock_ns > f->update_ns;
+
+    f->seen_ns = t->clock_ns;
+    if (is_first && f->opening != OPENING_PENDING) {
+        wheel_take(t, f);
+        wheel_put(t, f);
+    }
+}
+
 static struct flow *make(struct flow_table *t, const struct flow_key *key, uint32_t hash,
                          uint64_t packet_ns)
 {
@@ -430,7 +445,7 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
     dir |= turned;
     *ret_dir = dir;
 
-    f->seen_ns = t->clock_ns;
+    begin_active(t, f);
     f->start_ns = packet_ns < f->start_ns ? packet_ns : f->start_ns;
     f->end_ns = packet_ns > f->end_ns ? packet_ns : f->end_ns;
     flow_stats_packet(&f->stats, dir, packet_ns, view->ip_len, view->payload_wire_len,
