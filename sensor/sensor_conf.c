@@ -197,11 +197,8 @@ static int take_option(int opt, struct parsed *p, struct sensor_args *args, stru
     case 'V':
         puts("wind-sensor " VERSION);
         return SENSOR_CONF_DONE;
-    case ':':
-        return err_set(e, SENSOR_CONF_USAGE, "%s needs a value; wind-sensor --help tells more",
-                       options[0].name != NULL && optopt == 0 ? "that option" : "an option");
     default:
-        return err_set(e, SENSOR_CONF_USAGE, "no such option; wind-sensor --help lists them");
+        return 0; /* parse has refused all others */
     }
 }
 
@@ -241,6 +238,8 @@ static int check(const struct sensor_conf *c, struct err *e)
     }
     if (end == c->anomaly_p || *end != '\0' || !(p >= 0 && p <= 1))
         return err_set(e, -EINVAL, "anomaly.p_max: '%s' is not a number from 0 to 1", c->anomaly_p);
+    if (c->beacon_min > c->beacon_max)
+        return err_set(e, -EINVAL, "detect.beacon_min is above detect.beacon_max");
     if ((c->ring_size & (c->ring_size - 1)) != 0)
         return err_set(e, -EINVAL, "ring.flows: %lld bytes is not a power of two",
                        (long long)c->ring_size);

@@ -6,7 +6,7 @@
  * Threads  Start-up only; immutable afterwards.
  *
  * Later beats earlier: defaults, -c FILE (or /etc/wind/sensor.yaml and conf.d when they are there
- * and a interface is listened on), environment WIND_SECTION__KEY, --set.
+ * and an interface is listened on), environment WIND_SECTION__KEY, --set.
  */
 #pragma once
 
