@@ -10,7 +10,7 @@
 #include "features/rows.h"
 #include "sensor/lru.h"
 
-#define ROWS_FLUSH (64 * 1024)
+#define ROWS_FLUSH ((size_t)64 * 1024)
 #define BEST_SLOTS 65536 /* flows whose earlier score is remembered; a newer one takes the slot */
 
 /* The highest score of a flow that was scored before it ended. */

@@ -118,7 +118,7 @@ static void thousands(double value, char *out, size_t size)
     out[n] = '\0';
 }
 
-const char *detect_number(double value, const char *unit, char out[DETECT_NUMBER])
+const char *detect_number(double value, const char *unit, char ret_text[DETECT_NUMBER])
 {
     static const struct {
         const char *unit;
@@ -132,17 +132,17 @@ const char *detect_number(double value, const char *unit, char out[DETECT_NUMBER
 
     for (size_t i = 0; i < WIND_ARRAY_SIZE(scales); i++) {
         if (strcmp(scales[i].unit, unit) == 0 && value >= scales[i].above) {
-            (void)snprintf(out, DETECT_NUMBER, "%.3g%s", value / scales[i].divisor,
+            (void)snprintf(ret_text, DETECT_NUMBER, "%.3g%s", value / scales[i].divisor,
                            scales[i].suffix);
-            return out;
+            return ret_text;
         }
     }
     if (value >= 1000)
-        thousands(value, out, DETECT_NUMBER);
+        thousands(value, ret_text, DETECT_NUMBER);
     else
-        (void)snprintf(out, DETECT_NUMBER, value < 10 && value != floor(value) ? "%.2g" : "%.3g",
-                       value);
-    return out;
+        (void)snprintf(ret_text, DETECT_NUMBER,
+                       value < 10 && value != floor(value) ? "%.2g" : "%.3g", value);
+    return ret_text;
 }
 
 int detect_turn(uint64_t *pane_ns, uint64_t now_ns, uint64_t length_ns)

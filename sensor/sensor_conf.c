@@ -256,7 +256,6 @@ static int check(const struct sensor_conf *c, struct err *e)
 static int load(const struct parsed *p, const struct sensor_args *args, struct sensor_conf *conf,
                 struct err *e)
 {
-    extern char **environ;
     int r = conf_defaults(sensor_keys, conf, e);
 
     if (r == 0 && p->config != NULL)

@@ -1,4 +1,4 @@
-"""Fixtures: a real collector on a database of its own, a sensor's key, an admin who is logged in."""
+"""Fixtures: a real collector on a database of its own, a sensor's key, a logged-in admin."""
 
 import pytest
 import support

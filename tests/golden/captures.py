@@ -19,9 +19,7 @@ def read_pcap(path):
     at = 24
     while at < len(data):
         seconds, micros, length, wire = struct.unpack_from("<IIII", data, at)
-        packets.append(
-            (seconds * 10**9 + micros * 1000, data[at + 16 : at + 16 + length], wire)
-        )
+        packets.append((seconds * 10**9 + micros * 1000, data[at + 16 : at + 16 + length], wire))
         at += 16 + length
     return packets
 

@@ -19,7 +19,9 @@ def validators():
     schema = json.loads(SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     return {
-        kind: jsonschema.Draft202012Validator({"$ref": schema["oneOf"][i]["$ref"], "$defs": schema["$defs"]})
+        kind: jsonschema.Draft202012Validator(
+            {"$ref": schema["oneOf"][i]["$ref"], "$defs": schema["$defs"]}
+        )
         for kind, i in BRANCH.items()
     }
 

@@ -18,9 +18,11 @@ VARIANTS = {
     "pcapng_big_endian": lambda p: captures.pcapng(p, order=">"),
     "gzip": lambda p: gzip.compress(captures.pcap(p)),
     "gzip_pcapng": lambda p: gzip.compress(captures.pcapng(p)),
-    "zstd": lambda p: subprocess.run(
-        ["zstd", "-q", "-c"], input=captures.pcap(p), capture_output=True, check=True
-    ).stdout,
+    "zstd": lambda p: (
+        subprocess.run(
+            ["zstd", "-q", "-c"], input=captures.pcap(p), capture_output=True, check=True
+        ).stdout
+    ),
 }
 
 
