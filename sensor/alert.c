@@ -126,14 +126,14 @@ static void tell(struct alerts *a, const struct alert_cause *cause, struct open_
     draft.severity = draft.severity > o->record.severity ? draft.severity : o->record.severity;
     o->record = draft;
     o->count = draft.count > o->count ? draft.count : o->count; /* what came before it opened */
-    o->told_count = o->count;
-    o->told_ns = a->clock_ns;
 
     struct alert_record *slot = reserve(a, sizeof(*slot));
-    if (slot == NULL) {
+    if (slot == NULL) { /* still untold: the next evidence tries again */
         counters_add(a->conf.counters, COUNTER_alert_lost_ring, 1);
         return;
     }
+    o->told_count = o->count;
+    o->told_ns = a->clock_ns;
     const struct record_header header = slot->header;
     *slot = o->record;
     slot->header = header;

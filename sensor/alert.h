@@ -5,9 +5,9 @@
  * Owns     The alerts that are open. Publishes into the alert ring.
  * Threads  The analysis stage.
  * Bounds   At most alert.max_open; when full the least recent is closed early and counted. An
- *          alert is told when it opens, when its count has doubled, when it gets worse, once a
- *          minute while it lasts, and when it closes with something untold. All else is
- *          suppressed, and counted. Ring full: live refuses and counts, replay waits.
+ *          alert is told when it opens, when its count has doubled, once a minute while it lasts,
+ *          and when it closes with something untold. All else is suppressed, and counted.
+ *          Ring full: live counts it as lost and tells it with the next evidence, replay waits.
  *
  *     (nothing) -> open, rev 1 -> rev 2 ... -> quiet for alert.quiet -> closed
  */

@@ -184,7 +184,7 @@ Test(flow_table, icmp_questions_and_answers_are_one_flow_whoever_is_seen_first)
         const struct flow_key ask = view_key(pairs[i].proto, 1, pairs[i].question, 2, 0);
         const struct flow_key say = view_key(pairs[i].proto, 2, pairs[i].answer, 1, 0);
 
-        for (int answer_first = 0; answer_first < 2; answer_first++) {
+        for (unsigned answer_first = 0; answer_first < 2; answer_first++) {
             set_up();
             cr_assert_eq(direction(0, view_of(answer_first ? say : ask, 0, 8)), answer_first);
             cr_assert_eq(direction(1, view_of(answer_first ? ask : say, 0, 8)), !answer_first);
