@@ -4,12 +4,16 @@ Nothing here replaces a part of Wind: the programs come from WIND_BIN (default b
 each collector has a SQLite file and a port of its own, and everything that was started is ended.
 """
 
+import fcntl
 import json
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import subprocess
+import termios
 import time
 import urllib.error
 import urllib.parse
@@ -104,6 +108,57 @@ class Process:
                 pass
             self.popen.wait()
         return code
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, *words, **env):
+        self.master, slave = pty.openpty()
+
+        def own_terminal():
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.popen = subprocess.Popen(
+            words,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=own_terminal,
+            env={**os.environ, "TERM": "xterm", **env},
+        )
+        os.close(slave)
+        self.output = ""
+
+    def read_until(self, text, seconds=300):
+        """Until the output has `text`; None = until its end."""
+        end = time.monotonic() + seconds * SLOW
+        while text is None or text not in self.output:
+            assert time.monotonic() < end, f"no '{text}' in:\n{self.output}"
+            ready, _, _ = select.select([self.master], [], [], 0.5)
+            try:
+                self.output += os.read(self.master, 65536).decode(errors="replace") if ready else ""
+            except OSError:  # the other end is closed
+                assert text is None, f"no '{text}' in:\n{self.output}"
+                return
+
+    def type(self, keys):
+        os.write(self.master, keys)
+
+    @property
+    def has_echo(self):
+        return bool(termios.tcgetattr(self.master)[3] & termios.ECHO)
+
+    def wait(self, seconds=30):
+        """Its exit code; `output` is complete then."""
+        try:
+            self.read_until(None, seconds)
+            return self.popen.wait(seconds)
+        finally:
+            if self.popen.poll() is None:
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            os.close(self.master)
 
 
 class Collector:

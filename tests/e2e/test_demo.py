@@ -1,18 +1,12 @@
 """script/demo as a newcomer runs it: what it finds in the lab's recording, and what it leaves."""
 
-import fcntl
 import glob
 import json
 import os
-import pty
 import re
-import select
-import signal
 import socket
 import subprocess
 import tempfile
-import termios
-import time
 
 import pytest
 import support
@@ -118,57 +112,12 @@ def test_each_attack_of_the_recording_and_few_others(replayed):
     assert len([host for _, host in found if host not in attackers]) <= 2, found
 
 
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, *words, **env):
-        self.master, slave = pty.openpty()
-
-        def own_terminal():
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-        self.popen = subprocess.Popen(
-            words,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-            preexec_fn=own_terminal,
-            env={**os.environ, "TERM": "xterm", **env},
-        )
-        os.close(slave)
-        self.output = ""
-
-    def read_until(self, text, seconds=PATIENCE_S):
-        end = time.monotonic() + seconds
-        while text not in self.output:
-            assert time.monotonic() < end, f"no '{text}' in:\n{self.output}"
-            ready, _, _ = select.select([self.master], [], [], 0.5)
-            if ready:
-                try:
-                    self.output += os.read(self.master, 65536).decode(errors="replace")
-                except OSError:  # the other end is closed
-                    assert text in self.output, f"no '{text}' in:\n{self.output}"
-                    return
-
-    def type(self, keys):
-        os.write(self.master, keys)
-
-    def wait(self, seconds=30):
-        try:
-            return self.popen.wait(seconds)
-        finally:
-            if self.popen.poll() is None:
-                os.killpg(self.popen.pid, signal.SIGKILL)
-            os.close(self.master)
-
-
 @pytest.mark.parametrize(
     ("until", "code"), [("Ctrl-C ends it", 0), ("replaying", 130)], ids=["at the end", "meanwhile"]
 )
 def test_ctrl_c_leaves_nothing_behind(until, code, scratch):
     speed = "40" if code == 0 else "2"
-    terminal = Terminal(DEMO, "--speed", speed, TMPDIR=str(scratch))
+    terminal = support.Terminal(DEMO, "--speed", speed, TMPDIR=str(scratch))
     terminal.read_until(until)
     url = re.search(r"http://127\.0\.0\.1:(\d+)", terminal.output)
     assert url, terminal.output
@@ -191,9 +140,7 @@ def test_ctrl_c_leaves_nothing_behind(until, code, scratch):
     ],
 )
 def test_a_wrong_call_says_so_at_once(words, code, says):
-    done = subprocess.run(
-        [DEMO, *words], check=False, capture_output=True, text=True, timeout=30
-    )
+    done = subprocess.run([DEMO, *words], check=False, capture_output=True, text=True, timeout=30)
     assert done.returncode == code
     assert says in done.stderr
 
