@@ -131,7 +131,7 @@ static void score(struct analysis *a, const struct flow_record *r, struct model_
 
     model_score(a->model, &row, 1, ret_score);
     counters_add(a->counters, COUNTER_analysis_scored, 1);
-    if ((double)ret_score->p_value <= a->conf.detect.anomaly_p)
+    if (ret_score->p_value <= (float)a->conf.detect.anomaly_p)
         counters_add(a->counters, COUNTER_analysis_unusual, 1);
 }
 

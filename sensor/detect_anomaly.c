@@ -30,7 +30,7 @@ struct host {
 
 struct state {
     struct lru *hosts;
-    double p_max;
+    float p_max; /* as p-values are */
     uint32_t threshold;
 };
 
@@ -49,7 +49,7 @@ static int anomaly_make(void **ret_state, const struct detect_conf *conf, struct
     struct state *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return err_set(e, -ENOMEM, "out of memory");
-    s->p_max = conf->anomaly_p;
+    s->p_max = (float)conf->anomaly_p;
     s->threshold = conf->anomaly_flows;
     const int r = lru_new(&s->hosts, conf->max, 16, sizeof(struct host), NULL, NULL, e);
     if (r < 0) {
@@ -100,7 +100,7 @@ static void anomaly_ended(void *state, struct detect_view *v)
         h->pane_ns = r->header.time_ns;
     turn(h, r->header.time_ns);
     h->seen[0]++;
-    if ((double)v->score->p_value > s->p_max || v->is_evidence)
+    if (v->score->p_value > s->p_max || v->is_evidence)
         return;
     memcpy(cause.src, r->key.src, 16);
     const bool is_open = alerts_open(v->alerts, &cause) != NULL;
@@ -156,7 +156,7 @@ static bool anomaly_describe(void *state, const struct alert_cause *cause, struc
                    seen > h->whole ? seen : h->whole, src,
                    n > 0 ? feature_meaning(why[0].feature) : "no single reason stands out");
     a->count = h->whole;
-    a->severity = h->worst.p_value < 0.1F * (float)s->p_max ? SEVERITY_MEDIUM : SEVERITY_LOW;
+    a->severity = h->worst.p_value < 0.1F * s->p_max ? SEVERITY_MEDIUM : SEVERITY_LOW;
     a->score = h->worst.score;
     a->p_value = h->worst.p_value;
     (void)snprintf(a->model, sizeof(a->model), "%s %u", info->name, info->version);

@@ -37,12 +37,17 @@ static const struct service {
     {389, "ldap", "LDAP"},
 };
 
+struct pane {
+    uint32_t attempts;
+    uint64_t first_ns;
+    double duration_ms; /* summed */
+};
+
 struct channel {
     uint64_t pane_ns;
-    uint32_t pane[2]; /* attempts */
-    uint32_t whole;   /* since the alert opened */
-    uint64_t first_ns, last_ns;
-    double duration_ms; /* summed over `whole` */
+    struct pane pane[2]; /* this minute, the one before */
+    struct pane whole;   /* since the alert opened */
+    uint64_t last_ns;
     uint8_t service;
     bool is_home;
     struct detect_normal normal; /* attempts a minute */
@@ -109,12 +114,28 @@ static void turn(struct channel *c, uint64_t now_ns)
 {
     const int turns = detect_turn(&c->pane_ns, now_ns, PANE_NS);
 
-    if (turns > 0 && c->whole == 0)
-        detect_normal_add(&c->normal, c->pane[0]);
+    if (turns > 0 && c->whole.attempts == 0)
+        detect_normal_add(&c->normal, c->pane[0].attempts);
     if (turns > 0) {
-        c->pane[1] = turns == 1 ? c->pane[0] : 0;
-        c->pane[0] = 0;
+        c->pane[1] = turns == 1 ? c->pane[0] : (struct pane){0};
+        c->pane[0] = (struct pane){0};
     }
+}
+
+static void add(struct pane *p, const struct flow_record *r)
+{
+    if (p->attempts++ == 0 || r->start_ns < p->first_ns)
+        p->first_ns = r->start_ns;
+    p->duration_ms += (double)(r->end_ns - r->start_ns) / 1e6;
+}
+
+/* The alert opens with what both minutes hold. */
+static void begin(struct channel *c)
+{
+    c->whole = c->pane[0];
+    c->whole.attempts += c->pane[1].attempts;
+    c->whole.duration_ms += c->pane[1].duration_ms;
+    c->whole.first_ns = c->pane[c->pane[1].attempts > 0].first_ns;
 }
 
 static void brute_ended(void *state, struct detect_view *v)
@@ -135,19 +156,16 @@ static void brute_ended(void *state, struct detect_view *v)
         c->pane_ns = r->start_ns;
     const bool is_open = alerts_open(v->alerts, &cause) != NULL;
     if (!is_open)
-        c->whole = 0;
+        c->whole = (struct pane){0};
     turn(c, r->header.time_ns);
-    c->pane[0]++;
-    if (!is_open && c->pane[0] + c->pane[1] < s->threshold)
+    add(&c->pane[0], r);
+    if (!is_open && c->pane[0].attempts + c->pane[1].attempts < s->threshold)
         return;
-    if (!is_open) {
-        c->whole = c->pane[0] + c->pane[1] - 1;
-        c->first_ns = r->start_ns < c->pane_ns ? r->start_ns : c->pane_ns;
-        c->duration_ms = (double)c->whole * (double)(r->end_ns - r->start_ns) / 1e6;
-    }
-    c->whole++;
-    c->duration_ms += (double)(r->end_ns - r->start_ns) / 1e6;
-    c->last_ns = r->end_ns;
+    if (is_open)
+        add(&c->whole, r);
+    else
+        begin(c);
+    c->last_ns = r->end_ns > c->last_ns ? r->end_ns : c->last_ns;
     c->service = (uint8_t)(service - services);
     c->is_home = v->is_home_src;
     detect_evidence(v, alerts_note(v->alerts, &cause, r));
@@ -160,35 +178,38 @@ static bool brute_describe(void *state, const struct alert_cause *cause, struct 
     char src[IP_TEXT], dst[IP_TEXT], number[DETECT_NUMBER], span[DETECT_NUMBER],
         normal[DETECT_NUMBER];
 
-    if (c == NULL || c->whole == 0)
+    if (c == NULL || c->whole.attempts == 0)
         return false;
     const char *service = services[c->service].name;
-    const double ms = (double)(c->last_ns > c->first_ns ? c->last_ns - c->first_ns : 0) / 1e6;
+    const uint32_t n = c->whole.attempts;
+    const double each_ms = c->whole.duration_ms / n;
+    const double ms =
+        c->last_ns > c->whole.first_ns ? (double)(c->last_ns - c->whole.first_ns) / 1e6 : 0;
     ip_format(cause->src, src);
     ip_format(cause->dst, dst);
-    detect_number(c->whole, "count", number);
+    detect_number(n, "count", number);
     detect_number(ms, "ms", span);
 
     (void)snprintf(a->signature, sizeof(a->signature),
                    "%s tried to log in to %s on %s %s times within %s", src, service, dst, number,
                    span);
-    a->count = c->whole;
+    a->count = n;
+    a->first_ns = c->whole.first_ns;
     a->severity = SEVERITY_HIGH;
-    a->score =
-        (float)(1 - s->threshold / (2.0 * (c->whole > s->threshold ? c->whole : s->threshold)));
+    a->score = (float)(1 - s->threshold / (2.0 * (n > s->threshold ? n : s->threshold)));
     alert_entity(a, "attacker", cause->src);
     alert_entity(a, "victim", cause->dst);
 
-    struct alert_reason *r = alert_reason(a, "short_logins", "count", c->whole, 0.7);
+    struct alert_reason *r = alert_reason(a, "short_logins", "count", n, 0.7);
     detect_reason_normal(r, &c->normal);
     (void)snprintf(r->text, sizeof(r->text), "%s short %s sessions within %s; %s%s%s", number,
                    service, span,
                    c->normal.n > 0 ? "normal for these two is " : "these two had no history yet",
                    c->normal.n > 0 ? detect_number((double)c->normal.mean, "count", normal) : "",
                    c->normal.n > 0 ? " a minute" : "");
-    r = alert_reason(a, "session_time", "ms", c->duration_ms / c->whole, 0.3);
+    r = alert_reason(a, "session_time", "ms", each_ms, 0.3);
     (void)snprintf(r->text, sizeof(r->text), "each lasted %s on average: a refused login, not work",
-                   detect_number(c->duration_ms / c->whole, "ms", span));
+                   detect_number(each_ms, "ms", span));
     return true;
 }
 

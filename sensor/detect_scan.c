@@ -22,6 +22,7 @@
 
 struct pane {
     uint32_t failed, answered;
+    uint64_t first_ns;                   /* of what failed */
     struct sketch targets, peers, ports; /* of those that failed */
 };
 
@@ -29,7 +30,7 @@ struct scan {
     uint64_t pane_ns;
     struct pane pane[2]; /* this minute, the one before */
     struct pane whole;   /* since the alert opened */
-    uint64_t first_ns, last_ns;
+    uint64_t last_ns;
     uint8_t last_dst[16];
     uint16_t last_port;
     uint8_t last_proto;
@@ -92,12 +93,14 @@ static void turn(struct scan *s, uint64_t now_ns)
     }
 }
 
-static void add_failure(struct pane *p, const struct flow_key *k)
+static void add_failure(struct pane *p, const struct flow_record *r)
 {
+    const struct flow_key *k = &r->key;
     const uint64_t peer = hash64(k->dst, 16, 1),
                    port = hash_u64((uint64_t)k->proto << 16 | k->dport, 2);
 
-    p->failed++;
+    if (p->failed++ == 0 || r->start_ns < p->first_ns)
+        p->first_ns = r->start_ns;
     sketch_add(&p->peers, peer);
     sketch_add(&p->ports, port);
     sketch_add(&p->targets, hash_u64(peer, port));
@@ -125,10 +128,9 @@ static bool is_attempt(const struct flow_key *k)
 }
 
 /* The alert opens with what both minutes hold. */
-static void begin(struct scan *c, const struct flow_record *r)
+static void begin(struct scan *c)
 {
-    c->whole = (struct pane){0};
-    c->first_ns = r->start_ns < c->pane_ns ? r->start_ns : c->pane_ns;
+    c->whole = (struct pane){.first_ns = c->pane[c->pane[1].failed > 0].first_ns};
     for (int i = 0; i < 2; i++) {
         c->whole.failed += c->pane[i].failed;
         c->whole.answered += c->pane[i].answered;
@@ -161,14 +163,14 @@ static void scan_opened(void *state, struct detect_view *v)
         c->whole.answered++;
         return;
     }
-    add_failure(&c->pane[0], &r->key);
+    add_failure(&c->pane[0], r);
     if (!is_open && !is_scan(s, c))
         return;
     if (is_open)
-        add_failure(&c->whole, &r->key);
+        add_failure(&c->whole, r);
     else
-        begin(c, r);
-    c->last_ns = r->end_ns;
+        begin(c);
+    c->last_ns = r->end_ns > c->last_ns ? r->end_ns : c->last_ns;
     memcpy(c->last_dst, r->key.dst, 16);
     c->last_port = r->key.dport;
     c->last_proto = r->key.proto;
@@ -205,11 +207,16 @@ static void sentence(const struct scan *c, const char *src, uint32_t peers, uint
         (void)snprintf(out, size, "%s tried %s ports on %s hosts", src, n, m);
 }
 
+static double span_ms(const struct scan *c)
+{
+    return c->last_ns > c->whole.first_ns ? (double)(c->last_ns - c->whole.first_ns) / 1e6 : 0;
+}
+
 static void reasons(const struct scan *c, struct alert_record *a, uint32_t targets,
                     double failed_share)
 {
     char number[DETECT_NUMBER], normal[DETECT_NUMBER], span[DETECT_NUMBER];
-    const double ms = (double)(c->last_ns > c->first_ns ? c->last_ns - c->first_ns : 0) / 1e6;
+    const double ms = span_ms(c);
     struct alert_reason *r = alert_reason(a, "failed_targets", "count", targets, 0.6);
 
     detect_reason_normal(r, &c->normal);
@@ -246,6 +253,7 @@ static bool scan_describe(void *state, const struct alert_cause *cause, struct a
     ip_format(cause->src, src);
     sentence(c, src, peers, ports, a->signature, sizeof(a->signature));
     a->count = c->whole.failed;
+    a->first_ns = c->whole.first_ns;
     a->severity = c->is_home ? SEVERITY_HIGH : SEVERITY_MEDIUM;
     a->score =
         (float)(1 - s->threshold / (2.0 * (targets > s->threshold ? targets : s->threshold)));

@@ -1,0 +1,225 @@
+#include "support/detecting.h"
+
+TestSuite(detect_scan, .init = detecting_begin, .fini = detecting_stop);
+
+static const struct alert_record *scan(void)
+{
+    return last_alert(DETECTOR_PORT_SCAN);
+}
+
+/* `n` ports of host 2, one each `step` seconds, all with the same outcome. */
+static void knock(unsigned src, unsigned n, double at, double step, enum flow_opening how)
+{
+    for (unsigned i = 0; i < n; i++) {
+        const struct flow_record r =
+            opened_at(at + i * step, view_key(IPPROTO_TCP, src, 50000, 2, 100 + i), how);
+        see(&r);
+    }
+}
+
+Test(detect_scan, fifteen_targets_that_fail_are_one_and_fourteen_are_none)
+{
+    knock(1, 14, 0, 0.1, OPENING_REFUSED);
+    cr_assert(scan() == NULL);
+    const struct flow_record r =
+        opened_at(1.5, view_key(IPPROTO_TCP, 1, 50000, 2, 99), OPENING_REFUSED);
+    see(&r);
+    cr_assert(scan() != NULL && scan()->rev == 1 && scan()->count == 15);
+    cr_assert(seen.is_evidence && seen.evidence_score == scan()->score);
+}
+
+Test(detect_scan, it_says_who_did_what_to_whom_and_why)
+{
+    knock(1, 100, 10, 0.05, OPENING_REFUSED);
+    knock(1, 60, 15, 0.05, OPENING_ANSWERED);
+    knock(1, 60, 20, 0.05, OPENING_SILENT); /* the same targets once more */
+    alerts_close(seen.alerts);
+    detecting_take_alerts();
+
+    const struct alert_record *a = scan();
+    /* Distinct counts are estimates, 3 % off at most: 101 for these hundred. */
+    cr_assert_str_eq(a->signature, "10.0.0.1 tried 101 ports of 10.0.0.2");
+    cr_assert_str_eq(a->detector, "port_scan");
+    cr_assert_str_eq(a->technique_id, "T1046");
+    cr_assert(a->count == 160 && a->severity == SEVERITY_HIGH && a->p_value < 0);
+    cr_assert_eq(a->first_ns, VIEW_T0 + 10 * DETECTING_S); /* from before the alert opened */
+    cr_assert_eq(a->n_entities, 2);
+    cr_assert_str_eq(a->entity[0].role, "attacker");
+    cr_assert_str_eq(a->entity[0].value, "10.0.0.1");
+    cr_assert_str_eq(a->entity[1].role, "victim");
+    cr_assert_str_eq(a->entity[1].value, "10.0.0.2");
+    cr_assert_float_eq(a->score, 1 - 15 / 200.0, 0.01);
+
+    const struct alert_reason *r = reason_of(a, "failed_targets");
+    cr_assert_float_eq(r->value, 100, 3);
+    cr_assert_str_eq(r->text, "100 different host and port pairs refused it or did not answer, "
+                              "within 12.9 s; this host had no history yet");
+    r = reason_of(a, "failed_share");
+    cr_assert_float_eq(r->value, 160 / 220.0, 0.001);
+    cr_assert_str_eq(r->text, "73 % of the connections it opened meanwhile failed");
+    r = reason_of(a, "pace");
+    cr_assert_float_eq(r->value, 160 / 12.95, 0.1);
+    cr_assert_str_eq(r->text, "it tried 12.4 a second");
+    float sum = 0;
+    for (unsigned i = 0; i < a->n_reasons; i++)
+        sum += a->reason[i].contribution;
+    cr_assert_float_eq(sum, 1, 1e-6);
+}
+
+static void sweep(unsigned proto, unsigned sport, unsigned dport)
+{
+    for (unsigned i = 0; i < 50; i++) {
+        const struct flow_record r =
+            opened_at(i * 0.01, view_key(proto, 1, sport, 100 + i, dport), OPENING_SILENT);
+        see(&r);
+    }
+}
+
+Test(detect_scan, each_shape_has_its_sentence)
+{
+    sweep(IPPROTO_TCP, 50000, 22);
+    cr_assert(strstr(scan()->signature, "10.0.0.1 looked for TCP port 22 on ") != NULL, "%s",
+              scan()->signature);
+    cr_assert_eq(scan()->n_entities, 1); /* no single victim */
+    detecting_begin();
+    sweep(IPPROTO_UDP, 50000, 161);
+    cr_assert(strstr(scan()->signature, "looked for UDP port 161 on ") != NULL);
+    detecting_begin();
+    sweep(IPPROTO_ICMP, 8, 0);
+    cr_assert(strstr(scan()->signature, " addresses that did not answer") != NULL);
+    detecting_begin();
+    for (unsigned i = 0; i < 64; i++) {
+        const struct flow_record r = opened_at(
+            i * 0.01, view_key(IPPROTO_TCP, 1, 50000, 100 + i % 8, 10 + i / 8), OPENING_REFUSED);
+        see(&r);
+    }
+    cr_assert_str_eq(scan()->signature, "10.0.0.1 tried 8 ports on 8 hosts");
+}
+
+Test(detect_scan, from_outside_it_is_the_weather)
+{
+    for (unsigned i = 0; i < 30; i++) {
+        const struct flow_record r = opened_at(
+            i, view_key(IPPROTO_TCP, VIEW_OUTSIDE + 9, 50000, 2, 100 + i), OPENING_SILENT);
+        see(&r);
+    }
+    cr_assert(scan() != NULL && scan()->severity == SEVERITY_MEDIUM);
+}
+
+Test(detect_scan, a_busy_client_that_is_answered_is_none)
+{
+    for (unsigned i = 0; i < 300; i++) {
+        const struct flow_record r =
+            opened_at(i * 0.1, view_key(IPPROTO_TCP, 1, 40000 + i, 500 + i, 443),
+                      i % 5 == 0 ? OPENING_SILENT : OPENING_ANSWERED);
+        see(&r);
+    }
+    cr_assert(scan() == NULL); /* 60 failed, of 300 */
+}
+
+Test(detect_scan, half_of_all_failing_is_the_line)
+{
+    for (unsigned i = 0; i < 30; i++) { /* 15 answered, then 14 failed: 48 % */
+        const struct flow_record r =
+            opened_at(i * 0.1, view_key(IPPROTO_TCP, 1, 40000, 500 + i, 443),
+                      i < 15 ? OPENING_ANSWERED : OPENING_REFUSED);
+        cr_assert(scan() == NULL);
+        see(&r);
+    }
+    cr_assert(scan() != NULL); /* the 15th of 30 */
+}
+
+Test(detect_scan, retries_to_a_dead_server_are_none)
+{
+    for (unsigned i = 0; i < 5000; i++) {
+        const struct flow_record r = opened_at(
+            i * 0.02, view_key(IPPROTO_TCP, 1, 1024 + i, 2, 8080 + i % 2), OPENING_SILENT);
+        see(&r);
+    }
+    cr_assert(scan() == NULL);
+}
+
+Test(detect_scan, a_few_failures_a_minute_for_hours_are_none)
+{
+    knock(1, 500, 0, 10, OPENING_REFUSED); /* at most 12 in two minutes */
+    cr_assert(scan() == NULL);
+}
+
+Test(detect_scan, two_minutes_count_together)
+{
+    knock(1, 25, 0, 6, OPENING_REFUSED); /* 10 a minute */
+    cr_assert(scan() != NULL);
+}
+
+Test(detect_scan, groups_broadcasts_and_reports_are_no_attempts)
+{
+    for (unsigned i = 0; i < 60; i++) {
+        struct flow_record r =
+            opened_at(i * 0.1, view_key(IPPROTO_UDP, 1, 5000, 2, 1000 + i), OPENING_SILENT);
+        ip_from_v4((const uint8_t[]){(uint8_t)(i % 2 ? 239 : 255), 255, 255, 250}, r.key.dst);
+        see(&r);
+        r = opened_at(i * 0.1, view_key(IPPROTO_ICMP, 1, 3, 100 + i, 3), OPENING_SILENT);
+        see(&r); /* "port unreachable" to many */
+    }
+    cr_assert(scan() == NULL);
+}
+
+Test(detect_scan, an_answered_scan_of_open_ports_is_beyond_it)
+{
+    knock(1, 200, 0, 0.01, OPENING_ANSWERED); /* stated: failure is the evidence */
+    cr_assert(scan() == NULL);
+}
+
+Test(detect_scan, the_normal_is_what_the_minutes_before_held)
+{
+    for (unsigned minute = 0; minute < 5; minute++)
+        knock(1, 3, minute * 60, 1, OPENING_REFUSED);
+    knock(1, 40, 301, 0.1, OPENING_REFUSED);
+    const struct alert_reason *r = reason_of(scan(), "failed_targets");
+    cr_assert(r->normal_n == 5 && r->normal > 2.9F && r->normal < 3.1F && r->normal_sd < 0.1F);
+    cr_assert(strstr(r->text, "this host's normal is 3 a minute") != NULL, "%s", r->text);
+}
+
+Test(detect_scan, its_flows_are_evidence_when_they_end_and_answered_ones_are_not)
+{
+    knock(1, 20, 0, 0.1, OPENING_REFUSED);
+    struct flow_record r = ended_after(
+        opened_at(1, view_key(IPPROTO_TCP, 1, 50000, 2, 100), OPENING_REFUSED), 2, 1, 60, 0);
+    see(&r);
+    cr_assert(seen.is_evidence && seen.evidence_score == scan()->score);
+    r = ended_after(opened_at(2, view_key(IPPROTO_TCP, 1, 50000, 3, 443), OPENING_ANSWERED), 2, 10,
+                    2000, 2000);
+    see(&r);
+    cr_assert(!seen.is_evidence);
+    r = ended_after(opened_at(2, view_key(IPPROTO_TCP, 4, 50000, 3, 443), OPENING_REFUSED), 2, 1,
+                    60, 0);
+    see(&r); /* another host's */
+    cr_assert(!seen.is_evidence);
+}
+
+Test(detect_scan, after_a_quiet_time_another_scan_starts_from_nothing)
+{
+    uint8_t uid[16];
+
+    knock(1, 40, 0, 0.1, OPENING_REFUSED);
+    memcpy(uid, scan()->uid, 16);
+    knock(1, 14, 2000, 0.1, OPENING_REFUSED);
+    cr_assert_eq(memcmp(uid, scan()->uid, 16), 0); /* 14 are none: still the first one's words */
+    cr_assert_eq(scan()->count, 40);               /* its farewell */
+    knock(1, 20, 2002, 0.1, OPENING_REFUSED);
+    cr_assert_neq(memcmp(uid, scan()->uid, 16), 0);
+    cr_assert_eq(scan()->first_ns, VIEW_T0 + 2000 * DETECTING_S);
+}
+
+Test(detect_scan, sources_beyond_the_limit_are_forgotten_and_counted)
+{
+    struct detect_conf conf = detecting_conf();
+
+    conf.max = 16;
+    detecting_start(&conf);
+    for (unsigned i = 0; i < 100; i++)
+        knock(1000 + i, 1, i * 0.01, 0, OPENING_REFUSED);
+    cr_assert_eq(detectors_evicted(seen.detectors), 84);
+    knock(1, 20, 5, 0.01, OPENING_REFUSED);
+    cr_assert(scan() != NULL);
+}
