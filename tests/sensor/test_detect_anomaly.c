@@ -33,9 +33,10 @@ static _Alignas(8) char slot[sizeof(struct flow_record) + FEATURE_COUNT * sizeof
 /* One scored flow; pkts_fwd 12 is what makes the tiny model wonder. */
 static void flow(double at, unsigned src, float p_value, float raw)
 {
+    struct flow_record *r = (void *)slot;
     const struct model_score score = {.raw = raw, .p_value = p_value, .score = 0.7F};
     struct detect_view v = {
-        .r = &slot.r, .host = &host, .model = model, .alerts = seen.alerts, .score = &score};
+        .r = r, .host = &host, .model = model, .alerts = seen.alerts, .score = &score};
 
     *r = ended_after(
         opened_at(at, view_key(IPPROTO_TCP, src, 40000, VIEW_OUTSIDE, 443), OPENING_ANSWERED), 1, 9,
