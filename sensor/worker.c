@@ -18,6 +18,7 @@ struct worker {
     struct flow_table *flows;
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     uint64_t clock_ns;
+    bool is_discarding; /* worker_free: nobody is told of the flows that are left */
     bool may_wait; /* for room in the ring: replay always, live when no packet is waiting for us */
     uint64_t pace_packet_ns, pace_mono_ns;            /* where the replay's pace started */
     uint64_t kernel_ns, kernel_drops, kernel_packets; /* when it was asked last, and its answer */
@@ -117,6 +118,11 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
     struct worker *w = arg;
     const size_t n_features = kind == RECORD_FLOW_OPENED ? 0 : FEATURE_COUNT;
 
+    if (w->is_discarding) {
+        if (kind == RECORD_FLOW_ENDED && f->dpi != NULL)
+            dpi_flow_drop(w->conf.dpi, f->dpi);
+        return;
+    }
     if (kind == RECORD_FLOW_ENDED)
         finish_dpi(w, f);
     if (w->conf.level == ANALYSIS_COUNTERS) {
@@ -148,6 +154,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     if (w == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     w->conf = *conf;
+    w->conf.dpi = NULL; /* taken at the end, when nothing can fail */
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
     w->may_wait = !capture_is_live(conf->capture);
     w->dpi_result = calloc(conf->flows.max, sizeof(*w->dpi_result));
@@ -156,6 +163,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     const int r = flow_table_new(&w->flows, &conf->flows, on_flow, w, e);
     if (r < 0)
         return r;
+    w->conf.dpi = conf->dpi;
     *ret_worker = WIND_STEAL(w);
     return 0;
 }
@@ -163,6 +171,9 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
 struct worker *worker_free(struct worker *w)
 {
     if (w != NULL) {
+        w->is_discarding = true;
+        if (w->flows != NULL)
+            flow_table_flush(w->flows);
         w->flows = flow_table_free(w->flows);
         w->conf.dpi = dpi_free(w->conf.dpi);
         free(w->dpi_result);

@@ -1,0 +1,403 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+
+#include "common/time.h"
+#include "features/feature.h"
+#include "sensor/worker.h"
+#include "support/fake_capture.h"
+#include "support/oom.h"
+
+#define S WIND_NS_PER_S
+
+/* Copies of the records that came through the ring, without their features. */
+static struct {
+    struct worker *worker;
+    struct worker_conf conf;
+    struct ring *ring;
+    struct counters *counters;
+    struct flow_record record[8192];
+    float duration[8192];
+    size_t n;
+    unsigned relieved;
+} t;
+
+static void drain(void)
+{
+    const struct flow_record *r;
+
+    while ((r = ring_peek(t.ring, 0, NULL)) != NULL) {
+        cr_assert_lt(t.n, WIND_ARRAY_SIZE(t.record));
+        cr_assert_eq(r->n_features, r->header.kind == RECORD_FLOW_OPENED ? 0 : FEATURE_COUNT);
+        t.duration[t.n] = r->n_features > 0 ? r->feature[FEATURE_duration] : -1;
+        t.record[t.n++] = *r;
+    }
+    ring_release(t.ring, 0);
+}
+
+static void relieve(void *arg)
+{
+    cr_assert_eq(arg, &t);
+    t.relieved++;
+    drain();
+}
+
+static void tear_down(void)
+{
+    t.worker = worker_free(t.worker);
+    t.ring = ring_free(t.ring);
+    t.counters = counters_free(t.counters);
+    fake_reset();
+}
+
+static void set_up(void)
+{
+    tear_down();
+    memset(&t, 0, sizeof(t));
+    cr_assert_eq(ring_new(&t.ring, 1 << 16, 1, NULL), 0);
+    cr_assert_eq(counters_new(&t.counters, NULL), 0);
+    t.conf = (struct worker_conf){.flows = {.max = 1024,
+                                            .idle_ns = 120 * S,
+                                            .idle_new_ns = 30 * S,
+                                            .linger_ns = 2 * S,
+                                            .active_ns = 60 * S,
+                                            .first_id = 1},
+                                  .ring = t.ring,
+                                  .counters = t.counters,
+                                  .level = ANALYSIS_FULL,
+                                  .relieve = relieve,
+                                  .relieve_arg = &t};
+}
+TestSuite(worker, .init = set_up, .fini = tear_down);
+
+static void begin(void)
+{
+    cr_assert_eq(worker_new(&t.worker, &t.conf, NULL), 0);
+}
+
+static uint64_t get(enum counter which)
+{
+    return counters_get(t.counters, which);
+}
+
+static void check_books(void)
+{
+    uint64_t decoded = 0, ended = 0;
+
+    for (enum counter c = COUNTER_decoder_OK; c <= COUNTER_decoder_lost; c++)
+        decoded += get(c);
+    for (enum counter c = COUNTER_flow_ended_closed; c <= COUNTER_flow_ended_crashed; c++)
+        ended += get(c);
+    cr_assert_eq(get(COUNTER_capture_packets), decoded);
+    cr_assert_eq(get(COUNTER_flow_made),
+                 ended + get(COUNTER_flow_live) + get(COUNTER_flow_lost_ring));
+}
+
+static void run(void)
+{
+    while (worker_step(t.worker, 0) > 0)
+        check_books();
+}
+
+static void run_to_the_end(void)
+{
+    begin();
+    run();
+    worker_flush(t.worker);
+    drain();
+    check_books();
+}
+
+static size_t how_many(enum record_kind kind)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t.n; i++)
+        n += t.record[i].header.kind == kind;
+    return n;
+}
+
+/* A whole connection of 5 packets in 4 ms. */
+static void connection(uint64_t at, unsigned sport)
+{
+    fake_tcp(at, 1, sport, 2, 80, TCP_SYN);
+    fake_tcp(at + 1000000, 2, 80, 1, sport, TCP_SYN | TCP_ACK);
+    fake_tcp(at + 2000000, 1, sport, 2, 80, TCP_ACK);
+    fake_tcp(at + 3000000, 1, sport, 2, 80, TCP_FIN | TCP_ACK);
+    fake_tcp(at + 4000000, 2, 80, 1, sport, TCP_FIN | TCP_ACK);
+}
+
+Test(worker, a_connection_becomes_an_opened_and_an_ended_record)
+{
+    connection(0, 5000);
+    run_to_the_end();
+    cr_assert(t.n == 2 && fake.releases == 1);
+    const struct flow_record *r = &t.record[1];
+    cr_assert(t.record[0].header.kind == RECORD_FLOW_OPENED && r->header.kind == RECORD_FLOW_ENDED);
+    cr_assert_eq(t.record[0].header.time_ns, FAKE_T0 + 1000000);
+    cr_assert_eq(t.record[0].opening, OPENING_ANSWERED);
+    cr_assert(r->flow_id == 1 && r->pkts[0] == 3 && r->pkts[1] == 2 && r->bytes[0] == 120);
+    cr_assert(r->start_ns == FAKE_T0 && r->end_ns == FAKE_T0 + 4000000);
+    cr_assert(r->state == FLOW_CLOSED && r->end == FLOW_END_CLOSED && r->score == 0 &&
+              r->p_value == 1 && r->alerted == 0 && r->analysis_level == ANALYSIS_FULL);
+    cr_assert_eq(r->tcp_flags[0], TCP_SYN | TCP_ACK | TCP_FIN);
+    cr_assert_eq(t.duration[1], 4); /* ms: its features are in the slot */
+}
+
+Test(worker, every_packet_has_one_verdict)
+{
+    connection(0, 5000);
+    frame_eth(&fake.frames, 0x0806); /* ARP */
+    put(&fake.frames, "\0\1\x08\0\6\4\0\1", 8);
+    fake_offer(5000000);
+    fake_tcp(6000000, 1, 5001, 2, 80, TCP_SYN);
+    fake.packet[fake.n - 1].cut = 30; /* truncated */
+    frame_eth(&fake.frames, 0x0800);
+    put(&fake.frames, "\x4f\0\0\x10", 4); /* malformed: shorter than its own header */
+    for (int i = 0; i < 60; i++)
+        put8(&fake.frames, 0);
+    fake_offer(7000000);
+    run_to_the_end();
+    cr_assert_eq(get(COUNTER_capture_packets), 8);
+    cr_assert_eq(get(COUNTER_decoder_OK), 5);
+    cr_assert_eq(get(COUNTER_decoder_NOT_IP), 1);
+    cr_assert_eq(get(COUNTER_decoder_TRUNCATED), 1);
+    cr_assert_eq(get(COUNTER_decoder_MALFORMED), 1);
+    cr_assert_eq(get(COUNTER_capture_bytes), fake.frames.len);
+    cr_assert_eq(get(COUNTER_flow_made), 1);
+}
+
+/* What came out, with batches cut after so many packets. */
+static void records_with_batches_of(size_t batch, struct flow_record *out, size_t *ret_n)
+{
+    set_up();
+    fake.batch = batch;
+    for (unsigned i = 0; i < 300; i++) {
+        fake_udp(i * S / 3, 1 + i % 7, 5000 + i % 20, 2, 53, i % 50);
+        if (i % 3 == 0)
+            connection(i * S / 3, 6000 + i);
+    }
+    run_to_the_end();
+    memcpy(out, t.record, t.n * sizeof(t.record[0]));
+    *ret_n = t.n;
+}
+
+Test(worker, records_do_not_depend_on_where_batches_are_cut)
+{
+    static struct flow_record whole[8192], cut[8192];
+    size_t n = 0, m = 0;
+
+    records_with_batches_of(0, whole, &n);
+    cr_assert_gt(n, 400);
+    for (size_t batch = 1; batch < 70; batch += 13) {
+        records_with_batches_of(batch, cut, &m);
+        cr_assert(m == n && memcmp(whole, cut, n * sizeof(whole[0])) == 0, "batches of %zu", batch);
+    }
+}
+
+Test(worker, replay_waits_for_room_and_loses_nothing)
+{
+    for (unsigned i = 0; i < 1000; i++)
+        fake_udp(i * 1000, 1, 1000 + i, 2, 53, 10);
+    run_to_the_end();
+    cr_assert_gt(t.relieved, 5); /* the ring holds some hundred records */
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1000);
+    cr_assert_eq(get(COUNTER_flow_lost_ring) + get(COUNTER_flow_events_lost), 0);
+    cr_assert_eq(get(COUNTER_flow_ended_flushed), 1000);
+}
+
+Test(worker, live_refuses_what_a_full_ring_has_no_room_for_and_counts_it)
+{
+    fake.is_live = true;
+    fake.now_ns = FAKE_T0;
+    for (unsigned i = 0; i < 1000; i++)
+        fake_udp(i * 1000, 1, 1000 + i, 2, 53, 10);
+    begin();
+    run();
+    fake.now_ns = FAKE_T0 + 60 * S; /* all idle out, and nobody reads */
+    (void)worker_step(t.worker, 0);
+    check_books();
+    cr_assert_eq(get(COUNTER_flow_live), 0);
+    cr_assert_gt(get(COUNTER_flow_lost_ring), 500);
+    cr_assert_gt(get(COUNTER_flow_events_lost), 500);
+    cr_assert_eq(t.relieved, 0); /* the other stage has a thread of its own */
+    drain();
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED) + get(COUNTER_flow_lost_ring), 1000);
+    cr_assert_eq(how_many(RECORD_FLOW_OPENED) + get(COUNTER_flow_events_lost), 1000);
+}
+
+Test(worker, stopped_live_waits_for_room_for_its_last_flows)
+{
+    fake.is_live = true;
+    fake.now_ns = FAKE_T0 + S;
+    for (unsigned i = 0; i < 1000; i++)
+        fake_udp(i * 1000, 1, 1000 + i, 2, 53, 10);
+    begin(); /* relieve stands for the other stages, which go on by themselves */
+    run();
+    worker_flush(t.worker);
+    drain();
+    check_books();
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1000);
+    cr_assert_eq(get(COUNTER_flow_lost_ring), 0);
+}
+
+Test(worker, live_time_goes_on_without_packets)
+{
+    fake.is_live = true;
+    fake.now_ns = FAKE_T0;
+    fake_udp(0, 1, 5000, 2, 53, 10);
+    begin();
+    run();
+    for (unsigned s = 1; s <= 33; s++) {
+        fake.now_ns = FAKE_T0 + s * S;
+        (void)worker_step(t.worker, 0);
+    }
+    drain();
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1);
+    cr_assert_eq(get(COUNTER_flow_ended_idle), 1);
+    cr_assert_eq(worker_clock(t.worker), FAKE_T0 + 33 * S);
+    cr_assert_eq(atomic_load(&t.counters->clock_ns), FAKE_T0 + 33 * S);
+}
+
+Test(worker, the_kernel_is_asked_once_a_second_and_its_counts_outlive_a_restart)
+{
+    fake.is_live = true;
+    fake.now_ns = FAKE_T0;
+    begin();
+    fake.stats = (struct capture_stats){.received = 90, .kernel_dropped = 10};
+    for (unsigned i = 0; i < 1000; i++) { /* 10 s in steps of 10 ms */
+        fake.now_ns += S / 100;
+        (void)worker_step(t.worker, 0);
+    }
+    cr_assert(fake.stats_calls >= 10 && fake.stats_calls <= 11, "%u", fake.stats_calls);
+    cr_assert_eq(get(COUNTER_capture_kernel_packets), 100);
+    cr_assert_eq(get(COUNTER_capture_kernel_drops), 10);
+    t.worker = worker_free(t.worker); /* killed; the next one has a new handle */
+    begin();
+    fake.stats = (struct capture_stats){.received = 5, .kernel_dropped = 2};
+    worker_flush(t.worker);
+    cr_assert_eq(get(COUNTER_capture_kernel_packets), 107);
+    cr_assert_eq(get(COUNTER_capture_kernel_drops), 12);
+}
+
+Test(worker, time_that_runs_backwards_is_counted_and_the_clock_stands)
+{
+    fake_udp(100 * S, 1, 5000, 2, 53, 10);
+    fake_udp(99 * S, 1, 5001, 2, 53, 10); /* ordinary disorder */
+    fake_udp(98 * S, 1, 5002, 2, 53, 10);
+    fake_udp(10 * S, 1, 5003, 2, 53, 10);
+    run_to_the_end();
+    cr_assert_eq(get(COUNTER_capture_time_backwards), 2);
+    cr_assert_eq(worker_clock(t.worker), FAKE_T0 + 100 * S);
+    for (size_t i = 0; i < t.n; i++)
+        cr_assert_eq(t.record[i].header.time_ns, FAKE_T0 + 100 * S);
+}
+
+Test(worker, another_worker_goes_on_with_clock_and_ids)
+{
+    fake_udp(100 * S, 1, 5000, 2, 53, 10);
+    begin();
+    run();
+    cr_assert_eq(atomic_load(&t.counters->flow_sequence), 2);
+    t.worker = worker_free(t.worker); /* with a flow in its table: nobody is told */
+    drain();
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 0);
+    begin();
+    cr_assert_eq(worker_clock(t.worker), FAKE_T0 + 100 * S);
+}
+
+Test(worker, counters_alone_make_no_records_and_balance)
+{
+    t.conf.level = ANALYSIS_COUNTERS;
+    for (unsigned i = 0; i < 100; i++)
+        connection(i * S, 5000 + i);
+    run_to_the_end();
+    cr_assert(t.n == 0 && get(COUNTER_flow_made) == 100 && get(COUNTER_flow_ended_closed) == 100);
+}
+
+Test(worker, replay_at_a_speed_takes_its_time)
+{
+    for (unsigned i = 0; i < 20; i++)
+        fake_udp(i * S, 1, 1000 + i, 2, 53, 10);
+    t.conf.speed = 100; /* 19 s in 190 ms */
+    const uint64_t start = time_mono_ns();
+    run_to_the_end();
+    const uint64_t took = time_mono_ns() - start;
+    cr_assert(took >= 190 * WIND_NS_PER_MS, "%lu ms", took / WIND_NS_PER_MS);
+    cr_assert_gt(t.relieved, 10); /* the later stages go on meanwhile */
+}
+
+Test(worker, a_stop_ends_the_wait_for_the_next_packet, .timeout = 10)
+{
+    fake_udp(0, 1, 1000, 2, 53, 10);
+    fake_udp(3600 * S, 1, 1001, 2, 53, 10);
+    t.conf.speed = 1;
+    begin();
+    (void)worker_step(t.worker, 0);
+    atomic_store(&t.counters->stop, 1);
+    (void)worker_step(t.worker, 0);
+    check_books();
+    cr_assert_eq(get(COUNTER_capture_packets), 2);
+}
+
+static struct dpi *small_dpi(void)
+{
+    const struct dpi_conf conf = {.flows_max = 2, .packets_max = 10};
+    struct dpi *d = NULL;
+
+    cr_assert_eq(dpi_new(&d, &conf, NULL), 0);
+    return d;
+}
+
+static void dns_question(uint64_t at, unsigned sport)
+{
+    static const char question[] = "\x12\x34\1\0\0\1\0\0\0\0\0\0\4wind\7example\0\0\1\0\1";
+
+    frame_eth(&fake.frames, 0x0800);
+    frame_ipv4(&fake.frames, 17, 1, 2, 8 + sizeof(question) - 1);
+    frame_udp(&fake.frames, sport, 53, sizeof(question) - 1);
+    put(&fake.frames, question, sizeof(question) - 1);
+    fake_offer(at);
+}
+
+Test(worker, the_application_is_in_the_record_and_flows_beyond_the_limit_go_without)
+{
+    t.conf.dpi = small_dpi();
+    for (unsigned i = 0; i < 5; i++)
+        fake_tcp(i, 1, 6000 + i, 2, 80, TCP_SYN); /* nDPI waits for more of these */
+    dns_question(S, 5000);
+    run_to_the_end();
+    cr_assert_eq(get(COUNTER_flow_no_dpi), 4);
+    set_up();
+    t.conf.dpi = small_dpi();
+    dns_question(S, 5000);
+    run_to_the_end();
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1);
+    cr_assert_str_eq(t.record[t.n - 1].app, "dns");
+    cr_assert_str_eq(t.record[t.n - 1].server_name, "wind.example");
+}
+
+Test(worker, freed_with_flows_in_hand_it_leaks_nothing)
+{
+    t.conf.dpi = small_dpi();
+    fake_tcp(0, 1, 6000, 2, 80, TCP_SYN);
+    begin();
+    run();
+    cr_assert_eq(get(COUNTER_flow_live), 1);
+}
+
+static int attempt(void)
+{
+    WIND_AUTO(worker) struct worker *w = NULL;
+    struct err e = {0};
+    const int r = worker_new(&w, &t.conf, &e);
+
+    cr_assert(r == 0 || (r == -ENOMEM && w == NULL && e.text[0] != '\0'));
+    return r;
+}
+
+Test(worker, without_memory_it_is_not_made_and_takes_nothing)
+{
+    t.conf.dpi = small_dpi(); /* still ours after each failure: else freed twice */
+    cr_assert_eq(oom_each(attempt), 5);
+}
