@@ -7,7 +7,8 @@
  * Bounds   The same rows and settings give the same bytes. No clock time goes in.
  *
  * Rows with an attack label are left out. Of the rest, whole blocks of FIT_BLOCK neighbouring rows,
- * drawn by the seed, are kept for calibration: neighbours are too alike to be on both sides.
+ * drawn by the seed, are kept for calibration: neighbours are too alike to be on both sides. Or,
+ * with `calibrate` 0, each input is scored by a forest that grew from the others.
  */
 #pragma once
 
@@ -24,7 +25,7 @@ struct fit_conf {
     uint32_t version;
     uint32_t trees, sample;
     uint64_t seed;
-    double calibrate; /* share of rows for calibration, above 0 and below 1 */
+    double calibrate; /* share of rows for calibration, below 1; 0: across inputs, two or more */
     double margin;    /* see train_iforest.h */
     double alert_p;
     json_t *metrics; /* borrowed; goes into the header as it is. NULL: none */

@@ -25,7 +25,8 @@ static const char help[] =
     "  --seed N             the same rows and seed give the same bytes (1)\n"
     "  --name NAME          name of the model (flow-iforest)\n"
     "  --model-version N    its version (1)\n"
-    "  --calibrate SHARE    benign rows kept for calibration (0.25)\n"
+    "  --calibrate SHARE    benign rows kept for calibration (0.25); 0: each input is scored by\n"
+    "                       a forest of the others\n"
     "  --alert-p P          p-value below which a flow is worth an alert (0.001)\n"
     "  --metrics FILE       JSON of 'evaluate --json' to keep in the header\n";
 

@@ -228,3 +228,26 @@ Test(wind_train, whatever_is_off_gives_one_sentence)
                     "wind-sensor could not make rows of it (exit code 1)");
     cr_assert_neq(access(in_folder("a.model"), F_OK), 0, "nothing half-made is left behind");
 }
+
+/* Two networks, unlike each other: each looks strange to a forest that knows the other only. */
+Test(wind_train, calibrates_each_input_by_a_forest_of_the_others)
+{
+    char out[8192], command[512];
+
+    (void)snprintf(command, sizeof(command),
+                   "cd %s && head -2000 rows.csv >near.csv && "
+                   "sed -E '3,$ s/,1([0-9]{2})\\b/,9\\1/g' near.csv >far.csv",
+                   folder);
+    cr_assert_eq(system(command), 0);
+    cr_assert_eq(run(out, "fit --calibrate 0 near.csv -o m"), 1);
+    cr_assert_not_null(strstr(out, "needs two inputs"), "%s", out);
+    cr_assert_eq(run(out, "fit --calibrate 0 near.csv far.csv -o m"), 0, "%s", out);
+    cr_assert_not_null(strstr(out, "3996 rows, 3996 to calibrate"), "%s", out);
+
+    /* So none of them is rare, although the forest has the usual tail of a hundredth or so. */
+    cr_assert_eq(run(out, "evaluate m near.csv far.csv"), 0, "%s", out);
+    cr_assert_not_null(strstr(out, "on 3996 benign rows, of which 0 ("), "%s", out);
+    cr_assert_eq(run(out, "fit near.csv far.csv -o m --alert-p 0.01"), 0, "%s", out);
+    cr_assert_eq(run(out, "evaluate m near.csv far.csv"), 0, "%s", out);
+    cr_assert_null(strstr(out, "of which 0 ("), "%s", out);
+}
