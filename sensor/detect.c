@@ -118,31 +118,56 @@ static void thousands(double value, char *out, size_t size)
     out[n] = '\0';
 }
 
-const char *detect_number(double value, const char *unit, char ret_text[DETECT_NUMBER])
+/* What a value of `unit` is called from `above` on. Sorted: the first that fits. */
+static const struct scale {
+    const char *unit;
+    double above, divisor;
+    const char *suffix;
+} scales[] = {{"ms", 172800000, 86400000, " days"},
+              {"ms", 7200000, 3600000, " h"},
+              {"ms", 120000, 60000, " min"},
+              {"ms", 1000, 1000, " s"},
+              {"ms", 0, 1, " ms"},
+              {"bytes", 1e9, 1e9, " GB"},
+              {"bytes", 1e6, 1e6, " MB"},
+              {"bytes", 1e3, 1e3, " kB"},
+              {"bytes", 0, 1, " bytes"},
+              {"per_s", 1, 1, " a second"},
+              {"per_s", 1 / 60.0, 1 / 60.0, " a minute"},
+              {"per_s", 0, 1 / 3600.0, " an hour"}};
+
+const char *detect_number(double value, const char *unit, char out[DETECT_NUMBER])
 {
-    static const struct {
-        const char *unit;
-        double above, divisor;
-        const char *suffix;
-    } scales[] = {{"ms", 3600000, 3600000, " h"}, {"ms", 60000, 60000, " min"},
-                  {"ms", 1000, 1000, " s"},       {"ms", 0, 1, " ms"},
-                  {"bytes", 1e9, 1e9, " GB"},     {"bytes", 1e6, 1e6, " MB"},
-                  {"bytes", 1e3, 1e3, " kB"},     {"bytes", 0, 1, " bytes"},
-                  {"per_s", 0, 1, " a second"}};
+    const char *suffix = "";
+    char number[DETECT_NUMBER];
 
     for (size_t i = 0; i < WIND_ARRAY_SIZE(scales); i++) {
         if (strcmp(scales[i].unit, unit) == 0 && value >= scales[i].above) {
-            (void)snprintf(ret_text, DETECT_NUMBER, "%.3g%s", value / scales[i].divisor,
-                           scales[i].suffix);
-            return ret_text;
+            value /= scales[i].divisor;
+            suffix = scales[i].suffix;
+            break;
         }
     }
-    if (value >= 1000)
-        thousands(value, ret_text, DETECT_NUMBER);
+    if (value >= 999.5)
+        thousands(value, number, sizeof(number));
     else
-        (void)snprintf(ret_text, DETECT_NUMBER,
+        (void)snprintf(number, sizeof(number),
                        value < 10 && value != floor(value) ? "%.2g" : "%.3g", value);
-    return ret_text;
+    (void)snprintf(out, DETECT_NUMBER, "%.13s%s", number, suffix);
+    return out;
+}
+
+const char *detect_distinct(uint32_t value, char out[DETECT_NUMBER])
+{
+    const uint32_t step = value < 1000 ? 10 : 100;
+    char number[DETECT_NUMBER];
+
+    if (value < 100)
+        return detect_number(value, "count", out);
+    thousands(value < 5000 ? (double)((value + step / 2) / step * step) : 5000, number,
+              sizeof(number));
+    (void)snprintf(out, DETECT_NUMBER, "%s %.8s", value < 5000 ? "about" : "more than", number);
+    return out;
 }
 
 int detect_turn(uint64_t *pane_ns, uint64_t now_ns, uint64_t length_ns)

@@ -87,8 +87,11 @@ void detect_evidence(struct detect_view *v, const struct alert_record *alert);
 bool detect_is_unicast(const uint8_t address[16]);
 
 #define DETECT_NUMBER 24
-/* "12.3 kB", "3.2 s", "1,024": a value for people, by its unit in features.def. */
+/* "12.3 kB", "3.2 s", "1,024", "4.5 a minute": a value for people, by its unit in features.def. */
 const char *detect_number(double value, const char *unit, char ret_text[DETECT_NUMBER]);
+
+/* "17", "about 1,000", "more than 5,000": what a sketch can honestly say. */
+const char *detect_distinct(uint32_t value, char ret_text[DETECT_NUMBER]);
 
 /* Two half windows of a minute each: how the detectors forget. Returns how many to clear: 0..2. */
 int detect_turn(uint64_t *pane_ns, uint64_t now_ns, uint64_t length_ns);

@@ -3,7 +3,10 @@
  *
  * Medians instead of means, because one missed beat must not hide the rest (Bowley's skew and the
  * median absolute deviation, as RITA scores them): the times between calls vary little, and so
- * does what is said. Only calls to the outside count: inside, clockwork is monitoring.
+ * does what is said. Only calls to the outside count: inside, clockwork is monitoring. A few calls
+ * may come evenly by chance, so few must be more even than many; and what retries every second or
+ * two soon stops, so it has to go on for a while. A call is a SYN or a new pair of UDP ports: what
+ * one long connection says now and then is not looked at.
  */
 #include <errno.h>
 #include <math.h>
@@ -15,13 +18,19 @@
 #include "common/hash.h"
 #include "common/time.h"
 #include "features/sketch.h"
+#include "sensor/decode.h"
 #include "sensor/detect.h"
 #include "sensor/lru.h"
 
-#define KEPT        32   /* gaps and sizes remembered a channel */
-#define GAP_SPREAD  0.30 /* median absolute deviation over median: a uniform jitter of 60 % */
+#define KEPT        32 /* gaps and sizes remembered a channel */
 #define SIZE_SPREAD 0.15
-#define CALLERS_MAX 2 /* a service that more of our hosts call is nobody's own channel */
+#define SPAN_MIN_MS 120000.0 /* shorter than this is a retry */
+
+/* Median absolute deviation over median: a uniform jitter of 30 % at 10 gaps, 50 % at KEPT. */
+#define GAP_SPREAD_FEW  0.15
+#define GAP_SPREAD_MANY 0.25
+#define FEW             10
+#define CALLERS_MAX     2 /* a service that more of our hosts call is nobody's own channel */
 
 struct channel {
     uint64_t last_start_ns, first_ns, last_ns;
@@ -91,6 +100,8 @@ static bool is_candidate(const struct detect_view *v)
     static const uint16_t regular_udp[] = {53, 67, 68, 123, 137, 138, 546, 547, 1900, 5353, 5355};
 
     if (!v->is_home_src || v->is_home_dst || !detect_is_unicast(k->dst))
+        return false;
+    if (k->proto == IPPROTO_TCP && !(v->r->tcp_flags[0] & TCP_SYN))
         return false;
     if (k->proto == IPPROTO_UDP)
         for (size_t i = 0; i < WIND_ARRAY_SIZE(regular_udp); i++)
@@ -178,12 +189,44 @@ static struct rhythm measure(const struct state *s, const struct channel *c,
     return m;
 }
 
+static double gap_spread_max(uint32_t gaps)
+{
+    if (gaps >= KEPT)
+        return GAP_SPREAD_MANY;
+    return gaps <= FEW ? GAP_SPREAD_FEW
+                       : GAP_SPREAD_FEW + (GAP_SPREAD_MANY - GAP_SPREAD_FEW) * (gaps - FEW) /
+                                              (double)(KEPT - FEW);
+}
+
 static bool is_beacon(const struct state *s, const struct channel *c, const struct rhythm *m)
 {
     return c->n_gaps >= s->threshold && c->n_sizes >= s->threshold &&
            m->gap * 1e6 >= (double)s->min_ns && m->gap * 1e6 <= (double)s->max_ns &&
-           m->gap_mad <= GAP_SPREAD * m->gap && m->size_mad <= SIZE_SPREAD * m->size &&
-           m->callers <= CALLERS_MAX;
+           m->gap * c->n_gaps >= SPAN_MIN_MS && m->gap_mad <= gap_spread_max(c->n_gaps) * m->gap &&
+           m->size > 0 && m->size_mad <= SIZE_SPREAD * m->size && m->callers <= CALLERS_MAX;
+}
+
+/*
+ * "Is there Internet?": operating systems and browsers ask that of a page of theirs for ever. Told
+ * by the name alone, over clear HTTP: who takes such a name for his own server is not found here.
+ */
+static bool is_connectivity_check(const struct flow_record *r)
+{
+    static const char *const begins[] = {
+        "connectivity",   "connectivity-check",  "connectivitycheck",
+        "conncheck",      "detectportal",        "captive",
+        "network-test",   "networkcheck",        "nmcheck",
+        "ipv4only",       "www.msftconnecttest", "www.msftncsi",
+        "clients3.google"};
+
+    if (r->key.dport != 80)
+        return false;
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(begins); i++) {
+        const size_t n = strlen(begins[i]);
+        if (strncmp(r->server_name, begins[i], n) == 0 && r->server_name[n] == '.')
+            return true;
+    }
+    return false;
 }
 
 static void beacon_ended(void *state, struct detect_view *v)
@@ -192,7 +235,8 @@ static void beacon_ended(void *state, struct detect_view *v)
     const struct flow_record *r = v->r;
     const struct alert_cause cause = cause_of(&r->key);
 
-    if (r->header.kind != RECORD_FLOW_ENDED || r->opening != OPENING_ANSWERED || !is_candidate(v))
+    if (r->header.kind != RECORD_FLOW_ENDED || r->opening != OPENING_ANSWERED || !is_candidate(v) ||
+        is_connectivity_check(r))
         return;
     struct channel *c = lru_find(s->channels, &cause);
     if (c == NULL)
@@ -211,13 +255,17 @@ static void reasons(const struct channel *c, const struct rhythm *m, struct aler
     struct alert_reason *r = alert_reason(a, "gap_spread", "ratio", m->gap_mad / m->gap, 0.5);
 
     (void)snprintf(r->text, sizeof(r->text),
-                   "%u connections come %s apart, and half of them keep within %s of that",
+                   "%u connections, one every %s; half of them come within %s of the beat",
                    c->calls, detect_number(m->gap, "ms", number),
                    detect_number(m->gap_mad, "ms", other));
-    r = alert_reason(a, "size_spread", "ratio", m->size > 0 ? m->size_mad / m->size : 0, 0.3);
-    (void)snprintf(r->text, sizeof(r->text), "each sends about the same: %s, give or take %s",
-                   detect_number(m->size, "bytes", number),
-                   detect_number(m->size_mad, "bytes", other));
+    r = alert_reason(a, "size_spread", "ratio", m->size_mad / m->size, 0.3);
+    if (m->size_mad < 1)
+        (void)snprintf(r->text, sizeof(r->text), "at least half of them send the same %s",
+                       detect_number(m->size, "bytes", number));
+    else
+        (void)snprintf(
+            r->text, sizeof(r->text), "each sends about %s; half of them within %s of it",
+            detect_number(m->size, "bytes", number), detect_number(m->size_mad, "bytes", other));
     r = alert_reason(a, "callers", "count", m->callers, 0.2);
     (void)snprintf(r->text, sizeof(r->text),
                    m->callers <= 1 ? "no other of our hosts calls that service"
@@ -236,13 +284,15 @@ static bool beacon_describe(void *state, const struct alert_cause *cause, struct
     const struct rhythm m = measure(s, c, cause);
     ip_format(cause->src, src);
     ip_format(cause->dst, dst);
-    (void)snprintf(a->signature, sizeof(a->signature), "%s calls %.80s port %u every %s", src,
+    (void)snprintf(a->signature, sizeof(a->signature),
+                   "%s calls %.80s port %u like clockwork, every %s", src,
                    a->server_name[0] != '\0' ? a->server_name : dst, cause->dport,
                    detect_number(m.gap, "ms", number));
     a->count = c->calls;
     a->first_ns = c->first_ns;
-    a->severity = SEVERITY_HIGH;
-    a->score = (float)(1 - 0.25 * (m.gap > 0 ? m.gap_mad / m.gap / GAP_SPREAD : 1) -
+    /* Much that is harmless calls home by the clock, too, but under a name. */
+    a->severity = a->server_name[0] != '\0' ? SEVERITY_MEDIUM : SEVERITY_HIGH;
+    a->score = (float)(1 - 0.25 * (m.gap > 0 ? m.gap_mad / m.gap / GAP_SPREAD_MANY : 1) -
                        0.25 * (m.size > 0 ? m.size_mad / m.size / SIZE_SPREAD : 0));
     a->score = a->score < 0.5F ? 0.5F : a->score;
     alert_entity(a, "attacker", cause->src);

@@ -244,13 +244,29 @@ static void opened(struct flow_table *t, struct flow *f, enum flow_opening how)
     }
 }
 
+/*
+ * How an opening without an answer that was seen fared. Who goes on to acknowledge and to talk
+ * after the SYN was answered where we do not look: one side of the link is all we get.
+ */
+static enum flow_opening unseen(const struct flow *f)
+{
+    const uint8_t shaken = TCP_SYN | TCP_ACK;
+
+    if (f->stats.dir[1].pkts > 0)
+        return OPENING_ANSWERED;
+    return f->key.proto == IPPROTO_TCP && (f->tcp_flags[0] & shaken) == shaken &&
+                   f->stats.dir[0].payload > 0
+               ? OPENING_ANSWERED
+               : OPENING_SILENT;
+}
+
 /* The flow must not be in the wheel any more. */
 static void end_flow(struct flow_table *t, struct flow *f, enum flow_end why)
 {
     uint32_t *link = &t->bucket[f->hash & t->mask];
     const uint32_t i = index_of(t, f);
 
-    opened(t, f, f->stats.dir[1].pkts == 0 ? OPENING_SILENT : OPENING_ANSWERED);
+    opened(t, f, unseen(f));
     t->sink(t->arg, f, RECORD_FLOW_ENDED, why);
     while (*link != i)
         link = &t->flows[*link].chain;
@@ -273,7 +289,7 @@ static void look_at(struct flow_table *t, struct flow *f)
         return;
     }
     if (f->made_ns + FLOW_OPENING_WAIT_NS <= t->clock_ns)
-        opened(t, f, OPENING_SILENT);
+        opened(t, f, unseen(f));
     if (f->seen_ns > f->update_ns && f->update_ns + t->conf.active_ns <= t->clock_ns) {
         t->sink(t->arg, f, RECORD_FLOW_UPDATE, 0);
         f->update_ns = t->clock_ns;

@@ -53,7 +53,7 @@ const struct conf_key sensor_keys[] = {
     CONF_TEXT(S, model_path, "model.path", "auto", "Model file; auto = the one beside the programs, empty = none."),
 
     CONF_INT(S, detect_max, "detect.max", "65536", 16, 10000000, "Entities or channels that each detector remembers; the least recent is forgotten."),
-    CONF_INT(S, scan_targets, "detect.scan_targets", "15", 2, 1000, "Different targets that refuse or ignore one host within a minute or two: a scan."),
+    CONF_INT(S, scan_targets, "detect.scan_targets", "20", 2, 1000, "Different targets that refuse or ignore one host within a minute or two: a scan."),
     CONF_INT(S, brute_attempts, "detect.brute_attempts", "8", 2, 100000, "Short sessions on one login service within a minute or two: password guessing."),
     CONF_INT(S, beacon_events, "detect.beacon_events", "10", 4, 32, "Calls to one outside service, as regular as clockwork: a beacon."),
     CONF_TIME(S, beacon_min, "detect.beacon_min", "2s", NS(0), NS(86400), "Faster than this is no beacon."),

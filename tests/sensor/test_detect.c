@@ -20,17 +20,41 @@ Test(detect, numbers_read_like_people_write_them)
                  {0, "ms", "0 ms"},
                  {12.3, "ms", "12.3 ms"},
                  {1500, "ms", "1.5 s"},
-                 {90000, "ms", "1.5 min"},
+                 {90000, "ms", "90 s"},
+                 {150000, "ms", "2.5 min"},
                  {7200000, "ms", "2 h"},
+                 {864000000, "ms", "10 days"},
                  {500, "bytes", "500 bytes"},
                  {12345, "bytes", "12.3 kB"},
                  {5.5e6, "bytes", "5.5 MB"},
                  {2e9, "bytes", "2 GB"},
-                 {3.5, "per_s", "3.5 a second"}};
+                 {3.5, "per_s", "3.5 a second"},
+                 {14400, "per_s", "14,400 a second"},
+                 {0.25, "per_s", "15 a minute"},
+                 {0.001, "per_s", "3.6 an hour"}};
     char text[DETECT_NUMBER];
 
     for (size_t i = 0; i < WIND_ARRAY_SIZE(cases); i++)
         cr_expect_str_eq(detect_number(cases[i].value, cases[i].unit, text), cases[i].text);
+}
+
+Test(detect, an_estimate_says_so)
+{
+    static const struct {
+        uint32_t value;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {99, "99"},
+                 {101, "about 100"},
+                 {877, "about 880"},
+                 {996, "about 1,000"},
+                 {1693, "about 1,700"},
+                 {4999, "about 5,000"},
+                 {7098, "more than 5,000"}};
+    char text[DETECT_NUMBER];
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(cases); i++)
+        cr_expect_str_eq(detect_distinct(cases[i].value, text), cases[i].text);
 }
 
 Test(detect, no_number_is_longer_than_its_room)

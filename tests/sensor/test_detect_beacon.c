@@ -52,17 +52,17 @@ Test(detect_beacon, it_says_who_calls_whom_and_why)
     detecting_take_alerts();
 
     const struct alert_record *a = beacon();
-    cr_assert_str_eq(a->signature, "10.0.0.1 calls c2.example port 443 every 1 min");
+    cr_assert_str_eq(a->signature, "10.0.0.1 calls c2.example port 443 like clockwork, every 60 s");
     cr_assert_str_eq(a->technique_id, "T1071");
-    cr_assert(a->count == 20 && a->severity == SEVERITY_HIGH && a->n_entities == 2);
+    cr_assert(a->count == 20 && a->severity == SEVERITY_MEDIUM && a->n_entities == 2);
     cr_assert_eq(a->first_ns, VIEW_T0 + 1000 * DETECTING_S);
     cr_assert_str_eq(a->entity[0].value, "10.0.0.1");
     cr_assert_str_eq(a->entity[1].role, "related");
     cr_assert_str_eq(a->entity[1].value, "198.51.0.7");
     cr_assert(a->score > 0.9F && a->score <= 1);
-    cr_assert(strstr(reason_of(a, "gap_spread")->text, "20 connections come 1 min apart") != NULL,
+    cr_assert(strstr(reason_of(a, "gap_spread")->text, "20 connections, one every 60 s") != NULL,
               "%s", reason_of(a, "gap_spread")->text);
-    cr_assert(strstr(reason_of(a, "size_spread")->text, "each sends about the same: 9") != NULL);
+    cr_assert(strstr(reason_of(a, "size_spread")->text, "each sends about 9") != NULL);
     cr_assert_str_eq(reason_of(a, "callers")->text, "no other of our hosts calls that service");
 }
 
@@ -90,6 +90,65 @@ Test(detect_beacon, a_missed_beat_hides_nothing)
     for (unsigned i = 0; i < 24; i++)
         if (i % 5 != 3)
             call(1000 + i * 60, channel(1, C2), 900);
+    cr_assert(beacon() != NULL);
+}
+
+Test(detect_beacon, few_calls_must_be_more_even_than_many)
+{
+    static const double gaps[] = {48, 60, 72}; /* half of them within 20 % */
+    double at = 1000;
+
+    for (unsigned i = 0; i < 40; at += gaps[i++ % 3]) {
+        call(at, channel(1, C2), 900);
+        if (i == 12)
+            cr_assert(beacon() == NULL);
+    }
+    cr_assert(beacon() != NULL);
+}
+
+Test(detect_beacon, a_retry_every_few_seconds_is_one_only_if_it_goes_on)
+{
+    calls(40, 2.5, 0, channel(1, C2));
+    cr_assert(beacon() == NULL);
+    calls(60, 2.5, 0, channel(2, C2 + 1));
+    cr_assert(beacon() != NULL);
+}
+
+Test(detect_beacon, pieces_of_one_connection_are_no_calls)
+{
+    for (unsigned i = 0; i < 60; i++) { /* silent for longer than flow.idle, then a heartbeat */
+        struct flow_record r = opened_at(1000 + i * 180, channel(1, C2), OPENING_ANSWERED);
+        r.tcp_flags[0] = TCP_ACK | TCP_PSH;
+        const struct flow_record end = ended_after(r, 0.2, 2, 120, 60);
+        see(&r);
+        see(&end);
+    }
+    cr_assert(beacon() == NULL);
+}
+
+Test(detect_beacon, without_a_name_it_is_worse)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        const struct flow_record r = opened_at(1000 + i * 60, channel(1, C2), OPENING_ANSWERED);
+        const struct flow_record end = ended_after(r, 0.2, 8, 900, 3000);
+        see(&r);
+        see(&end);
+    }
+    cr_assert(beacon() != NULL && beacon()->severity == SEVERITY_HIGH);
+}
+
+Test(detect_beacon, asking_for_the_internet_is_none)
+{
+    for (unsigned i = 0; i < 40; i++) {
+        const struct flow_record r =
+            opened_at(1000 + i * 300, view_key(IPPROTO_TCP, 1, 40000, C2, 80), OPENING_ANSWERED);
+        struct flow_record end = ended_after(r, 0.2, 8, 351, 300);
+        (void)snprintf(end.server_name, sizeof(end.server_name), "connectivity.example.org");
+        see(&r);
+        see(&end);
+    }
+    cr_assert(beacon() == NULL);
+    calls(40, 300, 0, view_key(IPPROTO_TCP, 1, 40000, C2 + 1, 80)); /* c2.example */
     cr_assert(beacon() != NULL);
 }
 

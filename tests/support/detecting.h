@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/time.h"
+#include "sensor/decode.h"
 #include "sensor/detect.h"
 #include "support/views.h"
 
@@ -139,6 +140,7 @@ static inline struct flow_record opened_at(double at, struct flow_key key, enum 
                                 .start_ns = ns,
                                 .end_ns = ns,
                                 .pkts = {1, how == OPENING_ANSWERED},
+                                .tcp_flags = {key.proto == IPPROTO_TCP ? TCP_SYN : 0},
                                 .opening = (uint8_t)how,
                                 .p_value = 1};
 }
