@@ -48,6 +48,7 @@ extern const struct column alert_columns[], incident_columns[], sensor_columns[]
 command command_login, command_logout, command_whoami; /* command_session.c */
 command command_list, command_show;                    /* command_list.c */
 command command_doctor;                                /* command_doctor.c */
+command command_completion;                            /* nouns.c */
 
 /* command_page.c: one object for people, with what belongs to it. */
 int page_alert(struct ctl *c, const json_t *alert, struct err *e);

@@ -95,9 +95,42 @@ const struct noun nouns[] = {
      .verb = {{"", NULL, "find out what is wrong, and how to mend it", command_doctor}},
      .examples = "  windctl doctor\n"
                  "  windctl doctor --url https://wind.example.org:8443 --key-file ops.key\n"},
+    {.name = "completion",
+     .verb = {{"", NULL, "what bash needs to complete these words", command_completion}},
+     .examples = "  windctl completion > ~/.local/share/bash-completion/completions/windctl\n"},
     {.name = NULL},
 };
 /* clang-format on */
+
+int command_completion(struct ctl *c, struct err *e)
+{
+    FILE *to = c->screen.out;
+
+    (void)fputs("_windctl() {\n"
+                "    local words=''\n"
+                "    case $COMP_CWORD:${COMP_WORDS[1]} in\n"
+                "    1:*) words='",
+                to);
+    for (const struct noun *n = nouns; n->name != NULL; n++)
+        (void)fprintf(to, "%s%s", n == nouns ? "" : " ", n->name);
+    (void)fputs("' ;;\n", to);
+    for (const struct noun *n = nouns; n->name != NULL; n++)
+        if (n->verb[0].name[0] != '\0')
+            (void)fprintf(to, "    2:%s) words='%s %s' ;;\n", n->name, n->verb[0].name,
+                          n->verb[1].name != NULL ? n->verb[1].name : "");
+    (void)fputs("    esac\n"
+                "    case ${COMP_WORDS[COMP_CWORD - 1]} in\n"
+                "    -o) words='table json csv' ;;\n"
+                "    --*-file) mapfile -t COMPREPLY < <(compgen -f -- \"$2\"); return ;;\n"
+                "    esac\n"
+                "    [[ $2 != -* ]] || words='-o -q --limit --why --url --username --password-file "
+                "--key-file --ca-file --insecure --help --version'\n"
+                "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$2\")\n"
+                "}\n"
+                "complete -F _windctl windctl\n",
+                to);
+    return screen_flush(&c->screen, e);
+}
 
 void command_help(FILE *to, const struct noun *only)
 {

@@ -273,12 +273,46 @@ def test_what_went_wrong_and_the_exit_code(ctl, args, code, says):
 
 def test_help_has_examples_for_each_noun(ctl):
     whole = ctl("--help").stdout
-    for noun in ("login", "logout", "whoami", "alerts", "incidents", "sensors", "doctor"):
+    for noun in (
+        "login",
+        "logout",
+        "whoami",
+        "alerts",
+        "incidents",
+        "sensors",
+        "doctor",
+        "completion",
+    ):
         own = ctl(noun, "--help").stdout
         examples = own.split("Examples:\n")[1].split("\n\n")[0].splitlines()
         assert examples
         assert all(line in whole for line in examples)
         assert all(line.startswith(f"  windctl {noun}") for line in examples)
+
+
+def test_bash_completes_nouns_verbs_and_options(ctl):
+    code = ctl("completion").stdout
+    checked = support.subprocess.run(
+        ["shellcheck", "-s", "bash", "-"], input=code, check=False, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
+    for line, index, expected in (
+        (["windctl", "al"], 1, ["alerts"]),
+        (["windctl", "alerts", ""], 2, ["list", "show"]),
+        (["windctl", "alerts", "list", "-o", "c"], 4, ["csv"]),
+        (["windctl", "alerts", "list", "--pass"], 3, ["--password-file"]),
+        (["windctl", "doctor", ""], 2, []),
+    ):
+        words = " ".join(f"'{word}'" for word in line)
+        ask = (
+            f"{code}\nCOMP_WORDS=({words}); COMP_CWORD={index}; "
+            f"_windctl windctl '{line[index]}' '{line[index - 1]}'; "
+            "printf '%s\\n' ${COMPREPLY[@]+\"${COMPREPLY[@]}\"}"
+        )
+        done = support.subprocess.run(
+            ["bash", "-c", ask], check=True, capture_output=True, text=True
+        )
+        assert done.stdout.split() == expected, line
 
 
 def test_a_full_disk_is_a_failure(ctl, collector):
