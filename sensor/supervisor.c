@@ -217,11 +217,15 @@ static int set_up(struct supervisor *s, struct err *e)
 
 /* ---------------------------------------------------------------- children */
 
-/* In the child: its own end when the supervisor's comes, no inherited signals, less privilege. */
-static int begin_child(const struct supervisor *s, struct err *e)
+/*
+ * In the child: a name for top and ps, its own end when the supervisor's comes, no inherited
+ * signals, less privilege.
+ */
+static int begin_child(const struct supervisor *s, const char *name, struct err *e)
 {
     sigset_t none;
 
+    (void)prctl(PR_SET_NAME, name);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)close(s->signal_fd);
     /* Ctrl-C reaches the whole group: the supervisor alone decides what it means. */
@@ -252,7 +256,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *captur
 
     s->state = uplink_state_free(s->state); /* not ours to see */
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
-    int r = begin_child(s, &e);
+    int r = begin_child(s, "wind-analyser", &e);
     if (r == 0)
         r = analyser_run(&conf, &e);
     if (r < 0)
@@ -263,7 +267,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *captur
 static _Noreturn void uplink_main(struct supervisor *s)
 {
     struct err e = {0};
-    int r = begin_child(s, &e);
+    int r = begin_child(s, "wind-uplink", &e);
 
     if (r == 0)
         r = uplink_run(&s->uplink, s->state, s->flows, s->alerts, s->counters, &e);

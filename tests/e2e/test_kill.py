@@ -1,0 +1,216 @@
+"""Whatever is killed costs a moment, never the run, and the books balance."""
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import support
+from test_delivery import balance
+
+SPEED = "60"  # the recording's six minutes in six seconds
+
+
+def children(pid):
+    """{name: pid} of a process's children that are no zombies."""
+    found = {}
+    try:
+        pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return found
+    for child in pids:
+        try:
+            status = Path(f"/proc/{child}/status").read_text()
+        except OSError:
+            continue
+        if "\nState:\tZ" not in status:
+            found[status.split("\n", 1)[0].split("\t")[1]] = int(child)
+    return found
+
+
+class Replay:
+    """wind-sensor on the committed recording, at a pace that leaves time to do harm."""
+
+    def __init__(self, folder, *more):
+        self.folder = folder / "out"
+        self.sensor = support.Process(
+            "wind-sensor",
+            *["-r", support.CAPTURE, "-l", self.folder, "--set", "sensor.name=edge"],
+            *["--run-id", "kill", *more],
+            log=folder / "sensor.log",
+        )
+        self.pid = self.sensor.popen.pid
+
+    def child(self, name, other_than=None):
+        def find():
+            pid = children(self.pid).get(name)
+            return pid if pid != other_than else None
+
+        assert self.sensor.is_running, self.sensor.log
+        return support.until(f"there is a {name}", find)
+
+    def until_it_writes(self):
+        eve = self.folder / "eve.json"
+        support.until("flows come out", lambda: eve.exists() and eve.stat().st_size > 10_000)
+
+    @property
+    def lines(self):
+        return [json.loads(line) for line in (self.folder / "eve.json").read_text().splitlines()]
+
+    @property
+    def stats(self):
+        return self.lines[-1]["stats"]
+
+
+@pytest.fixture
+def replay(tmp_path):
+    started = []
+
+    def start(*more):
+        folder = tmp_path / str(len(started))
+        folder.mkdir()
+        started.append(Replay(folder, *more))
+        return started[-1]
+
+    yield start
+    for made in started:
+        if made.sensor.is_running:
+            made.sensor.stop(signal.SIGKILL)
+
+
+def flow_ends(lines):
+    return [line["flow"]["end"] for line in lines if line["event_type"] == "flow"]
+
+
+def test_an_analyser_that_dies_costs_what_it_held(replay):
+    whole = replay()
+    assert whole.sensor.wait() == 0, whole.sensor.log
+    choose = random.Random(11)
+    hurt = replay("--speed", SPEED)
+    hurt.until_it_writes()
+    victim = None
+    for _ in range(3):
+        time.sleep(0.2 + choose.random())
+        victim = hurt.child("wind-analyser", other_than=victim)
+        os.kill(victim, signal.SIGKILL)
+    assert hurt.sensor.wait() == 0, hurt.sensor.log
+    stats = hurt.stats
+    balance(stats)
+    assert stats["supervisor"]["analyser_restarts"] == 3
+    assert stats["capture"]["packets"] == whole.stats["capture"]["packets"]
+    assert stats["decoder"]["lost"] <= 3  # at a pace, packets are taken one by one
+    assert stats["flow"]["ended_crashed"] > 0
+    assert max(flow_ends(hurt.lines)) == max(flow_ends(whole.lines))
+    ids = [line["flow_id"] for line in hurt.lines if line["event_type"] == "flow"]
+    assert len(ids) == len(set(ids)), "a flow id came twice"
+    uids = {(a["wind"]["uid"], a["wind"]["rev"]) for a in hurt.lines if a["event_type"] == "alert"}
+    assert len(uids) == stats["alert"]["published"]
+
+
+def test_at_full_speed_too(replay):
+    hurt = replay()
+    os.kill(hurt.child("wind-analyser"), signal.SIGKILL)
+    assert hurt.sensor.wait() == 0, hurt.sensor.log
+    balance(hurt.stats)
+    assert hurt.stats["supervisor"]["analyser_restarts"] == 1
+
+
+def test_an_uplink_that_dies_changes_no_byte(replay):
+    whole = replay()
+    assert whole.sensor.wait() == 0, whole.sensor.log
+    choose = random.Random(5)
+    hurt = replay("--speed", SPEED)
+    hurt.until_it_writes()
+    victim = None
+    for _ in range(4):
+        time.sleep(choose.random())
+        victim = hurt.child("wind-uplink", other_than=victim)
+        os.kill(victim, signal.SIGKILL)
+    assert hurt.sensor.wait() == 0, hurt.sensor.log
+    assert hurt.sensor.log.count("the uplink was killed by signal 9") == 4
+    balance(hurt.stats)
+    assert (hurt.folder / "eve.json").read_bytes() == (whole.folder / "eve.json").read_bytes()
+
+
+def test_sigterm_finishes_what_is_in_hand(replay):
+    stopped = replay("--speed", SPEED)
+    stopped.until_it_writes()
+    stopped.sensor.popen.send_signal(signal.SIGTERM)
+    assert stopped.sensor.wait(10) == 0, stopped.sensor.log
+    balance(stopped.stats)
+    assert stopped.stats["flow"]["live"] == 0
+    assert stopped.stats["flow"]["ended_flushed"] > 0
+    assert len(flow_ends(stopped.lines)) == stopped.stats["flow"]["made"]
+
+
+def test_two_interrupts_end_at_once(replay):
+    stopped = replay("--speed", "1")
+    family = [stopped.child("wind-analyser"), stopped.child("wind-uplink")]
+    os.kill(stopped.pid, signal.SIGSTOP)  # so that both are seen as two
+    os.kill(family[0], signal.SIGSTOP)  # an analyser that hangs
+    os.kill(stopped.pid, signal.SIGINT)
+    os.kill(stopped.pid, signal.SIGCONT)
+    support.until("it was heard", lambda: "once more to stop at once" in stopped.sensor.log)
+    assert stopped.sensor.is_running
+    stopped.sensor.popen.send_signal(signal.SIGINT)
+    assert stopped.sensor.wait(5) == 1
+    assert "asked twice to stop" in stopped.sensor.log
+    assert not any(Path(f"/proc/{pid}").exists() for pid in family)
+
+
+def test_a_killed_supervisor_leaves_nobody(replay):
+    orphaned = replay("--speed", "1")
+    family = [orphaned.child("wind-analyser"), orphaned.child("wind-uplink")]
+    orphaned.sensor.popen.kill()
+    orphaned.sensor.popen.wait()
+
+    def gone():
+        for pid in family:
+            try:
+                if "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+                    return False
+            except OSError:
+                pass
+        return True
+
+    support.until("both are gone", gone, 5)
+
+
+def test_an_analyser_that_never_gets_on_ends_the_run(replay):
+    doomed = replay()
+    end = time.monotonic() + 20 * support.SLOW
+    while doomed.sensor.is_running and time.monotonic() < end:
+        victim = children(doomed.pid).get("wind-analyser")
+        if victim is not None:  # still loading: no packet was taken
+            os.kill(victim, signal.SIGKILL)
+        time.sleep(0.001)
+    assert doomed.sensor.wait(5) == 1
+    assert "at the same place: giving up" in doomed.sensor.log
+
+
+def test_a_pipe_cannot_be_read_again(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with open(tmp_path / "log", "wb") as log:
+        sensor = subprocess.Popen(
+            [support.BIN / "wind-sensor", "-r", "-", "-l", out],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+        )
+    sensor.stdin.write(gzip.open(support.CAPTURE).read(100_000))
+    sensor.stdin.flush()
+    pid = support.until("it analyses", lambda: children(sensor.pid).get("wind-analyser"))
+    time.sleep(0.5)
+    os.kill(pid, signal.SIGKILL)
+    assert sensor.wait(20 * support.SLOW) == 1
+    sensor.stdin.close()
+    assert "pipe" in (tmp_path / "log").read_text()
+    stats = support.eve(out)[-1]["stats"]
+    balance(stats)
+    assert stats["capture"]["packets"] > 0
