@@ -1,0 +1,225 @@
+"""Live capture on a link between two network namespaces, made and torn down here. Needs root."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import support
+from test_delivery import balance
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+CLIENT, SERVER = "10.77.0.1", "10.77.0.2"
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+class Link:
+    """Two namespaces, `a` with the client's address and `b` with the server's, and a cable."""
+
+    def __init__(self, name):
+        self.a, self.b = f"{name}a", f"{name}b"
+        for space in (self.a, self.b):
+            ip("netns", "add", space)
+            ip("-n", space, "link", "set", "lo", "up")
+        ip("link", "add", "wa", "netns", self.a, "type", "veth", "peer", "wb", "netns", self.b)
+        for space, end, address in ((self.a, "wa", CLIENT), (self.b, "wb", SERVER)):
+            ip("-n", space, "addr", "add", f"{address}/24", "dev", end)
+            ip("-n", space, "link", "set", end, "up")
+        self.running = []
+
+    def command(self, space, *words):
+        return ["ip", "netns", "exec", space, *map(str, words)]
+
+    def run(self, space, *words):
+        return subprocess.run(
+            self.command(space, *words), capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+
+    def start(self, space, *words, **options):
+        self.running.append(subprocess.Popen(self.command(space, *words), **options))
+        return self.running[-1]
+
+    def close(self):
+        for process in self.running:
+            process.kill()
+            process.wait()
+        for space in (self.a, self.b):
+            subprocess.run(["ip", "netns", "del", space], check=False)
+
+
+@pytest.fixture
+def link():
+    made = Link(f"wind{os.getpid()}")
+    yield made
+    made.close()
+
+
+class Live:
+    """wind-sensor on the server's end of the link."""
+
+    def __init__(self, link, folder, *more):
+        self.out = folder / "out"
+        self.log_path = folder / "sensor.log"
+        args = ["-i", "wb", "-l", self.out, "--set", "stats.interval=1s", *more]
+        with open(self.log_path, "wb") as log:
+            self.process = link.start(
+                link.b, support.BIN / "wind-sensor", *args, stdout=log, stderr=log
+            )
+        support.until("it listens", lambda: self.of_type("stats"))
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def of_type(self, event_type):
+        assert self.process.poll() is None or event_type == "stats", self.log
+        return [line for line in self.lines if line["event_type"] == event_type]
+
+    @property
+    def lines(self):
+        path = self.out / "eve.json"
+        if not path.exists():
+            return []
+        whole = path.read_text().rpartition("\n")[0]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def stop(self, code=0):
+        """Its exit code is as expected, and its books balance."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(30 * support.SLOW) == code, self.log
+        stats = self.lines[-1]["stats"]
+        balance(stats)
+        assert stats["flow"]["live"] == 0
+        assert stats["supervisor"]["analyser_restarts"] == 0, self.log
+        return stats
+
+
+@pytest.fixture
+def live(link, tmp_path):
+    return Live(link, tmp_path)
+
+
+def test_a_scan_is_told_while_it_runs_and_the_books_balance(link, live, tmp_path):
+    (tmp_path / "page.html").write_text("hello " * 1000)
+    link.start(
+        link.b,
+        *["python3", "-m", "http.server", "80", "--bind", SERVER, "--directory", tmp_path],
+        stderr=subprocess.DEVNULL,
+    )
+    fetch = ["curl", "-sf", f"http://{SERVER}/page.html"]
+    support.until("the web server answers", lambda: not _fails(link, *fetch))
+    for _ in range(5):
+        link.run(link.a, *fetch)
+    started = time.monotonic()
+    link.run(link.a, "nmap", "-n", "-Pn", "-sS", "-p", "1-300", SERVER)
+    alert = support.until(
+        "an alert", lambda: [a for a in live.of_type("alert") if _is_scan(a)], 15
+    )[0]
+    assert time.monotonic() - started < 20 * support.SLOW
+    assert alert["src_ip"] == CLIENT and alert["in_iface"] == "wb"
+    pages = [f for f in live.of_type("flow") if f.get("dest_port") == 80]
+    support.until("the web flows", lambda: [f for f in live.of_type("flow") if _is_page(f)], 15)
+    assert all(f["src_ip"] == CLIENT for f in pages)
+
+    stats = live.stop()
+    assert stats["capture"]["packets"] > 600
+    assert stats["capture"]["kernel_packets"] >= stats["capture"]["packets"]
+    assert stats["capture"]["kernel_drops"] == 0
+    assert stats["flow"]["made"] == len([x for x in live.lines if x["event_type"] == "flow"])
+
+
+def _fails(link, *words):
+    return subprocess.run(link.command(link.a, *words), capture_output=True, check=False).returncode
+
+
+def _is_scan(alert):
+    return alert["wind"]["detector"] == "port_scan"
+
+
+def _is_page(flow):
+    return flow.get("dest_port") == 80 and flow["flow"]["bytes_toclient"] > 6000
+
+
+def test_flows_end_on_a_silent_link(link, tmp_path):
+    live = Live(link, tmp_path, "--set", "flow.idle=2s", "--set", "flow.idle_new=2s")
+    link.run(
+        link.a,
+        "python3",
+        "-c",
+        f"import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('{SERVER}', 9))",
+    )
+    flow = support.until(
+        "the flow ends by itself",
+        lambda: [f for f in live.of_type("flow") if f.get("dest_port") == 9],
+        15,
+    )[0]
+    assert flow["flow"]["reason"] == "timeout"
+    live.stop()
+
+
+def test_a_link_that_goes_down_comes_back(link, live):
+    ip("-n", link.b, "link", "set", "wb", "down")
+    time.sleep(0.5)
+    ip("-n", link.b, "link", "set", "wb", "up")
+    support.until("the cable is in again", lambda: not _fails(link, "ip", "route", "get", SERVER))
+    support.until(
+        "packets come again",
+        lambda: (
+            _fails(link, "nmap", "-n", "-Pn", "-sU", "-p", "9", SERVER) == 0
+            and [f for f in live.of_type("stats") if f["stats"]["capture"]["packets"] > 0]
+        ),
+    )
+    live.stop()
+
+
+def test_an_interface_that_is_gone_ends_the_run_and_saves_what_was_seen(link, live):
+    link.run(link.a, "nmap", "-n", "-Pn", "-sS", "-p", "1-50", SERVER)
+    support.until(
+        "it was seen", lambda: live.of_type("stats")[-1]["stats"]["capture"]["packets"] >= 100
+    )
+    ip("-n", link.b, "link", "del", "wb")
+    assert live.process.wait(15 * support.SLOW) == 1
+    assert "'wb' cannot be listened to any more: the interface is gone" in live.log
+    stats = live.lines[-1]["stats"]
+    balance(stats)
+    assert stats["flow"]["made"] >= 50 and stats["flow"]["live"] == 0
+    lost = [a for a in live.lines if a["event_type"] == "anomaly"]
+    assert [a["anomaly"]["event"] for a in lost] == ["interface_lost"]
+
+
+def test_a_killed_analyser_listens_again(link, live):
+    pids = subprocess.run(
+        ["ip", "netns", "pids", link.b], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for pid in pids:
+        with open(f"/proc/{pid}/comm", encoding="ascii") as name:
+            if name.read().strip() == "wind-analyser":
+                os.kill(int(pid), signal.SIGKILL)
+    support.until("it was noticed", lambda: "starting it again" in live.log)
+    time.sleep(1)
+    link.run(link.a, "nmap", "-n", "-Pn", "-sS", "-p", "1-100", SERVER)
+    support.until("an alert", lambda: [a for a in live.of_type("alert") if _is_scan(a)], 15)
+    live.process.send_signal(signal.SIGTERM)
+    assert live.process.wait(30 * support.SLOW) == 0, live.log
+    stats = live.lines[-1]["stats"]
+    balance(stats)
+    assert stats["supervisor"]["analyser_restarts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("-i", "nosuch0"), "interface 'nosuch0' does not exist"),
+        (("-i", "lo", "--set", "capture.filter=udp prt 5"), "filter 'udp prt 5'"),
+    ],
+)
+def test_what_cannot_be_listened_to_says_why(tmp_path, args, words):
+    run = support.run("wind-sensor", *args, "-l", tmp_path)
+    assert run.returncode == 1
+    assert words in run.stderr
