@@ -128,10 +128,10 @@ static int read_draft(struct request *rq, struct draft *d)
     const json_t *metadata = json_object_get(rq->body, "metadata");
     const char *detected = body_text(rq, "detected_at", NULL);
     const json_t *score = json_object_get(metadata, "score");
-    uint64_t at_ns = time_wall_ns();
+    int64_t at_ns = (int64_t)time_wall_ns();
     uint8_t random[10];
 
-    if (detected != NULL && time_parse_rfc3339(detected, &at_ns) != 0) {
+    if (detected != NULL && schema_time(detected, &at_ns) != 0) {
         request_fault(rq, "body", "detected_at", "must be a time");
         return API_FAULT;
     }
@@ -145,9 +145,9 @@ static int read_draft(struct request *rq, struct draft *d)
     const double value = json_is_number(score) ? json_number_value(score) : -1;
     d->alert = (struct alert){
         .rev = 1,
-        .detected_ns = (int64_t)at_ns,
-        .first_ns = (int64_t)at_ns,
-        .last_ns = (int64_t)at_ns,
+        .detected_ns = at_ns,
+        .first_ns = at_ns,
+        .last_ns = at_ns,
         .severity = store_severity(body_text(rq, "severity", "low")),
         .type = body_text(rq, "type", ""),
         .source = body_text(rq, "source", rq->principal.name),

@@ -130,11 +130,10 @@ static int create(struct request *rq, struct response *rs)
 {
     char scopes[API_KEY_SCOPES], text[API_KEY_TEXT];
     const char *expires = body_text(rq, "expires_at", NULL);
-    uint64_t expires_ns = 0;
-    int64_t id = 0;
+    int64_t expires_ns = 0, id = 0;
 
     if (expires != NULL &&
-        (time_parse_rfc3339(expires, &expires_ns) != 0 || expires_ns <= time_wall_ns())) {
+        (schema_time(expires, &expires_ns) != 0 || expires_ns <= (int64_t)time_wall_ns())) {
         request_fault(rq, "body", "expires_at", "must be in the future");
         return respond_invalid(rq, rs);
     }
@@ -143,7 +142,7 @@ static int create(struct request *rq, struct response *rs)
         .name = body_text(rq, "name", ""),
         .scopes = scopes,
         .created_by = rq->principal.kind == PRINCIPAL_USER ? rq->principal.id : 0,
-        .expires_ns = (int64_t)expires_ns,
+        .expires_ns = expires_ns,
     };
     int r = api_key_create(rq->db, &draft, text, &id, &rq->err);
     if (r == API_KEY_TOO_MANY)

@@ -1,7 +1,6 @@
 /* /api/stats/: the figures of the page. */
 #include "collector/routes.h"
 #include "collector/stats.h"
-#include "common/time.h"
 
 static const struct field range_query[] = {
     {.name = "from", .type = FIELD_TIME, .help = "Event time; without it the first alert's."},
@@ -24,9 +23,9 @@ static const struct schema stats_schema = {.name = "Stats", .fields = stats_fiel
 static int64_t query_time(const struct request *rq, const char *name)
 {
     const char *text = request_query(rq, name);
-    uint64_t ns;
+    int64_t ns;
 
-    return text == NULL || time_parse_rfc3339(text, &ns) != 0 || ns > INT64_MAX ? -1 : (int64_t)ns;
+    return text == NULL || schema_time(text, &ns) != 0 ? -1 : ns;
 }
 
 static int show(struct request *rq, struct response *rs)

@@ -5,6 +5,7 @@
 
 #include "collector/incidents.h"
 #include "common/buf.h"
+#include "common/utf8.h"
 
 #define STORY_MAX 6 /* kinds of alert that a title tells */
 
@@ -254,6 +255,7 @@ static int read_people(struct db_tx *tx, int64_t id, const char *type, bool is_s
         (void)snprintf(ret_text, 64, "%s", db_text(s, 1));
     else if (n > 1)
         (void)snprintf(ret_text, 64, "%lld hosts", (long long)n);
+    utf8_cut(ret_text);
     return 0;
 }
 
@@ -298,6 +300,7 @@ static void tell_title(const struct story *st, char ret_title[TITLE_MAX + 1])
             buf_printf(&b, "caused alerts of type %s", ch->type);
     }
     (void)snprintf(ret_title, TITLE_MAX + 1, "%s", buf_text(&b));
+    utf8_cut(ret_title);
 }
 
 /* One alert speaks for itself. */
@@ -311,6 +314,7 @@ static int title_of_one(struct db_tx *tx, int64_t id, char ret_title[TITLE_MAX +
         r = db_step(s, e);
     if (r == DB_ROW)
         (void)snprintf(ret_title, TITLE_MAX + 1, "%s", db_text(s, 0));
+    utf8_cut(ret_title);
     return r < 0 ? r : 0;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "collector/filter_keys.h"
+#include "collector/schema.h"
 #include "collector/store.h"
 #include "common/buf.h"
 #include "common/crypto.h"
@@ -124,15 +125,11 @@ static const char *take_op(const char **value)
 static int parse_time(const char *s, int64_t *ret_ns)
 {
     char whole[64];
-    uint64_t ns;
 
     const bool is_day = strlen(s) == 10;
-    if (snprintf(whole, sizeof(whole), "%s%s", s, is_day ? "T00:00:00Z" : "") >=
-            (int)sizeof(whole) ||
-        time_parse_rfc3339(whole, &ns) != 0)
+    if (snprintf(whole, sizeof(whole), "%s%s", s, is_day ? "T00:00:00Z" : "") >= (int)sizeof(whole))
         return -EINVAL;
-    *ret_ns = (int64_t)ns;
-    return 0;
+    return schema_time(whole, ret_ns);
 }
 
 static bool parse_int(const char *s, int64_t *ret_i)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "collector/http_server.h"
+#include "common/utf8.h"
 
 /* ---------------------------------------------------------------- requests */
 
@@ -168,6 +169,7 @@ int respond_problem(struct response *rs, int status, const char *code, const cha
     va_start(ap, fmt);
     (void)vsnprintf(detail, sizeof(detail), fmt, ap);
     va_end(ap);
+    utf8_cut(detail);
     return respond_fault(rs, status, code, detail, NULL);
 }
 
@@ -180,6 +182,7 @@ int respond_invalid(struct request *rq, struct response *rs)
     (void)snprintf(detail, sizeof(detail), "%s%s%s",
                    json_is_string(name) ? json_string_value(name) : "", name != NULL ? " " : "",
                    first != NULL ? json_string_value(json_object_get(first, "msg")) : "invalid");
+    utf8_cut(detail);
     return respond_fault(rs, 422, "validation_failed", detail, json_incref(rq->errors));
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "collector/outbox.h"
+#include "collector/schema.h"
 #include "collector/sensors.h"
 #include "common/crypto.h"
 #include "common/ip.h"
@@ -36,15 +37,13 @@ static int take_time(const json_t *o, const char *name, int64_t absent, int64_t 
                      struct err *e)
 {
     const json_t *v = json_object_get(o, name);
-    uint64_t ns;
 
     if (v == NULL && absent >= 0) {
         *ret_ns = absent;
         return 0;
     }
-    if (!json_is_string(v) || time_parse_rfc3339(json_string_value(v), &ns) != 0 || ns > INT64_MAX)
+    if (!json_is_string(v) || schema_time(json_string_value(v), ret_ns) != 0)
         return err_set(e, -EINVAL, "%s must be a time", name);
-    *ret_ns = (int64_t)ns;
     return 0;
 }
 

@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "common/time.h"
+#include "common/utf8.h"
 
 #define TEXT_MAX  1024
 #define ITEMS_MAX 1000
+#define TIME_END  (UINT64_C(9214646400) * WIND_NS_PER_S) /* the year 2262 begins */
 
 /*
  * Where a value is: a chain on the stack, from the value up to "body", so that nothing is
@@ -30,6 +32,16 @@ int word_find(const char *const *words, const char *word)
         if (strcmp(words[i], word) == 0)
             return i;
     return -1;
+}
+
+int schema_time(const char *text, int64_t *ret_ns)
+{
+    uint64_t ns;
+
+    if (time_parse_rfc3339(text, &ns) != 0 || ns >= TIME_END)
+        return -EINVAL;
+    *ret_ns = (int64_t)ns;
+    return 0;
 }
 
 /* ---------------------------------------------------------------- faults */
@@ -53,6 +65,7 @@ void schema_fault(json_t *errors, const char *where, const char *field, const ch
     va_start(ap, fmt);
     (void)vsnprintf(msg, sizeof(msg), fmt, ap);
     va_end(ap);
+    utf8_cut(msg);
 
     json_t *loc = json_array();
     json_array_append_new(loc, json_string(where));
@@ -70,6 +83,7 @@ static bool fault(const struct place *at, json_t *errors, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(msg, sizeof(msg), fmt, ap);
     va_end(ap);
+    utf8_cut(msg);
 
     json_t *loc = json_array();
     for (const struct place *p = at; p != NULL; p = p->up)
@@ -97,14 +111,14 @@ static bool check_text(const struct field *f, const char *s, size_t len, const s
                        json_t *errors)
 {
     const int64_t max = f->max > 0 ? f->max : TEXT_MAX;
-    uint64_t ns;
+    int64_t ns;
 
     if (strlen(s) != len)
         return fault(at, errors, "must not contain a NUL character");
     if (f->type == FIELD_WORD)
         return word_find(f->words, s) >= 0 || fault_words(f, at, errors);
     if (f->type == FIELD_TIME)
-        return time_parse_rfc3339(s, &ns) == 0 ||
+        return schema_time(s, &ns) == 0 ||
                fault(at, errors, "must be a time like 2026-01-02T03:04:05Z");
     if ((int64_t)len < f->min)
         return f->min == 1
@@ -222,10 +236,12 @@ bool schema_check_text(const struct field *f, const char *value, json_t *errors)
     const struct place top = {.name = "query"}, at = {.up = &top, .name = f->name};
     char *end = NULL;
 
+    if (!utf8_valid(value, strlen(value)))
+        return fault(&at, errors, "must be UTF-8");
     if (f->type == FIELD_INT) {
         errno = 0;
         const long long v = strtoll(value, &end, 10);
-        if (errno != 0 || end == value || *end != '\0')
+        if (errno != 0 || end == value || *end != '\0' || strchr("-0123456789", *value) == NULL)
             return fault(&at, errors, "must be an integer");
         return check_int(f, v, &at, errors);
     }

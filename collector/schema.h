@@ -23,7 +23,7 @@ enum field_type {
     FIELD_NUMBER, /* integer or real */
     FIELD_BOOL,
     FIELD_WORD,   /* one of `words` */
-    FIELD_TIME,   /* RFC 3339 */
+    FIELD_TIME,   /* RFC 3339, within the years that schema_time knows */
     FIELD_OBJECT, /* `of`, or any object */
     FIELD_LIST, /* of `item` (and `of` / `words` for its items); at most max items; max 0 = 1000 */
     FIELD_ANY,
@@ -68,6 +68,12 @@ json_t *schema_document(const struct schema *s);
 
 /* The JSON Schema of one field (new reference). */
 json_t *schema_field_document(const struct field *f);
+
+/*
+ * A time as the database keeps it. -EINVAL: no time, or not within 1970 to 2261. Later ones would
+ * fit an int64 for another three months: so much room is left to add windows to them.
+ */
+WIND_MUST_USE int schema_time(const char *text, int64_t *ret_ns);
 
 /* Index of `word` in a NULL-ended list, or -1. */
 int word_find(const char *const *words, const char *word);

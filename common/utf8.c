@@ -1,5 +1,7 @@
 #include "common/utf8.h"
 
+#include <string.h>
+
 size_t utf8_len(const void *p, size_t left)
 {
     static const struct {
@@ -39,6 +41,15 @@ bool utf8_valid(const void *p, size_t n)
         n -= len;
     }
     return true;
+}
+
+void utf8_cut(char *text)
+{
+    size_t left = strlen(text), len;
+
+    for (; left > 0 && (len = utf8_len(text, left)) > 0; left -= len)
+        text += len;
+    *text = '\0';
 }
 
 bool utf8_is_line(const void *p, size_t n)

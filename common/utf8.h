@@ -15,5 +15,8 @@ size_t utf8_len(const void *p, size_t left);
 
 bool utf8_valid(const void *p, size_t n);
 
+/* Ends the text where it stops being valid: what snprintf cut may end within a character. */
+void utf8_cut(char *text);
+
 /* As utf8_valid, and nothing below U+0020, nor U+007F: one line that a person can read. */
 bool utf8_is_line(const void *p, size_t n);

@@ -290,3 +290,55 @@ Test(ingest, a_listener_that_comes_too_late_is_told_so)
     cr_assert_eq(b.n, 2);
     outbox_done(&b);
 }
+
+/* Posts one alert of which `name` of `wind` (or of the item) is `value`. */
+static struct ingest_result post_with(int n, const char *part, const char *name, json_t *takes)
+{
+    json_t *items = json_array(), *item = batch_item(&(struct batch_alert){.n = n});
+
+    (void)json_object_set_new(part == NULL ? item : json_object_get(item, part), name, takes);
+    (void)json_array_append_new(items, item);
+    return batch_post_json(items);
+}
+
+Test(ingest, times_at_the_end_of_all_times_are_rejected_before_they_are_added_to)
+{
+    static const char *const late[] = {"2262-04-11T23:47:16Z", "2500-01-01T00:00:00Z"};
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(late); i++) {
+        struct ingest_result res = post_with(1, "wind", "last_seen", json_string(late[i]));
+        cr_assert_eq(res.accepted, 0);
+        cr_assert_eq(json_array_size(res.rejected), 1);
+        json_decref(res.rejected);
+    }
+    struct ingest_result res =
+        post_with(1, "wind", "last_seen", json_string("2261-12-31T23:59:59Z"));
+    cr_assert_eq(res.accepted, 1);
+    json_decref(res.rejected);
+}
+
+Test(ingest, a_title_that_had_to_be_cut_ends_with_a_whole_character)
+{
+    char text[DESCRIPTION_MAX + 1] = "a";
+
+    for (size_t i = 1; i + 2 < 1000; i += 2)
+        memcpy(text + i, "\xc3\xa9", 3);
+    struct ingest_result res = post_with(1, "alert", "signature", json_string(text));
+    cr_assert_eq(res.accepted, 1);
+    json_decref(res.rejected);
+    json_t *title = json_string(ask_text("SELECT title FROM incidents"));
+    cr_assert_eq(json_string_length(title), TITLE_MAX - 1);
+    json_decref(title);
+
+    text[81] = '\0'; /* a name that does not fit in a title whole */
+    for (int n = 2; n < 4; n++) {
+        json_t *who =
+            json_pack("[{s:s,s:s,s:s}]", "kind", "user", "value", text, "role", "attacker");
+        res = post_with(n, "wind", "entities", who);
+        cr_assert_eq(res.accepted, 1);
+        json_decref(res.rejected);
+    }
+    title = json_string(ask_text("SELECT title FROM incidents WHERE id = 2"));
+    cr_assert_not_null(title);
+    json_decref(title);
+}

@@ -1,6 +1,7 @@
 #include "collector/schema.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <string.h>
 
 static const char *const colours[] = {"red", "green", NULL};
@@ -145,4 +146,31 @@ Test(schema, the_document_says_what_the_check_does)
     cr_assert_str_eq(json_string_value(json_array_get(json_object_get(d, "required"), 0)), "text");
     free(text);
     json_decref(d);
+}
+
+Test(schema, times_leave_room_for_the_windows_that_are_added_to_them)
+{
+    int64_t ns = 0;
+
+    cr_assert_eq(schema_time("1970-01-01T00:00:00Z", &ns), 0);
+    cr_assert_eq(ns, 0);
+    cr_assert_eq(schema_time("2261-12-31T23:59:59.999999999Z", &ns), 0);
+    cr_assert_gt(INT64_MAX - ns, INT64_C(100) * 86400 * 1000000000);
+    cr_assert_eq(schema_time("2262-01-01T00:00:00Z", &ns), -EINVAL);
+    cr_assert_eq(schema_time("2500-01-01T00:00:00Z", &ns), -EINVAL);
+    cr_assert_eq(schema_time("soon", &ns), -EINVAL);
+}
+
+Test(schema, a_fault_is_utf8_whatever_was_asked)
+{
+    static const struct field word = {.name = "q", .type = FIELD_TEXT, .max = 1000};
+    json_t *errors = json_array();
+
+    cr_assert_not(schema_check_text(&word, "a\xff", errors));
+    schema_fault(errors, "query", "q", "%.5s", "ab\xc3\xa9\xc3\xa9"); /* cut within a character */
+    cr_assert_str_eq(json_string_value(json_object_get(json_array_get(errors, 0), "msg")),
+                     "must be UTF-8");
+    cr_assert_str_eq(json_string_value(json_object_get(json_array_get(errors, 1), "msg")),
+                     "ab\xc3\xa9");
+    json_decref(errors);
 }
