@@ -1,4 +1,5 @@
 /* The API about itself: description, health, metrics, and the door of the WebSocket. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "collector/collector.h"
@@ -26,14 +27,16 @@ static int readyz(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_begin_read(rq->db, &tx, &rq->err);
-
+    if (!atomic_load_explicit(&rq->app->is_ready, memory_order_relaxed))
+        return respond_problem(rs, 503, "not_ready", "the server is starting");
+    int r = db_begin_write(rq->db, &tx, &rq->err);
     if (r == 0)
         r = db_query(tx, "SELECT COUNT(*) FROM secrets", DB_NONE, &s, &rq->err);
     if (r == 0)
         r = db_step(s, &rq->err);
     if (r < 0)
-        return respond_problem(rs, 503, "not_ready", "the database does not answer");
+        return respond_problem(rs, 503, "not_ready",
+                               "the database does not answer, or not to writers");
     return respond_json(rs, 200, json_pack("{s:s}", "status", "ready"));
 }
 
@@ -90,7 +93,7 @@ const struct route meta_routes[] = {
     {.method = "GET",
      .pattern = "/readyz",
      .handler = readyz,
-     .summary = "The database answers too",
+     .summary = "The database answers too, and can be written",
      .reply = &state_schema},
     {.method = NULL},
 };

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ static void find_dashboard(struct collector_conf *conf)
     (void)snprintf(conf->dashboard_dir, sizeof(conf->dashboard_dir), "%.240s/dashboard", path);
 }
 
+/* Last of all, when nothing can fail any more: the password is shown this once. */
 static int first_start(struct collector *c, struct err *e)
 {
     char password[21];
@@ -64,9 +66,7 @@ static int make_auth(struct collector *c, struct err *e)
                      .kib = (uint32_t)(conf->auth_hash_memory / 1024),
                      .passes = (uint32_t)conf->auth_hash_passes},
     };
-    const int r = auth_new(&c->auth, c->db, &auth, e);
-
-    return r == 0 ? first_start(c, e) : r;
+    return auth_new(&c->auth, c->db, &auth, e);
 }
 
 static int make_ws(struct collector *c, struct err *e)
@@ -115,7 +115,7 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     if (r == 0)
         r = http_server_new(&c->http, c, e);
     if (r == 0)
-        r = make_auth(c, e); /* last of what can fail for its settings: it shows the password */
+        r = make_auth(c, e);
     if (r == 0)
         r = make_ws(c, e);
     if (r != 0)
@@ -155,8 +155,11 @@ int collector_run(struct collector *c, struct err *e)
     int r = ws_start(c->ws, e);
     if (r == 0)
         r = http_server_start(c->http, e);
+    if (r == 0)
+        r = first_start(c, e);
     if (r != 0)
         return r;
+    atomic_store_explicit(&c->is_ready, true, memory_order_relaxed);
     log_info("serving on %s, database '%s'", http_server_url(c->http), c->conf.db_path);
     (void)sigwait(&ends, &signal_number);
     log_info("signal %d, stopping", signal_number);

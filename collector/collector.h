@@ -31,6 +31,7 @@ struct collector_conf {
     int64_t api_rate, api_burst;
     char api_tls_cert[256], api_tls_key[256];
     bool api_insecure;
+    struct conf_list api_origins;
     char db_path[256];
     bool db_fast;
     char dashboard_dir[256];
@@ -54,6 +55,8 @@ struct collector {
     struct ws *ws;
     struct http_server *http;
     char *openapi; /* the document, made once */
+    _Atomic bool
+        is_ready; /* the first start is over: set once, by main; relaxed, /readyz says it */
 };
 
 /* Opens the database and the listener; nothing is served before collector_run. */
