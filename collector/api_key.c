@@ -126,6 +126,12 @@ static int note_use(struct db *db, int64_t id, int64_t now, struct err *e)
     return r == 0 ? db_commit(&tx, e) : r;
 }
 
+/* No more than its maker may today, and posting as a sensor, which no person does. */
+static uint32_t key_limits(enum role maker)
+{
+    return role_permissions(maker) | 1U << PERMISSION_INGEST;
+}
+
 static int read_key(struct db_stmt *s, const char *secret, int64_t now, struct principal *p)
 {
     uint8_t hash[SHA256_BYTES];
@@ -135,13 +141,14 @@ static int read_key(struct db_stmt *s, const char *secret, int64_t now, struct p
     crypto_sha256(secret, strlen(secret), hash);
     if (kept == NULL || len != sizeof(hash) || !crypto_equal(kept, hash, sizeof(hash)))
         return AUTH_INVALID;
-    if (db_i64(s, 4) != 0 || db_i64(s, 6) == 0)
+    const int role = db_is_null(s, 6) ? (int)ROLE_ADMIN : word_find(role_words, db_text(s, 6));
+    if (db_i64(s, 4) != 0 || role < 0)
         return AUTH_REVOKED;
     if (!db_is_null(s, 3) && db_i64(s, 3) <= now)
         return AUTH_EXPIRED;
     p->kind = PRINCIPAL_KEY;
     p->role = ROLE_VIEWER;
-    p->permissions = api_key_permissions(db_text(s, 2));
+    p->permissions = api_key_permissions(db_text(s, 2)) & key_limits((enum role)role);
     p->expires_s = db_i64(s, 3) / (int64_t)WIND_NS_PER_S;
     (void)snprintf(p->name, sizeof(p->name), "%s", db_text(s, 0));
     return 0;
@@ -161,7 +168,7 @@ int auth_key(struct auth *a, const char *text, struct principal *ret, struct err
     if (r == 0)
         r = db_query(tx,
                      "SELECT k.name, k.secret_hash, k.scopes, k.expires_ns, k.is_revoked,"
-                     " k.last_used_ns, COALESCE(u.is_active, 1)"
+                     " k.last_used_ns, CASE WHEN u.is_active = 0 THEN '' ELSE u.role END"
                      " FROM api_keys k LEFT JOIN users u ON u.id = k.created_by WHERE k.id = $1",
                      DB_ARGS(db_int(p.id)), &s, e);
     if (r == 0)

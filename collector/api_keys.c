@@ -138,6 +138,10 @@ static int create(struct request *rq, struct response *rs)
         return respond_invalid(rq, rs);
     }
     join_scopes(json_object_get(rq->body, "scopes"), scopes);
+    if (rq->principal.kind == PRINCIPAL_KEY &&
+        (api_key_permissions(scopes) & ~rq->principal.permissions) != 0)
+        return respond_problem(rs, 403, "permission_missing",
+                               "a key cannot give what it may not do itself");
     const struct api_key_draft draft = {
         .name = body_text(rq, "name", ""),
         .scopes = scopes,

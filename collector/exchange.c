@@ -15,6 +15,7 @@
 #include "collector/replay.h"
 #include "collector/route.h"
 #include "collector/session.h"
+#include "collector/users.h"
 #include "common/log.h"
 #include "common/time.h"
 
@@ -251,6 +252,10 @@ static bool bad_json(struct exchange *x)
 {
     json_error_t why;
 
+    if (x->body.len == 0) {
+        (void)respond_problem(&x->rs, 400, "json_invalid", "the body is empty");
+        return refused(x);
+    }
     x->rq.body = json_loadb(x->body.data, x->body.len, JSON_REJECT_DUPLICATES, &why);
     if (x->rq.body == NULL)
         (void)respond_problem(&x->rs, 400, "json_invalid", "line %d: %s", why.line, why.text);
@@ -319,10 +324,12 @@ static void handle(struct exchange *x)
 /* Only failures count: who knows the password is never locked out by logging in often. */
 static void handle_login(struct exchange *x)
 {
-    char key[400];
+    char key[160], name[USERNAME_MAX + 1];
 
-    (void)snprintf(key, sizeof(key), "%s %.300s", x->rq.client_ip,
-                   body_text(&x->rq, "username", x->rq.principal.name));
+    /* The account counts, not its spelling; names that no account can have count as one. */
+    if (!username_normalise(body_text(&x->rq, "username", x->rq.principal.name), name))
+        name[0] = '\0';
+    (void)snprintf(key, sizeof(key), "%s %s", x->rq.client_ip, name);
     x->rs.n_headers = 0; /* the login's limit is told instead of the general one */
     if (over_rate(x, x->gate->addresses, x->rq.client_ip))
         return;

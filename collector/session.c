@@ -183,7 +183,9 @@ static int check_key(struct auth *a, int64_t id, struct err *e)
     int r = db_begin_read(a->db, &tx, e);
 
     if (r == 0)
-        r = db_query(tx, "SELECT 1 FROM api_keys WHERE id = $1 AND is_revoked = 0",
+        r = db_query(tx,
+                     "SELECT 1 FROM api_keys k LEFT JOIN users u ON u.id = k.created_by"
+                     " WHERE k.id = $1 AND k.is_revoked = 0 AND COALESCE(u.is_active, 1) = 1",
                      DB_ARGS(db_int(id)), &s, e);
     if (r == 0)
         r = db_step(s, e);
