@@ -22,6 +22,7 @@ const struct conf_key collector_keys[] = {
     CONF_TEXT(C, api_tls_cert, "api.tls_cert", "", "Certificate chain (PEM); with api.tls_key the listener speaks TLS."),
     CONF_TEXT(C, api_tls_key, "api.tls_key", "", "Its private key (PEM)."),
     CONF_BOOL(C, api_insecure, "api.insecure", "no", "Allow plain HTTP on an address that others reach: a proxy in front does TLS."),
+    CONF_LIST(C, api_origins, "api.origins", "", "Origins besides its own whose pages may open the WebSocket, such as https://soc.example.com."),
     CONF_INT(C, api_threads, "api.threads", "4", 1, 256, "Threads that answer requests."),
     CONF_INT(C, api_connections, "api.connections", "512", 8, 100000, "Connections at a time; more are refused."),
     CONF_TIME(C, api_timeout_ns, "api.timeout", "30s", NS(1), NS(3600), "A connection without traffic ends after so long."),

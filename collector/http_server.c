@@ -85,6 +85,24 @@ static bool has_word(const char *list, const char *word)
     return false;
 }
 
+/*
+ * Pages of others may not use up the WebSocket's places from a visitor's browser. Programs send
+ * no Origin.
+ */
+static bool is_foreign(const struct request *rq)
+{
+    const char *origin = request_header(rq, "Origin"), *host = request_header(rq, "Host");
+    const struct conf_list *others = &rq->app->conf.api_origins;
+
+    if (origin == NULL)
+        return false;
+    for (size_t i = 0; i < others->n; i++)
+        if (strcasecmp(origin, others->item[i]) == 0)
+            return false;
+    const char *authority = strstr(origin, "://");
+    return authority == NULL || host == NULL || strcasecmp(authority + 3, host) != 0;
+}
+
 int respond_upgrade(struct request *rq, struct response *rs)
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -99,6 +117,9 @@ int respond_upgrade(struct request *rq, struct response *rs)
         respond_header(rs, "Sec-WebSocket-Version", "13");
         return respond_problem(rs, 426, "upgrade_required", "this is a WebSocket, version 13");
     }
+    if (is_foreign(rq))
+        return respond_problem(rs, 403, "origin_foreign",
+                               "this page is of another origin; see api.origins");
     if (!ws_reserve(rq->app->ws)) {
         respond_header(rs, "Retry-After", "10");
         return respond_problem(rs, 503, "busy", "all WebSocket places are taken");
@@ -213,6 +234,48 @@ static enum MHD_Result send_answer(struct http_server *s, struct MHD_Connection 
 
 /* ---------------------------------------------------------------- MHD's callbacks */
 
+/* What says where a body ends; two answers are how requests are smuggled past a proxy. */
+struct framing {
+    int lengths, codings, hosts;
+    bool is_odd;
+};
+
+static enum MHD_Result read_framing(void *cls, enum MHD_ValueKind kind, const char *name,
+                                    const char *value)
+{
+    struct framing *f = cls;
+
+    (void)kind;
+    f->hosts += strcasecmp(name, "Host") == 0;
+    f->lengths += strcasecmp(name, "Content-Length") == 0;
+    if (strcasecmp(name, "Transfer-Encoding") == 0) {
+        f->codings++;
+        f->is_odd = value == NULL || strcasecmp(value, "chunked") != 0;
+    }
+    return MHD_YES;
+}
+
+static bool is_ambiguous(struct MHD_Connection *connection, const char *version)
+{
+    struct framing f = {.lengths = 0};
+
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, read_framing, &f);
+    return f.is_odd || f.lengths + f.codings > 1 || f.hosts > 1 ||
+           (f.hosts == 0 && strcmp(version, "HTTP/1.1") == 0);
+}
+
+/* A NUL would end a path or a value early: it becomes a byte that fits nowhere. */
+static size_t unescape(void *cls, struct MHD_Connection *connection, char *s)
+{
+    const size_t n = MHD_http_unescape(s);
+
+    (void)cls;
+    (void)connection;
+    for (char *p = memchr(s, '\0', n); p != NULL; p = memchr(p, '\0', n - (size_t)(p - s)))
+        *p = (char)0xff;
+    return n;
+}
+
 static int64_t announced_length(const struct request *rq)
 {
     const char *text = request_header(rq, "Content-Length");
@@ -220,11 +283,18 @@ static int64_t announced_length(const struct request *rq)
 }
 
 static enum MHD_Result begin(struct http_server *s, struct exchange *x,
-                             struct MHD_Connection *connection)
+                             struct MHD_Connection *connection, const char *version)
 {
     const int64_t body_len = announced_length(&x->rq);
 
     client_address(connection, x->rq.client_ip);
+    if (is_ambiguous(connection, version)) {
+        (void)respond_problem(&x->rs, 400, "bad_request",
+                              "a request has one Host, and one length or the coding chunked");
+        respond_header(&x->rs, "Connection", "close");
+        x->is_refused = true;
+        return send_answer(s, connection, x);
+    }
     exchange_admit(x, body_len);
     /* A small body is read and dropped, so that the answer is not lost in a reset. */
     if (x->is_refused && body_len > (int64_t)HTTP_BODY_MAX)
@@ -240,7 +310,6 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
     struct http_server *s = cls;
     struct exchange *x = *req_cls;
 
-    (void)version;
     if (x == NULL) {
         x = malloc(sizeof(*x));
         if (x == NULL)
@@ -249,7 +318,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         x->rq.path = url;
         x->rq.method = method;
         *req_cls = x;
-        return begin(s, x, connection);
+        return begin(s, x, connection, version);
     }
     if (*upload_size > 0) {
         const bool go_on = exchange_take_body(x, upload, *upload_size);
@@ -386,6 +455,8 @@ int http_server_start(struct http_server *s, struct err *e)
     OPTION(MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)(conf->api_timeout_ns / (int64_t)WIND_NS_PER_S),
            NULL);
     OPTION(MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEAD_BYTES, NULL);
+    OPTION(MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)unescape, NULL);
+    OPTION(MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL);
     if (conf->api_threads > 1)
         OPTION(MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)conf->api_threads, NULL);
     if (s->is_tls) {

@@ -8,7 +8,8 @@
  * Bounds   ws.clients connections; ws.queue unsent bytes a client: who has more gets no new ones
  *          until they are gone, and then goes on from the outbox. Who takes nothing for
  *          ws.ping, or answers no three pings, is closed and counted, and may resume.
- *          Incoming messages: WS_MESSAGE_MAX bytes, WS_MESSAGES_MAX between two pings.
+ *          Incoming messages: WS_MESSAGE_MAX bytes, WS_MESSAGES_MAX between two pings,
+ *          WS_FRAMES_MAX frames of any kind (pieces, pings: each ping is answered).
  *
  *     opened --auth (5 s)--> known --subscribe--> behind <--> live
  *     any --stuck, silent, revoked, expired, stop--> closed
@@ -32,6 +33,7 @@
 
 #define WS_MESSAGE_MAX  4096
 #define WS_MESSAGES_MAX 50
+#define WS_FRAMES_MAX   500
 #define WS_AUTH_S       5
 
 struct auth;

@@ -15,14 +15,17 @@
 #include "collector/ws.h"
 #include "common/time.h"
 
+#define READ_BYTES ((size_t)64 * 1024) /* of one client in one turn: the others wait meanwhile */
+
 struct ws_client {
-    wslay_event_context_ptr frames;
+    wslay_event_context_ptr wslay;
     struct ws_client_state state;
     struct ws_world world;
     int fd;
     uint8_t *early;
     size_t early_n, early_at;
-    unsigned messages; /* since the last ping */
+    unsigned messages, frames; /* since the last ping */
+    size_t budget;             /* bytes that this turn may still read */
 };
 
 /* ---------------------------------------------------------------- wslay's callbacks */
@@ -40,10 +43,15 @@ static ssize_t on_read(wslay_event_context_ptr frames, uint8_t *to, size_t len, 
         c->early_at += n;
         return (ssize_t)n;
     }
-    const ssize_t n = c->fd >= 0 ? recv(c->fd, to, len, MSG_DONTWAIT) : -1;
-    if (n > 0)
+    if (len > c->budget)
+        len = c->budget;
+    const bool is_over = len == 0;
+    const ssize_t n = c->fd >= 0 && !is_over ? recv(c->fd, to, len, MSG_DONTWAIT) : -1;
+    if (n > 0) {
+        c->budget -= (size_t)n;
         return n;
-    const bool is_later = n < 0 && (c->fd < 0 || errno == EAGAIN || errno == EINTR);
+    }
+    const bool is_later = n < 0 && (is_over || c->fd < 0 || errno == EAGAIN || errno == EINTR);
     wslay_event_set_error(frames, is_later ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
     return -1;
 }
@@ -166,6 +174,18 @@ static void take_message(struct ws_client *c, const char *p, size_t n)
     json_decref(message);
 }
 
+/* Answers to pings, and pieces of messages, cost memory and time too. */
+static void on_frame(wslay_event_context_ptr frames,
+                     const struct wslay_event_on_frame_recv_start_arg *arg, void *user)
+{
+    struct ws_client *c = user;
+
+    (void)frames;
+    (void)arg;
+    if (++c->frames == WS_FRAMES_MAX)
+        ws_client_close(c, WS_CLOSE_POLICY, "too many frames");
+}
+
 static void on_message(wslay_event_context_ptr frames,
                        const struct wslay_event_on_msg_recv_arg *arg, void *user)
 {
@@ -190,6 +210,7 @@ int ws_client_new(struct ws_client **ret, int fd, const void *early, size_t earl
     static const struct wslay_event_callbacks callbacks = {
         .recv_callback = on_read,
         .send_callback = on_write,
+        .on_frame_recv_start_callback = on_frame,
         .on_msg_recv_callback = on_message,
     };
 
@@ -200,13 +221,13 @@ int ws_client_new(struct ws_client **ret, int fd, const void *early, size_t earl
     c->world = *world;
     c->state.opened_ns = c->state.heard_ns = c->state.wrote_ns = time_mono_ns();
     c->early = malloc(early_n > 0 ? early_n : 1);
-    if (c->early == NULL || wslay_event_context_server_init(&c->frames, &callbacks, c) != 0)
+    if (c->early == NULL || wslay_event_context_server_init(&c->wslay, &callbacks, c) != 0)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see WIND_AUTO */
         return err_set(e, -ENOMEM, "WebSocket: out of memory");
     if (early_n > 0)
         memcpy(c->early, early, early_n);
     c->early_n = early_n;
-    wslay_event_config_set_max_recv_msg_length(c->frames, WS_MESSAGE_MAX);
+    wslay_event_config_set_max_recv_msg_length(c->wslay, WS_MESSAGE_MAX);
     *ret = WIND_STEAL(c);
     return 0;
 }
@@ -215,8 +236,8 @@ struct ws_client *ws_client_free(struct ws_client *c)
 {
     if (c == NULL)
         return NULL;
-    if (c->frames != NULL)
-        wslay_event_context_free(c->frames);
+    if (c->wslay != NULL)
+        wslay_event_context_free(c->wslay);
     free(c->early);
     free(c);
     return NULL;
@@ -229,23 +250,24 @@ struct ws_client_state *ws_client_state(struct ws_client *c)
 
 static bool is_open(struct ws_client *c)
 {
-    return wslay_event_want_read(c->frames) || wslay_event_want_write(c->frames);
+    return wslay_event_want_read(c->wslay) || wslay_event_want_write(c->wslay);
 }
 
 bool ws_client_receive(struct ws_client *c)
 {
-    return wslay_event_recv(c->frames) == 0 && is_open(c);
+    c->budget = READ_BYTES;
+    return wslay_event_recv(c->wslay) == 0 && is_open(c);
 }
 
 bool ws_client_send(struct ws_client *c)
 {
-    return wslay_event_send(c->frames) == 0 && is_open(c);
+    return wslay_event_send(c->wslay) == 0 && is_open(c);
 }
 
 bool ws_client_put(struct ws_client *c, const char *text, size_t n)
 {
     const struct wslay_event_msg m = {WSLAY_TEXT_FRAME, (const uint8_t *)text, n};
-    return wslay_event_queue_msg(c->frames, &m) == 0;
+    return wslay_event_queue_msg(c->wslay, &m) == 0;
 }
 
 void ws_client_ping(struct ws_client *c)
@@ -253,23 +275,23 @@ void ws_client_ping(struct ws_client *c)
     static const char text[] = "{\"type\":\"ping\"}";
     const struct wslay_event_msg m = {WSLAY_PING, NULL, 0};
 
-    c->messages = 0;
-    (void)wslay_event_queue_msg(c->frames, &m);
+    c->messages = c->frames = 0;
+    (void)wslay_event_queue_msg(c->wslay, &m);
     (void)ws_client_put(c, text, sizeof(text) - 1);
 }
 
 void ws_client_close(struct ws_client *c, uint16_t code, const char *reason)
 {
-    (void)wslay_event_queue_close(c->frames, code, (const uint8_t *)reason, strlen(reason));
-    wslay_event_shutdown_read(c->frames);
+    (void)wslay_event_queue_close(c->wslay, code, (const uint8_t *)reason, strlen(reason));
+    wslay_event_shutdown_read(c->wslay);
 }
 
 size_t ws_client_queued(struct ws_client *c)
 {
-    return wslay_event_get_queued_msg_length(c->frames);
+    return wslay_event_get_queued_msg_length(c->wslay);
 }
 
 bool ws_client_wants_write(struct ws_client *c)
 {
-    return wslay_event_want_write(c->frames) != 0;
+    return wslay_event_want_write(c->wslay) != 0;
 }
