@@ -35,7 +35,7 @@ struct alert {
     size_t n_entities;
 };
 
-enum alert_put_outcome { ALERT_ADDED, ALERT_UPDATED, ALERT_UNCHANGED };
+enum alert_put_outcome { ALERT_ADDED, ALERT_UPDATED, ALERT_UNCHANGED, ALERT_OUTCOMES };
 
 /*
  * Add it, or update the one with its uid if `rev` is higher. Status, verdict, assignee, tags, and

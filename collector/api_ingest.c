@@ -1,6 +1,7 @@
 /* /api/ingest: batches from sensors. */
 #include "collector/collector.h"
 #include "collector/ingest.h"
+#include "collector/metrics.h"
 #include "collector/routes.h"
 
 static const struct field batch_fields[] = {
@@ -39,6 +40,16 @@ static const struct field result_fields[] = {
 };
 static const struct schema result_schema = {.name = "BatchResult", .fields = result_fields};
 
+static void count(struct metrics *m, const struct ingest_result *res)
+{
+    metrics_add(m, METRICS_INGEST_BATCHES, 1);
+    metrics_add(m, METRICS_INGEST_REJECTED, json_array_size(res->rejected));
+    for (size_t i = 0; i < res->n_kinds; i++)
+        for (int o = 0; o < ALERT_OUTCOMES; o++)
+            metrics_alerts(m, res->kinds[i].type, res->kinds[i].severity, (enum alert_put_outcome)o,
+                           res->kinds[i].n[o]);
+}
+
 static int ingest(struct request *rq, struct response *rs)
 {
     const json_t *stats = json_object_get(rq->body, "stats");
@@ -53,6 +64,7 @@ static int ingest(struct request *rq, struct response *rs)
     const int r = ingest_batch(rq->db, &rq->app->conf.correlate, &batch, &res, &rq->err);
     if (r != 0)
         return r;
+    count(rq->app->metrics, &res);
     json_t *o = json_object();
     (void)json_object_set_new(o, "accepted", json_integer(res.accepted));
     (void)json_object_set_new(o, "updated", json_integer(res.updated));

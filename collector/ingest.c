@@ -1,6 +1,7 @@
 #include "collector/ingest.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "collector/outbox.h"
@@ -200,12 +201,31 @@ static void reject(struct ingest_result *res, size_t index, const char *uid, con
     (void)json_array_append_new(res->rejected, o);
 }
 
+static void tally(struct ingest_result *res, const struct alert *a, enum alert_put_outcome outcome)
+{
+    size_t i = 0;
+
+    WIND_CHECK(a->type != NULL);
+    while (i < res->n_kinds &&
+           (res->kinds[i].severity != a->severity || strcmp(res->kinds[i].type, a->type) != 0))
+        i++;
+    if (i == res->n_kinds && i < INGEST_KINDS) {
+        struct ingest_kind *k = &res->kinds[res->n_kinds++];
+        *k = (struct ingest_kind){.severity = a->severity};
+        (void)snprintf(k->type, sizeof(k->type), "%s",
+                       res->n_kinds == INGEST_KINDS ? "other" : a->type);
+    }
+    res->kinds[i < INGEST_KINDS ? i : INGEST_KINDS - 1].n[outcome]++;
+}
+
 static int put_one(struct db_tx *tx, struct correlate *c, const struct alert *a,
                    struct ingest_result *res, struct err *e)
 {
     int64_t id = 0;
     const int r = alert_put(tx, a, &id, e);
 
+    if (r >= 0)
+        tally(res, a, (enum alert_put_outcome)r);
     switch (r) {
     case ALERT_ADDED:
         res->accepted++;

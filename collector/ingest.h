@@ -35,9 +35,19 @@ struct ingest_batch {
     const json_t *stats;          /* may be NULL */
 };
 
+/* What became of alerts of one detector and severity. */
+struct ingest_kind {
+    char type[TYPE_MAX + 1];
+    int severity;
+    uint64_t n[ALERT_OUTCOMES];
+};
+#define INGEST_KINDS 64
+
 struct ingest_result {
     int64_t accepted, updated, unchanged;
     json_t *rejected; /* [{index, uid, detail}]; owned by the caller on success */
+    size_t n_kinds;   /* beyond INGEST_KINDS: the last, called "other" */
+    struct ingest_kind kinds[INGEST_KINDS];
 };
 
 WIND_MUST_USE int ingest_batch(struct db *db, const struct correlate_conf *conf,

@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "collector/routes.h"
 #include "common/time.h"
@@ -22,10 +25,19 @@ struct row {
     _Atomic uint64_t total_us;
 };
 
+/* Alerts of one detector. */
+struct kind {
+    char detector[TYPE_MAX + 1];
+    uint64_t n[4][ALERT_OUTCOMES]; /* by severity */
+};
+
 struct metrics {
     _Atomic uint64_t counters[METRICS_COUNTERS_N];
     size_t n;
     struct row *rows;
+    pthread_mutex_t lock; /* guards what follows: a batch takes it a few times */
+    size_t n_kinds;
+    struct kind kinds[METRICS_KINDS];
 };
 
 static void add(_Atomic uint64_t *c, uint64_t n)
@@ -52,6 +64,7 @@ int metrics_new(struct metrics **ret, struct err *e)
     if (m->rows == NULL)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see WIND_AUTO */
         return err_set(e, -ENOMEM, "metrics: out of memory for %zu routes", n);
+    (void)pthread_mutex_init(&m->lock, NULL);
     m->n = n;
     n = 0;
     for (const struct route *const *t = all_routes; *t != NULL; t++)
@@ -66,6 +79,8 @@ struct metrics *metrics_free(struct metrics *m)
 {
     if (m == NULL)
         return NULL;
+    if (m->rows != NULL)
+        (void)pthread_mutex_destroy(&m->lock);
     free(m->rows);
     free(m);
     return NULL;
@@ -74,6 +89,28 @@ struct metrics *metrics_free(struct metrics *m)
 void metrics_add(struct metrics *m, enum metrics_counter which, uint64_t n)
 {
     add(&m->counters[which], n);
+}
+
+/* With the lock held. The last place is for all who came too late. */
+static struct kind *find_kind(struct metrics *m, const char *detector)
+{
+    for (size_t i = 0; i < m->n_kinds; i++)
+        if (strcmp(m->kinds[i].detector, detector) == 0)
+            return &m->kinds[i];
+    if (m->n_kinds == METRICS_KINDS)
+        return &m->kinds[METRICS_KINDS - 1];
+    struct kind *k = &m->kinds[m->n_kinds++];
+    (void)snprintf(k->detector, sizeof(k->detector), "%s",
+                   m->n_kinds == METRICS_KINDS ? "other" : detector);
+    return k;
+}
+
+void metrics_alerts(struct metrics *m, const char *detector, int severity,
+                    enum alert_put_outcome outcome, uint64_t n)
+{
+    (void)pthread_mutex_lock(&m->lock);
+    find_kind(m, detector)->n[severity - 1][outcome] += n;
+    (void)pthread_mutex_unlock(&m->lock);
 }
 
 void metrics_request(struct metrics *m, const struct route *route, int status, uint64_t took_ns)
@@ -121,6 +158,40 @@ static void print_histogram(const struct row *row, struct buf *out)
                method_of(row), pattern_of(row), sum);
 }
 
+static void print_kind(const struct kind *k, struct buf *out)
+{
+    static const char *const outcomes[ALERT_OUTCOMES] = {
+        [ALERT_ADDED] = "new",
+        [ALERT_UPDATED] = "updated",
+        [ALERT_UNCHANGED] = "unchanged",
+    };
+
+    for (int s = 0; s < 4; s++) {
+        for (int o = 0; o < ALERT_OUTCOMES; o++) {
+            if (k->n[s][o] == 0)
+                continue;
+            buf_puts(out, "wind_alerts_total{detector=\"");
+            for (const char *p = k->detector; *p != '\0'; p++) { /* a sensor may call it anything */
+                if (*p == '"' || *p == '\\')
+                    buf_putc(out, '\\');
+                buf_putc(out, (char)(*p == '\n' || *p == '\r' ? ' ' : *p));
+            }
+            buf_printf(out, "\",severity=\"%s\",outcome=\"%s\"} %" PRIu64 "\n", severity_words[s],
+                       outcomes[o], k->n[s][o]);
+        }
+    }
+}
+
+static void print_kinds(struct metrics *m, struct buf *out)
+{
+    buf_puts(out, "# HELP wind_alerts_total Alerts that came, by what became of them.\n"
+                  "# TYPE wind_alerts_total counter\n");
+    (void)pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->n_kinds; i++)
+        print_kind(&m->kinds[i], out);
+    (void)pthread_mutex_unlock(&m->lock);
+}
+
 void metrics_print_one(struct buf *out, const char *name, const char *type, const char *help,
                        uint64_t value)
 {
@@ -128,7 +199,7 @@ void metrics_print_one(struct buf *out, const char *name, const char *type, cons
                value);
 }
 
-void metrics_print(const struct metrics *m, struct buf *out)
+void metrics_print(struct metrics *m, struct buf *out)
 {
     static const struct {
         const char *name, *help;
@@ -155,4 +226,5 @@ void metrics_print(const struct metrics *m, struct buf *out)
         print_histogram(&m->rows[i], out);
     for (size_t i = 0; i < METRICS_COUNTERS_N; i++)
         metrics_print_one(out, counters[i].name, "counter", counters[i].help, get(&m->counters[i]));
+    print_kinds(m, out);
 }

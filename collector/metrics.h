@@ -11,9 +11,12 @@
 
 #include <stdint.h>
 
+#include "collector/alerts.h"
 #include "collector/http.h"
 #include "common/buf.h"
 #include "common/err.h"
+
+#define METRICS_KINDS 64
 
 struct metrics;
 
@@ -25,7 +28,9 @@ struct metrics;
     COUNTER(WS_OPENED, "wind_ws_opened_total", "WebSocket connections accepted.")                  \
     COUNTER(WS_REFUSED, "wind_ws_refused_total", "WebSocket connections beyond ws.clients.")       \
     COUNTER(WS_DROPPED, "wind_ws_dropped_total", "WebSocket clients closed: stuck or silent.")     \
-    COUNTER(WS_SENT, "wind_ws_messages_total", "Events put on WebSocket connections.")
+    COUNTER(WS_SENT, "wind_ws_messages_total", "Events put on WebSocket connections.")             \
+    COUNTER(INGEST_BATCHES, "wind_ingest_batches_total", "Batches of sensors that were stored.")   \
+    COUNTER(INGEST_REJECTED, "wind_ingest_rejected_total", "Alerts that were refused for good.")
 
 enum metrics_counter {
 #define COUNTER(name, text, help) METRICS_##name,
@@ -40,10 +45,15 @@ WIND_DEFINE_FREE(metrics)
 
 void metrics_add(struct metrics *m, enum metrics_counter which, uint64_t n);
 
+/* What became of alerts of one kind; outcomes as in alerts.h. Kinds beyond METRICS_KINDS: "other".
+ */
+void metrics_alerts(struct metrics *m, const char *detector, int severity,
+                    enum alert_put_outcome outcome, uint64_t n);
+
 /* `route` NULL: no route (the page's files, and paths that do not exist). */
 void metrics_request(struct metrics *m, const struct route *route, int status, uint64_t took_ns);
 
-void metrics_print(const struct metrics *m, struct buf *out);
+void metrics_print(struct metrics *m, struct buf *out);
 
 /* One gauge or counter of another part, with its HELP and TYPE lines. */
 void metrics_print_one(struct buf *out, const char *name, const char *type, const char *help,
