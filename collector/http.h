@@ -37,6 +37,7 @@ enum route_flag {
     ROUTE_NO_REPLAY = 2, /* never keep the answer for Idempotency-Key: it holds a secret */
     ROUTE_LOGIN = 4,     /* counts against the login limit of user and address */
     ROUTE_HIDDEN = 8,    /* not in openapi.json */
+    ROUTE_IF_MATCH = 16, /* its handler asks request_if_match */
 };
 
 struct route {

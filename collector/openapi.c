@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/buf.h"
+
 static const struct field problem_error_fields[] = {
     {.name = "loc", .type = FIELD_LIST, .flags = FIELD_REQUIRED, .item = FIELD_ANY},
     {.name = "msg", .type = FIELD_TEXT, .flags = FIELD_REQUIRED},
@@ -101,11 +103,66 @@ static json_t *responses_of(const struct route *r)
     return json_pack("{s:o,s:o}", status, reply_of(r), "default", failure);
 }
 
+/* A person has a token, a program a key; a few things are for one of them alone. */
+static json_t *security_of(enum permission need)
+{
+    json_t *list = json_array();
+
+    if (need != PERMISSION_INGEST) {
+        json_array_append_new(list, json_pack("{s:[]}", "password"));
+        json_array_append_new(list, json_pack("{s:[]}", "bearer"));
+    }
+    if (need != PERMISSION_SELF)
+        json_array_append_new(list, json_pack("{s:[]}", "key"));
+    return list;
+}
+
+static const struct field idempotency_key = {
+    .type = FIELD_TEXT,
+    .name = "Idempotency-Key",
+    .max = 200,
+    .help = "The same key and body within 24 hours: the first answer again."};
+static const struct field if_match = {
+    .type = FIELD_TEXT, .name = "If-Match", .help = "The ETag as it was read; else 412."};
+
+/* Headers that change what a request does. */
+static void add_headers(const struct route *r, json_t *parameters)
+{
+    const bool is_post = strcmp(r->method, "POST") == 0;
+
+    if (is_post && r->need != PERMISSION_NONE && (r->flags & ROUTE_NO_REPLAY) == 0)
+        json_array_append_new(parameters, parameter("header", &idempotency_key, false));
+    if ((r->flags & ROUTE_IF_MATCH) != 0)
+        json_array_append_new(parameters, parameter("header", &if_match, false));
+}
+
+/* "GET /api/alerts/{id}" -> "get_api_alerts_id", as generated clients name their functions. */
+static json_t *operation_id(const struct route *r)
+{
+    char text[128];
+    struct buf b = BUF_FIXED(text);
+    char last = '_';
+
+    for (const char *p = r->method; *p != '\0'; p++)
+        buf_putc(&b, (char)tolower((unsigned char)*p));
+    for (const char *p = r->pattern; *p != '\0'; p++) {
+        const char c = isalnum((unsigned char)*p) ? *p : '_';
+        if (c != '_' && last == '_')
+            buf_putc(&b, '_');
+        if (c != '_')
+            buf_putc(&b, c);
+        last = c;
+    }
+    return json_string(buf_text(&b));
+}
+
 static json_t *operation(const struct route *r, json_t *takes_parameters)
 {
     json_t *o = json_pack("{s:s,s:o,s:o}", "summary", r->summary, "parameters", takes_parameters,
                           "responses", responses_of(r));
 
+    json_object_set_new(o, "operationId", operation_id(r));
+    add_headers(r, takes_parameters);
     for (const struct field *f = r->query; f != NULL && f->name != NULL; f++)
         json_array_append_new(takes_parameters,
                               parameter("query", f, (f->flags & FIELD_REQUIRED) != 0));
@@ -119,7 +176,7 @@ static json_t *operation(const struct route *r, json_t *takes_parameters)
     if (r->need == PERMISSION_NONE) {
         json_object_set_new(o, "security", json_array());
     } else {
-        json_object_set_new(o, "security", json_pack("[{s:[]},{s:[]}]", "bearer", "key"));
+        json_object_set_new(o, "security", security_of(r->need));
         json_object_set_new(o, "x-permission", json_string(permission_name(r->need)));
     }
     return o;
@@ -154,9 +211,12 @@ json_t *openapi_document(const struct route *const *tables)
         for (const struct route *r = *tables; r->method != NULL; r++)
             if ((r->flags & ROUTE_HIDDEN) == 0)
                 add_route(paths, schemas, r);
-    return json_pack("{s:s,s:{s:s,s:s},s:o,s:{s:o,s:{s:{s:s,s:s,s:s},s:{s:s,s:s,s:s}}}}", "openapi",
-                     "3.1.0", "info", "title", "Wind", "version", WIND_VERSION, "paths", paths,
-                     "components", "schemas", schemas, "securitySchemes", "bearer", "type", "http",
-                     "scheme", "bearer", "bearerFormat", "JWT", "key", "type", "apiKey", "in",
-                     "header", "name", "X-API-Key");
+    return json_pack("{s:s,s:{s:s,s:s},s:o,s:{s:o,s:{s:{s:s,s:{s:{s:s,s:s,s:{}}}},s:{s:s,s:s,s:s},"
+                     "s:{s:s,s:s,s:s}}}}",
+                     "openapi", "3.1.0", "info", "title", "Wind", "version", WIND_VERSION, "paths",
+                     paths, "components", "schemas", schemas, "securitySchemes", "password", "type",
+                     "oauth2", "flows", "password", "tokenUrl", "/api/auth/token", "refreshUrl",
+                     "/api/auth/token", "scopes", "bearer", "type", "http", "scheme", "bearer",
+                     "bearerFormat", "JWT", "key", "type", "apiKey", "in", "header", "name",
+                     "X-API-Key");
 }
