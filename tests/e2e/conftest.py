@@ -29,3 +29,13 @@ def replayed(collector, sensor_key, tmp_path):
     assert done.returncode == 0, done.stderr
     collector.sensor_out = out
     return collector
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One collector for all tests of a file that leave it as they found it, or do not care."""
+    made = support.Collector(
+        tmp_path_factory.mktemp("shared"), api__rate="0", auth__login_rate="100000"
+    ).start()
+    yield made
+    assert made.stop() == 0, made.process.log
