@@ -30,7 +30,8 @@
 #define GAP_SPREAD_FEW  0.15
 #define GAP_SPREAD_MANY 0.25
 #define FEW             10
-#define CALLERS_MAX     2 /* a service that more of our hosts call is nobody's own channel */
+#define CALLERS_MAX     3 /* a service that more of our hosts keep calling is nobody's own channel */
+#define KEEPS_CALLING   3
 
 struct channel {
     uint64_t last_start_ns, first_ns, last_ns;
@@ -42,7 +43,7 @@ struct channel {
 
 struct state {
     struct lru *channels;
-    struct lru *callers; /* per outside service: a sketch of who calls it */
+    struct lru *callers; /* per outside service: a sketch of who keeps calling it */
     uint32_t threshold;
     uint64_t min_ns, max_ns;
 };
@@ -136,15 +137,14 @@ static void beacon_opened(void *state, struct detect_view *v)
 
     if (!is_candidate(v))
         return;
-    sketch_add(lru_touch(s->callers, &service, NULL), hash64(r->key.src, 16, 3));
-
     struct channel *c = lru_touch(s->channels, &cause, NULL);
     if (c->calls == 0)
         c->first_ns = r->start_ns;
     if (c->calls > 0 && r->start_ns > c->last_start_ns)
         c->gap_ms[c->n_gaps++ % KEPT] = (float)((double)(r->start_ns - c->last_start_ns) / 1e6);
     c->last_start_ns = r->start_ns > c->last_start_ns ? r->start_ns : c->last_start_ns;
-    c->calls++;
+    if (++c->calls >= KEEPS_CALLING)
+        sketch_add(lru_touch(s->callers, &service, NULL), hash64(r->key.src, 16, 3));
 }
 
 static int by_value(const void *a, const void *b)
@@ -268,8 +268,8 @@ static void reasons(const struct channel *c, const struct rhythm *m, struct aler
             detect_number(m->size, "bytes", number), detect_number(m->size_mad, "bytes", other));
     r = alert_reason(a, "callers", "count", m->callers, 0.2);
     (void)snprintf(r->text, sizeof(r->text),
-                   m->callers <= 1 ? "no other of our hosts calls that service"
-                                   : "only %u of our hosts call that service",
+                   m->callers <= 1 ? "no other of our hosts keeps calling that service"
+                                   : "only %u of our hosts keep calling that service",
                    m->callers);
 }
 

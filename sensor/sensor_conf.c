@@ -58,8 +58,8 @@ const struct conf_key sensor_keys[] = {
     CONF_INT(S, beacon_events, "detect.beacon_events", "10", 4, 32, "Calls to one outside service, as regular as clockwork: a beacon."),
     CONF_TIME(S, beacon_min, "detect.beacon_min", "2s", NS(0), NS(86400), "Faster than this is no beacon."),
     CONF_TIME(S, beacon_max, "detect.beacon_max", "1h", NS(1), NS(604800), "Slower than this is no beacon."),
-    CONF_TEXT(S, anomaly_p, "anomaly.p_max", "0.002", "A flow that the model expects less often than this is unusual (0..1)."),
-    CONF_INT(S, anomaly_flows, "anomaly.flows", "8", 1, 1000000, "Unusual flows of one host within ten minutes that make an alert."),
+    CONF_TEXT(S, anomaly_p, "anomaly.p_max", "0.01", "A flow that the model expects less often than this is unusual (0..1)."),
+    CONF_INT(S, anomaly_flows, "anomaly.flows", "6", 1, 1000000, "So many unusual flows of one host within ten minutes, to three services, and far more than chance: an alert."),
 
     CONF_INT(S, alert_max_open, "alert.max_open", "4096", 16, 1000000, "Alerts open at a time; when full, the least recent is closed early."),
     CONF_TIME(S, alert_quiet, "alert.quiet", "10m", NS(1), NS(86400), "An alert closes after so long without new evidence."),
