@@ -5,9 +5,7 @@
 #include <string.h>
 
 #include "common/hash.h"
-#include "features/fmath.h"
 
-#define SKETCH_BITS   ((size_t)HOST_SKETCH_WORDS * 64)
 #define KNOWN_BITS    ((size_t)HOST_KNOWN_WORDS * 64)
 #define KNOWN_MAX     256 /* then the older half is forgotten: about 5 % taken for known wrongly */
 #define CHANNEL_STALE UINT64_C(3600000000000)
@@ -32,26 +30,6 @@ static uint64_t hash_service(const struct flow_key *key)
     const uint64_t h = hash_u64(hash_peer(key) ^ hash_port(key), 3);
 
     return h != 0 ? h : 1;
-}
-
-static void sketch_add(struct host_sketch *s, uint64_t hash)
-{
-    const unsigned bit = (unsigned)(hash % SKETCH_BITS);
-
-    s->bit[bit / 64] |= UINT64_C(1) << (bit % 64);
-}
-
-/* Linear counting over the union of both panes: n = -m ln(share of bits still 0). */
-static uint32_t sketch_count(const struct host_sketch *a, const struct host_sketch *b)
-{
-    unsigned set = 0;
-
-    for (unsigned i = 0; i < HOST_SKETCH_WORDS; i++)
-        set += (unsigned)__builtin_popcountll(a->bit[i] | b->bit[i]);
-    if (set == SKETCH_BITS)
-        return HOST_DISTINCT_MAX;
-    return (uint32_t)(-(double)SKETCH_BITS * fmath_log((double)(SKETCH_BITS - set) / SKETCH_BITS) +
-                      0.5);
 }
 
 /* Two bits a service in each generation. Returns whether it was there, and makes it so. */

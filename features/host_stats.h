@@ -6,10 +6,9 @@
  * Owns     Nothing. Fixed size, embedded in the host table's entry.
  * Threads  The analysis stage, which sees all flows in packet-time order.
  * Bounds   The window is the current half minute and the one before (30 to 60 s). Distinct
- *          counts are bitmaps of 1024 (linear counting, Whang et al. 1990): within about 3 % up
- *          to 1000, never above HOST_DISTINCT_MAX. Known services are forgotten after some
- *          hundred newer ones; HOST_CHANNELS services are followed in time. `h` may be NULL
- *          (no room in the host table): updates do nothing, features are missing.
+ *          counts are sketches (sketch.h). Known services are forgotten after some hundred newer
+ *          ones; HOST_CHANNELS services are followed in time. `h` may be NULL (no room in the
+ *          host table): updates do nothing, features are missing.
  *
  *      opened(flow) -> feature(row) -> score -> ended(row): judged before it becomes normal
  */
@@ -19,23 +18,18 @@
 
 #include "common/record.h"
 #include "features/feature.h"
+#include "features/sketch.h"
 
 #define HOST_PANE_NS       UINT64_C(30000000000)
-#define HOST_SKETCH_WORDS  16
 #define HOST_KNOWN_WORDS   32
 #define HOST_CHANNELS      8
-#define HOST_DISTINCT_MAX  7098u /* 1024 * ln(1024): what a full bitmap reads */
-#define HOST_NORMAL_WINDOW 256u  /* flows after which older ones fade */
-
-struct host_sketch {
-    uint64_t bit[HOST_SKETCH_WORDS];
-};
+#define HOST_NORMAL_WINDOW 256u /* flows after which older ones fade */
 
 struct host_pane {
     uint32_t flows, failed, fresh; /* opened; refused or silent; to a service never used before */
     uint32_t ended;
     double bytes_out, bytes_in; /* of flows that ended */
-    struct host_sketch peers, ports, services;
+    struct sketch peers, ports, services;
 };
 
 struct host_channel {

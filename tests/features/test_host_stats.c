@@ -130,7 +130,7 @@ Test(host_stats, distinct_counts_are_close_and_never_above_their_limit)
     for (unsigned i = 0; i < 65536; i++)
         open_at(&h, T0, 1, (uint16_t)i, OPENING_REFUSED);
     host_stats_window(&h, T0, &w);
-    cr_assert_eq(w.ports, HOST_DISTINCT_MAX);
+    cr_assert_eq(w.ports, SKETCH_MAX);
     cr_assert_eq(w.peers, 1);
     cr_assert_eq(w.flows, 65536);
 }
