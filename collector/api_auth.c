@@ -46,7 +46,11 @@ static const struct field register_fields[] = {
      .flags = FIELD_REQUIRED,
      .min = 1,
      .max = USERNAME_MAX},
-    {.name = "password", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .max = PASSWORD_MAX},
+    {.name = "password",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .min = PASSWORD_MIN,
+     .max = PASSWORD_MAX},
     {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254},
     {.name = NULL},
 };
@@ -54,7 +58,11 @@ static const struct schema register_schema = {.name = "Registration", .fields = 
 
 static const struct field password_fields[] = {
     {.name = "current_password", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .max = 256},
-    {.name = "new_password", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .max = PASSWORD_MAX},
+    {.name = "new_password",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .min = PASSWORD_MIN,
+     .max = PASSWORD_MAX},
     {.name = NULL},
 };
 static const struct schema password_schema = {.name = "PasswordChange", .fields = password_fields};

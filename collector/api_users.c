@@ -13,7 +13,11 @@ static const struct field create_fields[] = {
      .flags = FIELD_REQUIRED,
      .min = 1,
      .max = USERNAME_MAX},
-    {.name = "password", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .max = PASSWORD_MAX},
+    {.name = "password",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED,
+     .min = PASSWORD_MIN,
+     .max = PASSWORD_MAX},
     {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254},
     {.name = "role", .type = FIELD_WORD, .words = role_words, .help = "Default: viewer."},
     {.name = NULL},
@@ -21,7 +25,7 @@ static const struct field create_fields[] = {
 static const struct schema create_schema = {.name = "UserCreate", .fields = create_fields};
 
 static const struct field change_fields[] = {
-    {.name = "password", .type = FIELD_TEXT, .max = PASSWORD_MAX},
+    {.name = "password", .type = FIELD_TEXT, .min = PASSWORD_MIN, .max = PASSWORD_MAX},
     {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254},
     {.name = "role", .type = FIELD_WORD, .words = role_words},
     {.name = "is_active", .type = FIELD_BOOL},

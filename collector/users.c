@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "collector/db.h"
 #include "common/crypto.h"
@@ -39,16 +40,47 @@ bool username_normalise(const char *from, char ret_name[USERNAME_MAX + 1])
     return true;
 }
 
+/* What everybody tries first, of those that are long enough; all in lower case. */
+static const char *const first_guesses[] = {
+    "password", "password1",  "password12",    "password123", "passw0rd",  "p@ssw0rd",
+    "p@ssword", "12345678",   "123456789",     "1234567890",  "87654321",  "987654321",
+    "qwertyui", "qwertyuiop", "qwerty12",      "qwerty123",   "1q2w3e4r",  "1qaz2wsx",
+    "abcd1234", "abc12345",   "iloveyou",      "letmein1",    "welcome1",  "welcome123",
+    "admin123", "admin1234",  "administrator", "changeme",    "changeme1", "sunshine",
+    "football", "baseball",   "superman",      "trustno1",    "dragon123", "monkey123",
+    "princess", "starwars",   "computer",      "internet",    "12341234",  "11223344",
+    "asdfghjk", "asdfghjkl",  "zaq12wsx",      "q1w2e3r4",    "default1",  "test1234",
+};
+
+static bool is_guessed_first(const char *password)
+{
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(first_guesses); i++)
+        if (strcasecmp(password, first_guesses[i]) == 0)
+            return true;
+    return false;
+}
+
+static size_t count_characters(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text != '\0'; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 const char *password_fault(const char *username, const char *password)
 {
     const size_t n = strlen(password);
 
-    if (n < PASSWORD_MIN)
+    if (count_characters(password) < PASSWORD_MIN)
         return "must have at least 8 characters";
     if (n > PASSWORD_MAX)
         return "must have at most 128 characters";
     if (strcasecmp(username, password) == 0)
         return "must not be the user name";
+    if (is_guessed_first(password))
+        return "is one of those that are tried first";
     for (size_t i = 1; i < n; i++)
         if (password[i] != password[0])
             return NULL;

@@ -33,7 +33,10 @@ extern const struct schema user_schema;
 /* Lower case; true if it is 1..USERNAME_MAX letters, digits, '.', '-', '_', '@'. */
 bool username_normalise(const char *from, char ret_name[USERNAME_MAX + 1]);
 
-/* NULL if the password may be used, else what is wrong with it. */
+/*
+ * NULL if the password may be used, else what is wrong with it: PASSWORD_MIN characters to
+ * PASSWORD_MAX bytes, and nothing that is tried first.
+ */
 const char *password_fault(const char *username, const char *password);
 
 /* 0, USERS_TAKEN or USERS_TOO_MANY. The draft has been checked. */
