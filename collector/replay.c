@@ -18,12 +18,21 @@ void replay_key(struct replay *r, const struct principal *who, const struct requ
     crypto_sha256(body, n, r->body);
 }
 
+static const char *find_header(const struct response *rs, const char *name)
+{
+    for (size_t i = 0; i < rs->n_headers; i++)
+        if (strcmp(rs->headers[i].name, name) == 0)
+            return rs->headers[i].value;
+    return NULL;
+}
+
 static int find(struct db_tx *tx, const struct replay *r, struct response *rs, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     size_t len, body_len;
-    int code = db_query(tx, "SELECT body_hash, status, body FROM replays WHERE key_hash = $1",
-                        DB_ARGS(db_bytes(r->key, sizeof(r->key))), &s, e);
+    int code = db_query(
+        tx, "SELECT body_hash, status, body, location, etag FROM replays WHERE key_hash = $1",
+        DB_ARGS(db_bytes(r->key, sizeof(r->key))), &s, e);
     if (code == 0)
         code = db_step(s, e);
     if (code != DB_ROW)
@@ -39,6 +48,10 @@ static int find(struct db_tx *tx, const struct replay *r, struct response *rs, s
         (void)respond_empty(rs, status);
     else
         (void)respond_bytes(rs, status, "application/json", body, body_len);
+    if (!db_is_null(s, 3))
+        respond_header(rs, "Location", "%s", db_text(s, 3));
+    if (!db_is_null(s, 4))
+        respond_header(rs, "ETag", "%s", db_text(s, 4));
     respond_header(rs, "Idempotency-Replayed", "true");
     return REPLAY_FOUND;
 }
@@ -86,9 +99,12 @@ int replay_end(struct db *db, const struct replay *r, const struct response *rs,
     int code = db_begin_write(db, &tx, e);
 
     if (code == 0 && is_kept)
-        code = db_run(tx, "UPDATE replays SET status = $2, body = $3 WHERE key_hash = $1",
+        code = db_run(tx,
+                      "UPDATE replays SET status = $2, body = $3, location = $4, etag = $5 WHERE "
+                      "key_hash = $1",
                       DB_ARGS(db_bytes(r->key, sizeof(r->key)), db_int(rs->status),
-                              db_bytes(rs->bytes, rs->n)),
+                              db_bytes(rs->bytes, rs->n), db_str(find_header(rs, "Location")),
+                              db_str(find_header(rs, "ETag"))),
                       NULL, e);
     else if (code == 0)
         code = db_run(tx, "DELETE FROM replays WHERE key_hash = $1",
