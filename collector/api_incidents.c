@@ -80,7 +80,7 @@ static const struct schema incident_schema = {.name = "Incident", .fields = inci
 #define TYPE_FIELD        .name = "type", .type = FIELD_WORD, .words = incident_type_words
 #define STATUS_FIELD      {.name = "status", .type = FIELD_WORD, .words = incident_status_words}
 #define SEVERITY_FIELD    .name = "severity", .type = FIELD_WORD, .words = severity_words
-#define ASSIGNED_FIELD    {.name = "assigned_to", .type = FIELD_ANY, .help = "A user's name or id."}
+#define ASSIGNED_FIELD    {.name = "assigned_to", .type = FIELD_NAME, .flags = FIELD_NULLABLE, .help = "A user's name or id."}
 #define TAGS_FIELD        {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT}
 #define ALERTS_FIELD      {.name = "related_alerts", .type = FIELD_LIST, .item = FIELD_INT, \
                            .help = "These alerts move here; others stay."}

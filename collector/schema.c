@@ -181,6 +181,9 @@ static bool check_value(const struct field *f, json_t *v, const struct place *at
         return f->of == NULL || check_object(f->of, v, at, errors);
     case FIELD_LIST:
         return check_list(f, v, at, errors);
+    case FIELD_NAME:
+        return json_is_string(v) || json_is_integer(v) ||
+               fault(at, errors, "must be a name or an id");
     case FIELD_ANY:
         break;
     }
@@ -275,6 +278,7 @@ static const char *type_name(enum field_type t)
         return "object";
     case FIELD_LIST:
         return "array";
+    case FIELD_NAME:
     case FIELD_ANY:
         break;
     }
@@ -291,6 +295,8 @@ static void document_bounds(const struct field *f, json_t *o)
         json_object_set_new(o, "minimum", json_integer(f->min));
         json_object_set_new(o, "maximum", json_integer(f->max));
     } else if (f->type == FIELD_LIST) {
+        if (f->min > 0)
+            json_object_set_new(o, "minItems", json_integer(f->min));
         json_object_set_new(o, "maxItems", json_integer(f->max > 0 ? f->max : ITEMS_MAX));
     } else if (f->type == FIELD_TIME) {
         json_object_set_new(o, "format", json_string("date-time"));
@@ -321,6 +327,10 @@ json_t *schema_field_document(const struct field *f)
                             is_nullable ? json_pack("[s,s]", type, "null") : json_string(type));
     if (f->help != NULL)
         json_object_set_new(o, "description", json_string(f->help));
+    if (f->type == FIELD_NAME)
+        json_object_set_new(o, "type",
+                            is_nullable ? json_pack("[s,s,s]", "string", "integer", "null")
+                                        : json_pack("[s,s]", "string", "integer"));
     document_bounds(f, o);
     if (f->type == FIELD_LIST) {
         const struct field item = {.type = f->item, .words = f->words, .of = f->of};

@@ -26,6 +26,7 @@ enum field_type {
     FIELD_TIME,   /* RFC 3339, within the years that schema_time knows */
     FIELD_OBJECT, /* `of`, or any object */
     FIELD_LIST, /* of `item` (and `of` / `words` for its items); at most max items; max 0 = 1000 */
+    FIELD_NAME, /* a text, or an id that stands for it */
     FIELD_ANY,
 };
 
