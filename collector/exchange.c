@@ -136,7 +136,11 @@ static bool failed(struct exchange *x, int r)
 
     log_error("%s %s: %s", x->rq.method, x->rq.path,
               x->rq.err.text[0] != '\0' ? x->rq.err.text : strerror(-r));
-    if (is_busy) {
+    if (r == -ENOSPC || r == -EROFS) {
+        (void)respond_problem(&x->rs, 503, "storage",
+                              "nothing can be stored now; see the server's log");
+        respond_header(&x->rs, "Retry-After", "30");
+    } else if (is_busy) {
         (void)respond_problem(&x->rs, 503, "busy", "the server is busy; try again");
         respond_header(&x->rs, "Retry-After", "1");
     } else {
