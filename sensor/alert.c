@@ -56,10 +56,11 @@ int alerts_new(struct alerts **ret_alerts, const struct alerts_conf *conf,
     a->conf = *conf;
     a->kinds = kinds;
     a->n_kinds = n_kinds;
-    int r = lru_new(&a->open, conf->max_open, sizeof(struct alert_cause), sizeof(struct open_alert),
-                    closed, a, e);
+    int r =
+        lru_new(&a->open, conf->max_open, sizeof(struct alert_cause), sizeof(struct open_alert), e);
     if (r < 0)
         return err_wrap(e, r, "alert.max_open");
+    lru_on_forget(a->open, closed, a);
     *ret_alerts = WIND_STEAL(a);
     return 0;
 }

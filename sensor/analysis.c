@@ -40,7 +40,7 @@ static int make_parts(struct analysis *a, const struct analysis_conf *conf, stru
     r = alerts_new(&a->alerts, &conf->alerts, detectors_kinds(a->detectors), DETECTORS, e);
     if (r < 0)
         return r;
-    r = lru_new(&a->hosts, conf->hosts_max, 16, sizeof(struct host_stats), NULL, NULL, e);
+    r = lru_new(&a->hosts, conf->hosts_max, 16, sizeof(struct host_stats), e);
     if (r < 0)
         return err_wrap(e, r, "hosts.max");
     a->best = calloc(BEST_SLOTS, sizeof(*a->best));

@@ -136,7 +136,7 @@ static const struct scale {
               {"per_s", 1 / 60.0, 1 / 60.0, " a minute"},
               {"per_s", 0, 1 / 3600.0, " an hour"}};
 
-const char *detect_number(double value, const char *unit, char out[DETECT_NUMBER])
+const char *detect_number(double value, const char *unit, char ret_text[DETECT_NUMBER])
 {
     const char *suffix = "";
     char number[DETECT_NUMBER];
@@ -153,21 +153,22 @@ const char *detect_number(double value, const char *unit, char out[DETECT_NUMBER
     else
         (void)snprintf(number, sizeof(number),
                        value < 10 && value != floor(value) ? "%.2g" : "%.3g", value);
-    (void)snprintf(out, DETECT_NUMBER, "%.13s%s", number, suffix);
-    return out;
+    (void)snprintf(ret_text, DETECT_NUMBER, "%.13s%s", number, suffix);
+    return ret_text;
 }
 
-const char *detect_distinct(uint32_t value, char out[DETECT_NUMBER])
+const char *detect_distinct(uint32_t value, char ret_text[DETECT_NUMBER])
 {
     const uint32_t step = value < 1000 ? 10 : 100;
+    const uint32_t rounded = (value + step / 2) / step * step;
     char number[DETECT_NUMBER];
 
     if (value < 100)
-        return detect_number(value, "count", out);
-    thousands(value < 5000 ? (double)((value + step / 2) / step * step) : 5000, number,
-              sizeof(number));
-    (void)snprintf(out, DETECT_NUMBER, "%s %.8s", value < 5000 ? "about" : "more than", number);
-    return out;
+        return detect_number(value, "count", ret_text);
+    thousands(value < 5000 ? rounded : 5000, number, sizeof(number));
+    (void)snprintf(ret_text, DETECT_NUMBER, "%s %.8s", value < 5000 ? "about" : "more than",
+                   number);
+    return ret_text;
 }
 
 int detect_turn(uint64_t *pane_ns, uint64_t now_ns, uint64_t length_ns)

@@ -74,7 +74,7 @@ static int anomaly_make(void **ret_state, const struct detect_conf *conf, struct
         return err_set(e, -ENOMEM, "out of memory");
     s->p_max = (float)conf->anomaly_p;
     s->threshold = conf->anomaly_flows;
-    const int r = lru_new(&s->hosts, conf->max, 16, sizeof(struct host), NULL, NULL, e);
+    const int r = lru_new(&s->hosts, conf->max, 16, sizeof(struct host), e);
     if (r < 0) {
         free(s);
         return r;

@@ -74,11 +74,9 @@ static int beacon_make(void **ret_state, const struct detect_conf *conf, struct 
     s->threshold = conf->beacon_events;
     s->min_ns = conf->beacon_min_ns;
     s->max_ns = conf->beacon_max_ns;
-    int r = lru_new(&s->channels, conf->max, sizeof(struct alert_cause), sizeof(struct channel),
-                    NULL, NULL, e);
+    int r = lru_new(&s->channels, conf->max, sizeof(struct alert_cause), sizeof(struct channel), e);
     if (r == 0)
-        r = lru_new(&s->callers, conf->max, sizeof(struct service_key), sizeof(struct sketch), NULL,
-                    NULL, e);
+        r = lru_new(&s->callers, conf->max, sizeof(struct service_key), sizeof(struct sketch), e);
     if (r < 0) {
         (void)beacon_free(s);
         return r;

@@ -74,8 +74,8 @@ static int brute_make(void **ret_state, const struct detect_conf *conf, struct e
     if (s == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     s->threshold = conf->brute_attempts;
-    const int r = lru_new(&s->channels, conf->max, sizeof(struct alert_cause),
-                          sizeof(struct channel), NULL, NULL, e);
+    const int r =
+        lru_new(&s->channels, conf->max, sizeof(struct alert_cause), sizeof(struct channel), e);
     if (r < 0) {
         free(s);
         return r;

@@ -70,7 +70,7 @@ static int scan_make(void **ret_state, const struct detect_conf *conf, struct er
     if (s == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     s->threshold = conf->scan_targets;
-    const int r = lru_new(&s->sources, conf->max, 16, sizeof(struct scan), NULL, NULL, e);
+    const int r = lru_new(&s->sources, conf->max, 16, sizeof(struct scan), e);
     if (r < 0) {
         free(s);
         return r;

@@ -26,8 +26,7 @@ struct lru {
     unsigned char *entries;
 };
 
-int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, lru_forget *forget,
-            void *arg, struct err *e)
+int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, struct err *e)
 {
     uint32_t buckets = 16;
 
@@ -40,8 +39,6 @@ int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, 
     l->key_len = key_len;
     l->value_at = (key_len + 7) & ~(size_t)7;
     l->entry_len = sizeof(struct entry) + ((l->value_at + value_len + 7) & ~(size_t)7);
-    l->forget = forget;
-    l->arg = arg;
     l->mask = buckets - 1;
     l->free = l->newest = l->oldest = NONE;
     l->bucket = malloc(buckets * sizeof(uint32_t));
@@ -51,6 +48,12 @@ int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, 
     memset(l->bucket, 0xff, buckets * sizeof(uint32_t)); /* NONE */
     *ret_lru = WIND_STEAL(l);
     return 0;
+}
+
+void lru_on_forget(struct lru *l, lru_forget *forget, void *arg)
+{
+    l->forget = forget;
+    l->arg = arg;
 }
 
 struct lru *lru_free(struct lru *l)

@@ -17,13 +17,14 @@
 
 struct lru;
 
-/* Told when a key is forgotten, before its value is gone. May be NULL. Must not call the table. */
-typedef void lru_forget(void *arg, const void *key, void *value);
-
 WIND_MUST_USE int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len,
-                          lru_forget *forget, void *arg, struct err *e);
+                          struct err *e);
 struct lru *lru_free(struct lru *l); /* forgets nobody: values are plain memory */
 WIND_DEFINE_FREE(lru)
+
+/* Have `forget` told when a key is forgotten, before its value is gone. Must not call the table. */
+typedef void lru_forget(void *arg, const void *key, void *value);
+void lru_on_forget(struct lru *l, lru_forget *forget, void *arg);
 
 /* The value of `key`, or NULL. lru_find makes it the most recent, lru_peek doesn't. */
 void *lru_find(struct lru *l, const void *key);

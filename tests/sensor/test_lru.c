@@ -37,7 +37,8 @@ static struct lru *table_of(size_t max)
     struct lru *l = NULL;
 
     forgotten.n = 0;
-    cr_assert_eq(lru_new(&l, max, sizeof(struct key), sizeof(uint64_t), note, &forgotten, NULL), 0);
+    cr_assert_eq(lru_new(&l, max, sizeof(struct key), sizeof(uint64_t), NULL), 0);
+    lru_on_forget(l, note, &forgotten);
     return l;
 }
 
@@ -130,7 +131,7 @@ Test(lru, a_table_without_room_is_refused)
     struct lru *l = NULL;
     struct err e = {0};
 
-    cr_assert_eq(lru_new(&l, 0, 4, 4, NULL, NULL, &e), -ENOMEM);
+    cr_assert_eq(lru_new(&l, 0, 4, 4, &e), -ENOMEM);
     cr_assert(l == NULL && e.text[0] != '\0');
 }
 
@@ -224,7 +225,7 @@ static int attempt(void)
 {
     WIND_AUTO(lru) struct lru *l = NULL;
     struct err e = {0};
-    const int r = lru_new(&l, 100, 4, 4, NULL, NULL, &e);
+    const int r = lru_new(&l, 100, 4, 4, &e);
 
     cr_assert(r == 0 || (r == -ENOMEM && l == NULL && e.text[0] != '\0'));
     return r;
