@@ -148,7 +148,9 @@ const char *detect_number(double value, const char *unit, char ret_text[DETECT_N
             break;
         }
     }
-    if (value >= 999.5)
+    if (value > 0 && value < 0.005)
+        (void)snprintf(number, sizeof(number), "under 0.01");
+    else if (value >= 999.5)
         thousands(value, number, sizeof(number));
     else
         (void)snprintf(number, sizeof(number),

@@ -28,7 +28,8 @@
 #define SURPRISE_MIN 13.8   /* ln(1e6): by chance once in a million hosts and windows */
 #define PRIOR_FLOWS  1000.0 /* so many flows' worth of trust in p_max, before others are seen */
 #define NORMAL_MIN   8      /* flows before a host has a normal worth telling */
-#define RARE_MISSING 0.2F   /* "not there" is a reason only if that is rare */
+#define RARE_MISSING 0.05F  /* "not there" is a reason only if that is rare */
+#define REASONS      5
 
 struct pane {
     uint32_t unusual, seen; /* flows: below p_max; scored */
@@ -107,7 +108,7 @@ static bool is_judged(const struct flow_record *r)
         return r->key.sport == 8;
     if (r->key.proto == IPPROTO_ICMPV6)
         return r->key.sport == 128;
-    return r->key.proto != IPPROTO_TCP || ((r->tcp_flags[0] | r->tcp_flags[1]) & TCP_SYN);
+    return r->key.proto != IPPROTO_TCP || (r->tcp_flags[0] & TCP_SYN);
 }
 
 /* Whatever a scanner does besides looks odd beside its scan: that is told already. */
@@ -221,11 +222,9 @@ static void reason_text(const struct host *h, const struct model_reason *m, stru
     char value[DETECT_NUMBER], a[DETECT_NUMBER], b[DETECT_NUMBER];
 
     value_text((double)m->value, f, value);
-    if (m->is_missing && m->missing_share < RARE_MISSING)
+    if (m->is_missing)
         (void)snprintf(r->text, sizeof(r->text), "%s: none, as in only %.1f %% of ordinary flows",
                        meaning, 100 * (double)m->missing_share);
-    else if (m->is_missing)
-        (void)snprintf(r->text, sizeof(r->text), "%s: none", meaning);
     else if (h->normal_n[f] >= NORMAL_MIN)
         (void)snprintf(r->text, sizeof(r->text),
                        "%s: %s; this host's normal is %s, give or take %s", meaning, value,
@@ -234,6 +233,25 @@ static void reason_text(const struct host *h, const struct model_reason *m, stru
     else
         (void)snprintf(r->text, sizeof(r->text), "%s: %s; ordinary flows have %s to %s", meaning,
                        value, value_text((double)m->low, f, a), value_text((double)m->high, f, b));
+}
+
+static void reasons(const struct host *h, struct alert_record *a)
+{
+    struct model_reason why[FEATURE_COUNT];
+    const struct model_row row = {.value = h->row, .missing = h->missing};
+    const size_t n = model_explain(h->model, &row, why, WIND_ARRAY_SIZE(why));
+
+    for (size_t i = 0; i < n && a->n_reasons < REASONS; i++) {
+        const uint32_t f = why[i].feature;
+        if (why[i].is_missing && why[i].missing_share > RARE_MISSING)
+            continue;
+        struct alert_reason *r = alert_reason(a, feature_name(f), feature_unit(f),
+                                              (double)why[i].value, (double)why[i].contribution);
+        r->normal = h->normal[f];
+        r->normal_sd = h->normal_sd[f];
+        r->normal_n = h->normal_n[f];
+        reason_text(h, &why[i], r);
+    }
 }
 
 static void anomaly_sentence(const struct host *h, const uint8_t *address, char *out, size_t size)
@@ -255,13 +273,10 @@ static bool anomaly_describe(void *state, const struct alert_cause *cause, struc
 {
     const struct state *s = state;
     const struct host *h = lru_peek(s->hosts, cause->src);
-    struct model_reason why[5];
 
     if (h == NULL || h->model == NULL || h->whole == 0)
         return false;
     const struct model_info *info = model_info(h->model);
-    const struct model_row row = {.value = h->row, .missing = h->missing};
-    const size_t n = model_explain(h->model, &row, why, WIND_ARRAY_SIZE(why));
 
     anomaly_sentence(h, cause->src, a->signature, sizeof(a->signature));
     a->count = h->whole;
@@ -271,16 +286,7 @@ static bool anomaly_describe(void *state, const struct alert_cause *cause, struc
     (void)snprintf(a->model, sizeof(a->model), "%s %u", info->name, info->version);
     (void)snprintf(a->schema, sizeof(a->schema), "%s", info->schema_text);
     alert_entity(a, "related", cause->src);
-    alert_entity(a, "related", h->key.dst);
-    for (size_t i = 0; i < n; i++) {
-        struct alert_reason *r =
-            alert_reason(a, feature_name(why[i].feature), feature_unit(why[i].feature),
-                         (double)why[i].value, (double)why[i].contribution);
-        r->normal = h->normal[why[i].feature];
-        r->normal_sd = h->normal_sd[why[i].feature];
-        r->normal_n = h->normal_n[why[i].feature];
-        reason_text(h, &why[i], r);
-    }
+    reasons(h, a);
     return true;
 }
 

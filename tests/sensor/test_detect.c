@@ -15,6 +15,7 @@ Test(detect, numbers_read_like_people_write_them)
                  {65535, "count", "65,535"},
                  {1234567, "count", "1,234,567"},
                  {0.25, "ratio", "0.25"},
+                 {5e-6, "ratio", "under 0.01"},
                  {2.5, "count", "2.5"},
                  {42.4, "count", "42.4"},
                  {0, "ms", "0 ms"},

@@ -150,7 +150,7 @@ Test(detect_anomaly, it_says_how_many_and_what_is_odd_about_the_worst)
               "%s", a->signature);
     cr_assert_str_eq(a->model, "tiny 3");
     cr_assert_str_eq(a->technique_id, "");
-    cr_assert(a->p_value == 0.001F && a->score == 0.7F && a->n_entities == 2);
+    cr_assert(a->p_value == 0.001F && a->score == 0.7F && a->n_entities == 1);
     cr_assert_str_eq(a->entity[0].role, "related");
     const struct alert_reason *r = reason_of(a, "pkts_fwd");
     cr_assert(r->value == 12 && r->normal_n == 0);

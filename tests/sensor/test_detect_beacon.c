@@ -138,6 +138,18 @@ Test(detect_beacon, without_a_name_it_is_worse)
     cr_assert(beacon() != NULL && beacon()->severity == SEVERITY_HIGH);
 }
 
+Test(detect_beacon, who_connects_and_says_nothing_only_looks)
+{
+    for (unsigned i = 0; i < 40; i++) {
+        const struct flow_record r = opened_at(1000 + i * 60, channel(1, C2), OPENING_ANSWERED);
+        struct flow_record end = ended_after(r, 0.2, 4, 216, 160);
+        end.missing = UINT64_C(1) << FEATURE_payload_mean_fwd;
+        see(&r);
+        see(&end);
+    }
+    cr_assert(beacon() == NULL);
+}
+
 Test(detect_beacon, asking_for_the_internet_is_none)
 {
     for (unsigned i = 0; i < 40; i++) {
