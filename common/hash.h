@@ -1,7 +1,8 @@
 /*
  * hash.h - hashes for tables. For anything that must not be forged: common/crypto.h.
  *
- * Why      A table indexed by what strangers send needs a key, or they choose the bucket.
+ * Why      A table indexed by what strangers send needs a key, or they choose the bucket:
+ *          hash64_keyed with a seed from crypto_random.
  * Threads  Any: there is no state.
  *
  * hash64 multiplies 64 x 64 bits and folds (the idea of wyhash, not its bytes). The result is
@@ -45,6 +46,26 @@ static inline uint64_t hash64(const void *data, size_t n, uint64_t seed)
     const uint64_t a = left > 8 ? hash_load(p, 8) : hash_load(p, left);
     const uint64_t b = left > 8 ? hash_load(p + 8, left - 8) : 0;
     h = hash_fold(a ^ HASH_K1, b ^ h);
+    return hash_fold(h ^ HASH_K2, HASH_K1 ^ n);
+}
+
+/*
+ * For tables whose keys strangers choose. Not hash64: there HASH_K1 as the first eight bytes makes
+ * the product 0 whatever the rest and the seed are, so one IPv6 prefix of such hosts would fill
+ * one bucket. Here both factors depend on the seed, which nobody knows.
+ */
+static inline uint64_t hash64_keyed(const void *data, size_t n, uint64_t seed)
+{
+    const uint8_t *p = data;
+    size_t left = n;
+    uint64_t h = seed ^ hash_fold(seed ^ HASH_K0, HASH_K1);
+
+    for (; left > 16; left -= 16, p += 16)
+        h = hash_fold(hash_load(p, 8) ^ (h << 32 | h >> 32), hash_load(p + 8, 8) ^ h);
+
+    const uint64_t a = left > 8 ? hash_load(p, 8) : hash_load(p, left);
+    const uint64_t b = left > 8 ? hash_load(p + 8, left - 8) : 0;
+    h = hash_fold(a ^ (h << 32 | h >> 32), b ^ h);
     return hash_fold(h ^ HASH_K2, HASH_K1 ^ n);
 }
 

@@ -138,12 +138,13 @@ static uint32_t hash_key(const struct flow_key *key, uint64_t seed)
 
     if (is_icmp(k.proto)) {
         (void)as_opened(&k);
-        const uint64_t a = hash64(k.src, 16, seed), b = hash64(k.dst, 16, seed);
+        const uint64_t a = hash64_keyed(k.src, 16, seed), b = hash64_keyed(k.dst, 16, seed);
         return (
             uint32_t)((a + b + (other ^ (uint64_t)k.sport << 32) * UINT64_C(0x9e3779b97f4a7c15)) >>
                       29);
     }
-    const uint64_t a = hash64(k.src, 16, seed + k.sport), b = hash64(k.dst, 16, seed + k.dport);
+    const uint64_t a = hash64_keyed(k.src, 16, seed + k.sport),
+                   b = hash64_keyed(k.dst, 16, seed + k.dport);
     return (uint32_t)(((a ^ b) + (a + b) * UINT64_C(0x9e3779b97f4a7c15) + other) >> 29);
 }
 

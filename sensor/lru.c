@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crypto.h"
 #include "common/hash.h"
 
 #define NONE UINT32_MAX
-#define SEED UINT64_C(0x5bd1e9955bd1e995)
 
 struct entry {
     uint32_t chain, hash;
@@ -23,6 +23,7 @@ struct lru {
     uint32_t mask, used, free, newest, oldest;
     size_t live;
     uint64_t evicted;
+    uint64_t seed; /* of the hash; by chance, so that nobody can aim at a bucket */
     unsigned char *entries;
 };
 
@@ -40,6 +41,7 @@ int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, 
     l->value_at = (key_len + 7) & ~(size_t)7;
     l->entry_len = sizeof(struct entry) + ((l->value_at + value_len + 7) & ~(size_t)7);
     l->mask = buckets - 1;
+    crypto_random(&l->seed, sizeof(l->seed));
     l->free = l->newest = l->oldest = NONE;
     l->bucket = malloc(buckets * sizeof(uint32_t));
     l->entries = calloc(max, l->entry_len); /* pages come as they are used */
@@ -113,7 +115,7 @@ static void link_newest(struct lru *l, struct entry *x)
 
 static uint32_t hash_of(const struct lru *l, const void *key)
 {
-    return (uint32_t)hash64(key, l->key_len, SEED);
+    return (uint32_t)hash64_keyed(key, l->key_len, l->seed);
 }
 
 void *lru_peek(const struct lru *l, const void *key)

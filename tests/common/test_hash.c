@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
+#include "common/base.h"
 #include "common/hash.h"
 
 #define BUCKETS 1024
@@ -53,6 +54,21 @@ Test(hash, every_bit_of_the_key_counts)
         }
         cr_assert_neq(h, hash64(key, n - 1, 1), "zeros of different lengths");
         cr_assert_neq(h, hash64(key, n, 2), "the seed counts");
+    }
+}
+
+/* The constants in hash.h are public; as a part of a key they must not silence the rest of it. */
+Test(hash, no_known_prefix_makes_keyed_hashes_meet)
+{
+    const uint64_t prefix[] = {0, HASH_K0, HASH_K1, HASH_K2, ~HASH_K1, HASH_K0 ^ HASH_K1};
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(prefix); i++) {
+        for (uint64_t n = 0; n < 64; n++) {
+            const uint64_t a[2] = {prefix[i], n}, b[2] = {prefix[i], n + 1};
+            const uint64_t c[2] = {n, prefix[i]}, d[2] = {n + 1, prefix[i]};
+            cr_assert_neq(hash64_keyed(a, 16, 5), hash64_keyed(b, 16, 5), "prefix %zu", i);
+            cr_assert_neq(hash64_keyed(c, 16, 5), hash64_keyed(d, 16, 5), "suffix %zu", i);
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "common/hash.h"
 #include "sensor/lru.h"
 #include "support/oom.h"
 
@@ -234,4 +236,30 @@ static int attempt(void)
 Test(lru, without_memory_it_is_not_made)
 {
     cr_assert_eq(oom_each(attempt), 3);
+}
+
+/* CPU seconds to fill a table with addresses that begin with `prefix`. */
+static double seconds_to_fill(uint64_t prefix)
+{
+    enum { N = 20000 };
+    struct lru *l = NULL;
+    const clock_t from = clock();
+
+    cr_assert_eq(lru_new(&l, N, 16, sizeof(uint64_t), NULL, NULL, NULL), 0);
+    for (uint64_t i = 0; i < N; i++) {
+        const uint64_t key[2] = {prefix, hash_u64(i, 1)};
+        (void)lru_touch(l, key, NULL);
+    }
+    l = lru_free(l);
+    return (double)(clock() - from) / CLOCKS_PER_SEC;
+}
+
+/* One IPv6 network of hosts, chosen by somebody who has read hash.h: still no long chains. */
+Test(lru, a_hostile_choice_of_keys_costs_no_more_than_others)
+{
+    const double usual = seconds_to_fill(UINT64_C(0x0123456789abcdef));
+
+    cr_assert_lt(seconds_to_fill(HASH_K0), 20 * usual + 0.05);
+    cr_assert_lt(seconds_to_fill(HASH_K1), 20 * usual + 0.05);
+    cr_assert_lt(seconds_to_fill(HASH_K2), 20 * usual + 0.05);
 }
