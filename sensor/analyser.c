@@ -24,6 +24,11 @@ struct analyser {
     struct counters *counters;
 };
 
+static bool is_stopping(const struct analyser *a)
+{
+    return atomic_load_explicit(&a->counters->stop, memory_order_acquire) != 0;
+}
+
 /* ---------------------------------------------------------------- set-up */
 
 /* The settings that shape alerts; not where output goes, nor what the machine is called. */
@@ -51,15 +56,16 @@ static int digest_settings(const struct sensor_conf *conf, uint8_t ret_digest[32
  * Ids of offline alerts: of the input's content, of the settings that shape alerts, of the run
  * id. So the same replay makes the same ids, and another run can ask for others.
  */
-static void make_seed(struct capture *capture, const uint8_t settings[32], const char *run_id,
+static void make_seed(const struct analyser *a, const uint8_t settings[32], const char *run_id,
                       uint8_t ret_seed[32])
 {
     struct {
         uint8_t input[32], settings[32], run[32];
-    } of;
+    } of = {.input = {0}};
     const char *run = run_id != NULL ? run_id : "";
 
-    capture_digest(capture, of.input);
+    while (!capture_digest(a->capture, of.input, WAIT_MS) && !is_stopping(a))
+        ; /* a pipe into which nobody has written yet */
     memcpy(of.settings, settings, sizeof(of.settings));
     crypto_sha256(run, strlen(run), of.run);
     crypto_sha256(&of, sizeof(of), ret_seed);
@@ -119,8 +125,7 @@ static void relieve(void *arg)
     (void)analysis_step(a->analysis);
 }
 
-static int make_worker(struct analyser *a, const struct analyser_conf *conf, const uint8_t seed[32],
-                       struct err *e)
+static int make_worker(struct analyser *a, const struct analyser_conf *conf, struct err *e)
 {
     const struct sensor_conf *c = conf->sensor;
     const uint64_t ids = atomic_load(&conf->counters->flow_sequence);
@@ -143,9 +148,8 @@ static int make_worker(struct analyser *a, const struct analyser_conf *conf, con
         .relieve_arg = a,
     };
 
-    memcpy(&w.flows.seed, seed, sizeof(w.flows.seed)); /* keyed: nobody can aim at a bucket */
-    if (capture_is_live(conf->capture))
-        crypto_random(&w.flows.seed, sizeof(w.flows.seed));
+    /* Keyed by chance, in replay too: nobody can aim at a bucket, and no output depends on it. */
+    crypto_random(&w.flows.seed, sizeof(w.flows.seed));
     const int r = worker_new(&a->worker, &w, e);
     if (r == 0)
         a->dpi = NULL; /* taken */
@@ -170,11 +174,6 @@ static int prepare(struct analyser *a, const struct analyser_conf *conf, struct 
 }
 
 /* ---------------------------------------------------------------- the loop */
-
-static bool is_stopping(const struct analyser *a)
-{
-    return atomic_load_explicit(&a->counters->stop, memory_order_acquire) != 0;
-}
 
 static void report_input(struct analyser *a)
 {
@@ -265,11 +264,11 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
     if (r == 0)
         r = shut_the_door(&a, conf, e);
     if (r == 0) {
-        make_seed(a.capture, settings, conf->args->run_id, seed);
+        make_seed(&a, settings, conf->args->run_id, seed);
         r = make_analysis(&a, conf, seed, e);
     }
     if (r == 0)
-        r = make_worker(&a, conf, seed, e);
+        r = make_worker(&a, conf, e);
     if (r == 0)
         r = loop(&a, e);
     /* Also when the input was refused: the uplink has nothing more to wait for. */

@@ -59,9 +59,9 @@ uint64_t capture_now(const struct capture *c)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-void capture_digest(struct capture *c, uint8_t ret_digest[32])
+bool capture_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms)
 {
-    c->ops->digest(c, ret_digest);
+    return c->ops->digest(c, ret_digest, wait_ms);
 }
 
 void capture_stats(struct capture *c, struct capture_stats *ret_stats)

@@ -105,8 +105,8 @@ uint64_t capture_now(const struct capture *c);
 
 /*
  * SHA-256 of the first 64 KiB (all, if shorter) of the decompressed input: which input was it?
- * Waits for a slow pipe. Live: of nothing.
+ * False: a slow pipe has not given that much within wait_ms; ask again. Live: of nothing.
  */
-void capture_digest(struct capture *c, uint8_t ret_digest[32]);
+WIND_MUST_USE bool capture_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms);
 
 void capture_stats(struct capture *c, struct capture_stats *ret_stats);

@@ -11,7 +11,7 @@
 struct capture_ops {
     bool is_live;
     size_t (*recv)(struct capture *c, struct packet *ret_packets, size_t max, int wait_ms);
-    void (*digest)(struct capture *c, uint8_t ret_digest[32]);
+    bool (*digest)(struct capture *c, uint8_t ret_digest[32], int wait_ms);
     void (*update_stats)(struct capture *c); /* may be NULL */
     void (*free)(struct capture *c);
 };

@@ -12,6 +12,7 @@
 
 #define NAME_MAX_SHOWN 80
 #define MAGIC_LEN      4
+#define FILLS_MAX      16 /* of a pipe that drips, before the caller may lose patience */
 
 /*
  * OPENING -> READING -> ended      the first 64 KiB are there: digest made, format known
@@ -149,9 +150,9 @@ static bool open_input(struct capture_file *f, int wait_ms)
 
     if (f->has_digest)
         return true;
-    while (w->left < CAPTURE_DIGEST_MAX && how == SOURCE_FILLED)
+    for (int i = 0; i < FILLS_MAX && w->left < CAPTURE_DIGEST_MAX && how == SOURCE_FILLED; i++)
         how = source_fill(f->source, wait_ms);
-    if (how == SOURCE_WAIT)
+    if (w->left < CAPTURE_DIGEST_MAX && (how == SOURCE_FILLED || how == SOURCE_WAIT))
         return false;
     crypto_sha256(w->at, w->left < CAPTURE_DIGEST_MAX ? w->left : CAPTURE_DIGEST_MAX, f->digest);
     f->has_digest = true;
@@ -195,13 +196,14 @@ static size_t file_recv(struct capture *c, struct packet *ret_packets, size_t ma
     return n - skipped;
 }
 
-static void file_digest(struct capture *c, uint8_t ret_digest[32])
+static bool file_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms)
 {
     struct capture_file *const f = (struct capture_file *)c;
 
-    while (!open_input(f, -1))
-        ;
+    if (!open_input(f, wait_ms))
+        return false;
     memcpy(ret_digest, f->digest, sizeof(f->digest));
+    return true;
 }
 
 static void file_free(struct capture *c)

@@ -650,7 +650,8 @@ Test(capture, the_digest_is_of_the_first_64_kib_uncompressed)
         struct outcome o;
 
         cr_assert_eq(capture_file_new(&c, file_of(i == 0 ? &b : &gz), "x", 0, NULL), 0);
-        capture_digest(c, digest);
+        while (!capture_digest(c, digest, -1))
+            ;
         cr_assert_arr_eq(digest, expected, 32);
         drain(c, &o);
         expect_long_file(&o, 0);
