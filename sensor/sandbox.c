@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <pwd.h>
 #include <seccomp.h>
@@ -45,7 +46,6 @@ static const int allowed[] = {
     SCMP_SYS(sigaltstack),
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
-    SCMP_SYS(tgkill),
     SCMP_SYS(sched_yield),
     SCMP_SYS(sched_getaffinity), /* malloc, when a second thread first uses it */
     SCMP_SYS(restart_syscall),
@@ -83,6 +83,14 @@ static int allow_memory(scmp_filter_ctx filter)
 #endif
 }
 
+/* abort() ends the process by tgkill; nobody else is to be ended. */
+static int allow_own_signals(scmp_filter_ctx filter)
+{
+    const struct scmp_arg_cmp ourselves = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+
+    return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, ourselves);
+}
+
 int sandbox_close_calls(struct err *e)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
@@ -92,6 +100,8 @@ int sandbox_close_calls(struct err *e)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
     if (r == 0)
         r = allow_memory(filter);
+    if (r == 0)
+        r = allow_own_signals(filter);
     if (r == 0)
         r = seccomp_load(filter);
     if (filter != NULL)
@@ -128,7 +138,8 @@ int sandbox_close_files(struct err *e)
 #endif
 }
 
-int sandbox_drop(const char *user, const char *group, struct err *e)
+int sandbox_identity(const char *user, const char *group, uid_t *ret_uid, gid_t *ret_gid,
+                     struct err *e)
 {
     const struct passwd *pw = user != NULL ? getpwnam(user) : NULL;
     const struct group *gr = group != NULL ? getgrnam(group) : NULL;
@@ -137,11 +148,38 @@ int sandbox_drop(const char *user, const char *group, struct err *e)
         return err_set(e, -ENOENT, "--user: there is no user '%s'", user);
     if (group != NULL && gr == NULL)
         return err_set(e, -ENOENT, "--group: there is no group '%s'", group);
-    if (pw == NULL && gr == NULL)
-        return 0;
-    const gid_t gid = gr != NULL ? gr->gr_gid : pw->pw_gid;
-    if (setgroups(0, NULL) != 0 || setgid(gid) != 0 || (pw != NULL && setuid(pw->pw_uid) != 0))
+    *ret_uid = pw != NULL ? pw->pw_uid : geteuid();
+    *ret_gid = gr != NULL ? gr->gr_gid : pw != NULL ? pw->pw_gid : getegid();
+    return 0;
+}
+
+int sandbox_drop(const char *user, const char *group, struct err *e)
+{
+    uid_t uid;
+    gid_t gid;
+    const int r = sandbox_identity(user, group, &uid, &gid, e);
+
+    if (r < 0 || (user == NULL && group == NULL))
+        return r;
+    if (setgroups(0, NULL) != 0 || setgid(gid) != 0 || (user != NULL && setuid(uid) != 0))
         return err_set(e, -errno, "can't become user '%s': %s", user != NULL ? user : "(same)",
                        strerror(errno));
+    return 0;
+}
+
+int sandbox_drop_capabilities(uint64_t keep, struct err *e)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2];
+
+    if (syscall(SYS_capget, &head, sets) != 0)
+        return err_set(e, -errno, "capabilities: %s", strerror(errno));
+    for (unsigned i = 0; i < 2; i++) {
+        sets[i].effective &= (uint32_t)(keep >> (32 * i));
+        sets[i].permitted &= (uint32_t)(keep >> (32 * i));
+        sets[i].inheritable = 0; /* takes the ambient ones along */
+    }
+    if (syscall(SYS_capset, &head, sets) != 0)
+        return err_set(e, -errno, "capabilities: %s", strerror(errno));
     return 0;
 }

@@ -11,6 +11,9 @@
  */
 #pragma once
 
+#include <stdint.h>
+#include <sys/types.h>
+
 #include "common/err.h"
 
 /* First step: no path can be opened any more. What is still allowed: starting threads. */
@@ -19,5 +22,12 @@ WIND_MUST_USE int sandbox_close_files(struct err *e);
 /* Last step: no system call but those that looking at packets needs. */
 WIND_MUST_USE int sandbox_close_calls(struct err *e);
 
+/* Who `user` and `group` are (names; NULL: as now, or the user's own group). */
+WIND_MUST_USE int sandbox_identity(const char *user, const char *group, uid_t *ret_uid,
+                                   gid_t *ret_gid, struct err *e);
+
 /* Become `user` and `group` (names; NULL: stay). Both children do, the supervisor doesn't. */
 WIND_MUST_USE int sandbox_drop(const char *user, const char *group, struct err *e);
+
+/* Give up all capabilities but those in `keep` (bit CAP_x), for good: also the ambient ones. */
+WIND_MUST_USE int sandbox_drop_capabilities(uint64_t keep, struct err *e);

@@ -10,6 +10,7 @@
 #include "common/ip.h"
 #include "common/log.h"
 #include "common/record.h"
+#include "sensor/sink_http.h"
 
 #define VERSION      WIND_VERSION
 #define DEFAULT_FILE "/etc/wind/sensor.yaml"
@@ -253,6 +254,22 @@ static int check(const struct sensor_conf *c, struct err *e)
     return 0;
 }
 
+/* The collector's address and the key, as far as they can be wrong without asking it. */
+static int check_uplink(const struct sensor_conf *c, struct err *e)
+{
+    struct sink_conf sink = {.insecure = c->insecure};
+
+    if (c->url[0] == '\0')
+        return 0;
+    (void)snprintf(sink.url, sizeof(sink.url), "%s", c->url);
+    (void)snprintf(sink.ca_file, sizeof(sink.ca_file), "%s", c->ca_file);
+    int r = sink_key_load(&sink, c->key_file, e);
+    if (r == 0)
+        r = sink_conf_check(&sink, e);
+    explicit_bzero(&sink, sizeof(sink));
+    return r;
+}
+
 static int load(const struct parsed *p, const struct sensor_args *args, struct sensor_conf *conf,
                 struct err *e)
 {
@@ -260,7 +277,7 @@ static int load(const struct parsed *p, const struct sensor_args *args, struct s
 
     if (r == 0 && p->config != NULL)
         r = conf_load(sensor_keys, conf, p->config, e);
-    else if (r == 0 && args->pcap == NULL && access(DEFAULT_FILE, R_OK) == 0)
+    else if (r == 0 && args->pcap == NULL && access(DEFAULT_FILE, F_OK) == 0)
         r = conf_load(sensor_keys, conf, DEFAULT_FILE, e);
     if (r == 0 && p->config == NULL && args->pcap == NULL)
         r = conf_load_dir(sensor_keys, conf, DEFAULT_DIR, e);
@@ -290,6 +307,9 @@ int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
         conf_print(sensor_keys, ret_conf, stdout);
         return SENSOR_CONF_DONE;
     }
+    r = check_uplink(ret_conf, e);
+    if (r < 0)
+        return r;
     if (p.test) {
         puts("wind-sensor: the configuration is fine");
         return SENSOR_CONF_DONE;
@@ -299,6 +319,8 @@ int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
                        "give a capture file (-r FILE) or an interface (-i IFACE); see --help");
     if (ret_args->pcap != NULL && p.interface != NULL)
         return err_set(e, SENSOR_CONF_USAGE, "-r and -i exclude each other");
+    if (ret_args->pcap == NULL && ret_args->speed > 0)
+        return err_set(e, SENSOR_CONF_USAGE, "--speed is for capture files (-r); see --help");
     if (ret_conf->name[0] == '\0' && gethostname(ret_conf->name, sizeof(ret_conf->name) - 1) != 0)
         return err_set(e, -errno, "sensor.name: no host name: %s", strerror(errno));
     return 0;

@@ -178,6 +178,8 @@ static bool set_options(struct sink_http *s, const struct sink_conf *conf)
            curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, s->headers) == CURLE_OK &&
            curl_easy_setopt(s->easy, CURLOPT_USERAGENT, "wind-sensor") == CURLE_OK &&
            curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           /* A name server that does not answer must not hold up our end. */
+           curl_easy_setopt(s->easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(s->easy, CURLOPT_TIMEOUT, TIMEOUT_S) == CURLE_OK &&
            curl_easy_setopt(s->easy, CURLOPT_CONNECTTIMEOUT, CONNECT_S) == CURLE_OK &&
            curl_easy_setopt(s->easy, CURLOPT_ERRORBUFFER, s->error) == CURLE_OK &&

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,11 +18,13 @@
 #include "common/ring.h"
 #include "common/time.h"
 #include "sensor/analyser.h"
+#include "sensor/child.h"
 #include "sensor/sandbox.h"
 #include "sensor/uplink.h"
 
 #define RESTART_DELAY_MS 100
-#define EXIT_AGAIN       75 /* a child's way to say: start me again */
+#define STOP_AGAIN_NS    WIND_NS_PER_S /* sooner, a second signal is the first one's echo */
+#define EXIT_AGAIN       75            /* a child's way to say: start me again */
 
 struct supervisor {
     const struct sensor_conf *conf;
@@ -31,7 +34,9 @@ struct supervisor {
     struct uplink_state *state;
     struct uplink_conf uplink;
     int model_fd, features_fd, signal_fd;
+    pid_t pid;                  /* our own: what the children's parent must be */
     pid_t analyser, uplink_pid; /* 0: not running */
+    uint64_t stop_ns;           /* when the end was asked for; 0: not yet */
     int analyser_crashes, uplink_crashes;
     uint64_t analyser_at, uplink_at; /* progress at the last crash */
     bool analyser_failed, undelivered, uplink_failed;
@@ -82,14 +87,22 @@ static int open_model(const struct sensor_conf *conf, int *ret_fd, struct err *e
 static int open_input(const char *path, int *ret_fd, struct err *e)
 {
     struct stat st;
-    const int fd = strcmp(path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
-                                          : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    const bool is_stdin = strcmp(path, "-") == 0;
+    /* O_NONBLOCK: nobody may have opened the other end of a pipe yet. The reader waits. */
+    const int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                            : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
     if (fd < 0)
         return err_set(e, -errno, "can't open '%s': %s", path, strerror(errno));
     if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
         (void)close(fd);
         return err_set(e, -EISDIR, "'%s' is a folder; -r takes one capture file", path);
+    }
+    if (is_stdin && isatty(fd)) {
+        (void)close(fd);
+        return err_set(e, -EINVAL,
+                       "-r -: standard input is a terminal; give it a capture, e.g. "
+                       "tcpdump -w - | wind-sensor -r -");
     }
     *ret_fd = fd;
     return 0;
@@ -119,24 +132,70 @@ static int open_capture(const struct supervisor *s, struct capture **ret_capture
     return r;
 }
 
-static int make_dir(const char *path, struct err *e)
+/* A folder that is made belongs to who will write there. */
+static int make_part(const char *part, const struct sensor_args *args, struct err *e)
 {
-    char part[PATH_MAX];
+    uid_t uid;
+    gid_t gid;
+    const int r = sandbox_identity(args->user, args->group, &uid, &gid, e);
+    const bool is_other = args->user != NULL || args->group != NULL;
 
-    if (strlen(path) >= sizeof(part))
-        return err_set(e, -ENAMETOOLONG, "-l: the path is too long");
-    for (const char *p = path; *p != '\0';) {
+    if (r < 0)
+        return r;
+    if (mkdir(part, 0750) != 0)
+        return errno == EEXIST ? 0
+                               : err_set(e, -errno, "-l: can't make the folder '%s': %s", part,
+                                         strerror(errno));
+    if (is_other && chown(part, uid, gid) != 0)
+        return err_set(e, -errno, "-l: can't give the folder '%s' away: %s", part, strerror(errno));
+    return 0;
+}
+
+static int make_dir(const struct sensor_args *args, struct err *e)
+{
+    const char *path = args->dir;
+    char part[PATH_MAX];
+    int r = 0;
+
+    if (path[0] == '\0' || strlen(path) >= sizeof(part))
+        return err_set(e, -EINVAL, "-l: the path is %s", path[0] == '\0' ? "empty" : "too long");
+    for (const char *p = path; r == 0 && *p != '\0';) {
         p += strspn(p, "/");
         p += strcspn(p, "/");
         memcpy(part, path, (size_t)(p - path));
         part[p - path] = '\0';
-        if (mkdir(part, 0750) != 0 && errno != EEXIST)
-            return err_set(e, -errno, "-l: can't make the folder '%s': %s", part, strerror(errno));
+        r = make_part(part, args, e);
     }
-    return 0;
+    return r;
 }
 
 /* ---------------------------------------------------------------- set-up */
+
+/* Where output goes. A name that was cut would be another file. */
+static int set_paths(struct supervisor *s, struct err *e)
+{
+    const struct sensor_conf *c = s->conf;
+    struct uplink_conf *u = &s->uplink;
+    const int eve = snprintf(u->eve_path, sizeof(u->eve_path), "%s/eve.json", s->args->dir);
+    const int spool = c->spool_dir[0] != '\0'
+                          ? snprintf(u->spool.dir, sizeof(u->spool.dir), "%s", c->spool_dir)
+                          : snprintf(u->spool.dir, sizeof(u->spool.dir), "%s/spool", s->args->dir);
+
+    if (eve < 0 || (size_t)eve >= sizeof(u->eve_path) || spool < 0 ||
+        (size_t)spool >= sizeof(u->spool.dir))
+        return err_set(e, -ENAMETOOLONG, "-l: the path is longer than %zu characters",
+                       sizeof(u->eve_path) - sizeof("/eve.json"));
+    return 0;
+}
+
+/* The key is in memory from now on: no core dump, no look from outside. */
+static int load_key(struct supervisor *s, struct err *e)
+{
+    const int r = sink_key_load(&s->uplink.sink, s->conf->key_file, e);
+
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    return r < 0 ? r : sink_conf_check(&s->uplink.sink, e);
+}
 
 static int configure_uplink(struct supervisor *s, struct err *e)
 {
@@ -155,7 +214,7 @@ static int configure_uplink(struct supervisor *s, struct err *e)
         .sink = {.insecure = c->insecure},
         .spool = {.max_bytes = (uint64_t)c->spool_max, .fsync_ns = (uint64_t)c->spool_fsync},
     };
-    (void)snprintf(u->eve_path, sizeof(u->eve_path), "%s/eve.json", s->args->dir);
+    const int r = set_paths(s, e);
     (void)snprintf(u->source.sensor, sizeof(u->source.sensor), "%s", c->name);
     (void)snprintf(u->source.pcap, sizeof(u->source.pcap), "%s",
                    pcap == NULL    ? ""
@@ -165,14 +224,7 @@ static int configure_uplink(struct supervisor *s, struct err *e)
                    pcap == NULL ? c->interface : "");
     (void)snprintf(u->sink.url, sizeof(u->sink.url), "%s", c->url);
     (void)snprintf(u->sink.ca_file, sizeof(u->sink.ca_file), "%s", c->ca_file);
-    if (c->spool_dir[0] != '\0')
-        (void)snprintf(u->spool.dir, sizeof(u->spool.dir), "%s", c->spool_dir);
-    else
-        (void)snprintf(u->spool.dir, sizeof(u->spool.dir), "%s/spool", s->args->dir);
-    if (c->url[0] == '\0')
-        return 0;
-    const int r = sink_key_load(&u->sink, c->key_file, e);
-    return r < 0 ? r : sink_conf_check(&u->sink, e);
+    return r < 0 || c->url[0] == '\0' ? r : load_key(s, e);
 }
 
 /* Signals come through a descriptor; children put the mask back. */
@@ -183,9 +235,11 @@ static int catch_signals(struct supervisor *s, struct err *e)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGHUP); /* the terminal is closed: as SIGTERM */
     (void)sigaddset(&set, SIGCHLD);
     (void)sigaddset(&set, SIGUSR1);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* the write says EFBIG, and that is said to people */
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return err_set(e, -errno, "signals: %s", strerror(errno));
     s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
@@ -194,7 +248,7 @@ static int catch_signals(struct supervisor *s, struct err *e)
 
 static int set_up(struct supervisor *s, struct err *e)
 {
-    int r = make_dir(s->args->dir, e);
+    int r = make_dir(s->args, e);
 
     if (r == 0)
         r = configure_uplink(s, e);
@@ -217,29 +271,18 @@ static int set_up(struct supervisor *s, struct err *e)
 
 /* ---------------------------------------------------------------- children */
 
-/*
- * In the child: a name for top and ps, its own end when the supervisor's comes, no inherited
- * signals, less privilege.
- */
-static int begin_child(const struct supervisor *s, const char *name, struct err *e)
+/* In the child. `capabilities`: what it keeps if the supervisor has it. */
+static int begin_child(const struct supervisor *s, const char *name, uint64_t capabilities,
+                       struct err *e)
 {
-    sigset_t none;
+    const struct child child = {.name = name,
+                                .parent = s->pid,
+                                .user = s->args->user,
+                                .group = s->args->group,
+                                .capabilities = capabilities};
 
-    (void)prctl(PR_SET_NAME, name);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)close(s->signal_fd);
-    /* Ctrl-C reaches the whole group: the supervisor alone decides what it means. */
-    (void)signal(SIGINT, SIG_IGN);
-    (void)signal(SIGTERM, SIG_IGN);
-    (void)signal(SIGUSR1, SIG_IGN);
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (getppid() == 1)
-        return err_set(e, -EIO, "the supervisor is gone");
-    const int r = sandbox_drop(s->args->user, s->args->group, e);
-    if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return err_set(e, -errno, "no_new_privs: %s", strerror(errno));
-    return r;
+    return child_begin(&child, e);
 }
 
 static _Noreturn void analyser_main(struct supervisor *s, struct capture *capture)
@@ -256,7 +299,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *captur
 
     s->state = uplink_state_free(s->state); /* not ours to see */
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
-    int r = begin_child(s, "wind-analyser", &e);
+    int r = begin_child(s, "wind-analyser", 0, &e);
     if (r == 0)
         r = analyser_run(&conf, &e);
     if (r < 0)
@@ -267,7 +310,8 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *captur
 static _Noreturn void uplink_main(struct supervisor *s)
 {
     struct err e = {0};
-    int r = begin_child(s, "wind-uplink", &e);
+    /* Root may write where -l says, whosever folder that is. */
+    int r = begin_child(s, "wind-uplink", UINT64_C(1) << CAP_DAC_OVERRIDE, &e);
 
     if (r == 0)
         r = uplink_run(&s->uplink, s->state, s->flows, s->alerts, s->counters, &e);
@@ -366,6 +410,10 @@ static int analyser_ended(struct supervisor *s, int status, struct err *e)
         return 0;
     }
     describe_end(how, sizeof(how), status);
+    if (atomic_load(&s->counters->producer_done) != 0) { /* it had done all, and was leaving */
+        log_warn("the analyser %s after its work was done", how);
+        return 0;
+    }
     count_losses(s->counters);
     counters_add(s->counters, COUNTER_supervisor_analyser_restarts, 1);
     if (is_hopeless(&s->analyser_crashes, &s->analyser_at,
@@ -441,8 +489,15 @@ static int on_signal(struct supervisor *s, uint32_t signal, struct err *e)
         atomic_fetch_add(&s->state->reopen, 1);
         return 0;
     }
-    if (atomic_fetch_add(&s->counters->stop, 1) > 0)
+    const uint64_t now_ns = time_mono_ns();
+    if (s->stop_ns == 0) {
+        s->stop_ns = now_ns;
+        atomic_store(&s->counters->stop, 1);
+    } else if (now_ns < s->stop_ns + STOP_AGAIN_NS) {
+        return 0; /* one wish, told to us and to our group: timeout(1), a service manager */
+    } else {
         return err_set(e, -EINTR, "asked twice to stop: what was in hand is lost");
+    }
     log_info("stopping: finishing what is in hand (once more to stop at once)");
     return 0;
 }
@@ -490,6 +545,7 @@ int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *arg
     struct supervisor s = {.conf = conf,
                            .args = args,
                            .counters = counters,
+                           .pid = getpid(),
                            .model_fd = -1,
                            .features_fd = -1,
                            .signal_fd = -1};

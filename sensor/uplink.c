@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -132,20 +133,35 @@ static uint64_t cut_torn_line(int fd, uint64_t size)
     return at == 0 && ftruncate(fd, 0) == 0 ? 0 : size;
 }
 
-static int open_eve(struct uplink *u, struct err *e)
+/* The regular file at the path, locked. The one before is closed only then: it may be the same. */
+static int replace_eve(struct uplink *u, struct stat *ret_st, struct err *e)
 {
     const char *path = u->conf->eve_path;
-    struct uplink_commit *c = &u->now;
-    struct stat st;
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
 
+    if (fd < 0)
+        return err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
+    if (fstat(fd, ret_st) != 0 || !S_ISREG(ret_st->st_mode)) {
+        (void)close(fd);
+        return err_set(e, -EINVAL, "'%s' is not a regular file", path);
+    }
     if (u->eve >= 0)
         (void)close(u->eve);
-    u->eve = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
-    if (u->eve < 0 || fstat(u->eve, &st) != 0)
-        return err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, -EINVAL, "'%s' is not a regular file", path);
+    u->eve = fd;
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return err_set(e, -EBUSY,
+                       "'%s': another sensor writes there; give each its own folder (-l)", path);
+    return 0;
+}
 
+static int open_eve(struct uplink *u, struct err *e)
+{
+    struct uplink_commit *c = &u->now;
+    struct stat st;
+    const int r = replace_eve(u, &st, e);
+
+    if (r < 0)
+        return r;
     const bool is_ours = c->is_started && c->eve_dev == st.st_dev && c->eve_ino == st.st_ino;
     const uint64_t size = (uint64_t)st.st_size;
     if (is_ours)
@@ -155,7 +171,7 @@ static int open_eve(struct uplink *u, struct err *e)
     else
         c->eve_offset = cut_torn_line(u->eve, size);
     if (ftruncate(u->eve, (off_t)c->eve_offset) != 0)
-        return err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
+        return err_set(e, -errno, "cannot write '%s': %s", u->conf->eve_path, strerror(errno));
     c->eve_dev = st.st_dev;
     c->eve_ino = st.st_ino;
     return 0;
@@ -328,7 +344,7 @@ static int flush_batch(struct uplink *u, struct err *e)
         if (u->conf->is_replay)
             return err_set(e, r, "cannot write '%s': %s", u->conf->eve_path, strerror(-r));
         if (!u->has_said_write_error)
-            log_error("uplink: cannot write '%s': %s, trying again every second", u->conf->eve_path,
+            log_error("uplink: cannot write '%s': %s, trying again", u->conf->eve_path,
                       strerror(-r));
         u->has_said_write_error = true;
         return 1;
@@ -370,11 +386,13 @@ static int reopen_if_asked(struct uplink *u, struct err *e)
     if (asked == u->now.reopened || u->out.len > 0)
         return 0;
     const int r = open_eve(u, e);
-    if (r == 0) {
-        u->now.reopened = asked;
-        commit(u);
-    }
-    return r;
+    if (r == -EBUSY)
+        return r; /* the old file is closed by then */
+    if (r < 0)
+        log_error("uplink: %s, going on with the old file", e->text);
+    u->now.reopened = asked;
+    commit(u);
+    return 0;
 }
 
 /* Until everything the analyser made is written. */
@@ -395,6 +413,10 @@ static int run_rings(struct uplink *u, struct err *e)
         step_sender(u, mono_ns);
         if (u->spool != NULL)
             spool_sync(u->spool, mono_ns, false);
+        if (r > 0 && atomic_load(&u->counters->stop) != 0)
+            return err_set(e, -EIO,
+                           "cannot write '%s', and asked to stop: what was in hand is lost",
+                           u->conf->eve_path);
         if (r > 0)
             (void)usleep(100000);
         else if (!has_work && is_done)

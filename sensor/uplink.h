@@ -5,8 +5,9 @@
  *          here, and nothing that it could put into a ring harms this process.
  * Owns     eve.json, the spool, the connection to the collector. Rings and counters are shared.
  * Threads  The only thread of its process.
- * Bounds   About 1 MiB of lines at a time. A full disk: live tries again every second (the rings
- *          fill, and their producers count), replay fails with a sentence.
+ * Bounds   About 1 MiB of lines at a time. A full disk: live tries again (the rings fill, and
+ *          their producers count) until it is told to stop; replay fails with a sentence.
+ *          eve.json is locked: two sensors in one folder would write over each other.
  *
  * Order: a flow at position p of the flow ring comes after every alert whose header.after <= p, so
  * eve.json doesn't depend on who was faster.
