@@ -1,20 +1,16 @@
 #include "collector/collector_conf.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "collector/api_key.h"
-#include "common/log.h"
 #include "common/time.h"
 
-#define DEFAULT_FILE "/etc/wind/collector.yaml"
-#define C            struct collector_conf
-#define NS(s)        ((int64_t)(s) * (int64_t)WIND_NS_PER_S)
-#define KB           INT64_C(1024)
-#define MB           (1024 * KB)
+#define C     struct collector_conf
+#define NS(s) ((int64_t)(s) * (int64_t)WIND_NS_PER_S)
+#define KB    INT64_C(1024)
+#define MB    (1024 * KB)
 
 /* clang-format off */
 const struct conf_key collector_keys[] = {
@@ -75,32 +71,13 @@ static const char usage[] =
     "  wind-collector --set api.listen=0.0.0.0:8443 --set api.tls_cert=cert.pem \\\n"
     "                 --set api.tls_key=key.pem\n";
 
-enum { OPT_SET = 256, OPT_PRINT, OPT_CREATE_KEY, OPT_SCOPE };
-
-static const struct option options[] = {
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"set", required_argument, NULL, OPT_SET},
-    {"print-config", no_argument, NULL, OPT_PRINT},
-    {"create-key", required_argument, NULL, OPT_CREATE_KEY},
-    {"scope", required_argument, NULL, OPT_SCOPE},
-    {NULL, 0, NULL, 0},
-};
-
-struct parsed {
-    const char *config;
-    const char *set[64];
-    size_t n_set;
-    bool test, print;
-    int verbose;
-};
-
-static int add_scope(struct collector_args *args, const char *text, struct err *e)
+static int take_scope(void *field, const char *text, struct err *e)
 {
+    struct collector_args *args = field;
     const size_t n = strlen(args->scopes);
 
     if (n + 1 + strlen(text) >= sizeof(args->scopes))
-        return err_set(e, COLLECTOR_CONF_USAGE, "--scope: too many");
+        return err_set(e, CLI_USAGE, "too many");
     (void)snprintf(args->scopes + n, sizeof(args->scopes) - n, "%s%s", n > 0 ? " " : "", text);
     for (char *p = args->scopes; *p != '\0'; p++)
         if (*p == ',')
@@ -108,83 +85,28 @@ static int add_scope(struct collector_args *args, const char *text, struct err *
     return 0;
 }
 
-static int take_option(int opt, struct parsed *p, struct collector_args *args, struct err *e)
-{
-    switch (opt) {
-    case 'c':
-        p->config = optarg;
-        return 0;
-    case 'T':
-        p->test = true;
-        return 0;
-    case 'v':
-        p->verbose++;
-        return 0;
-    case OPT_PRINT:
-        p->print = true;
-        return 0;
-    case OPT_CREATE_KEY:
-        args->create_key = optarg;
-        return 0;
-    case OPT_SCOPE:
-        return add_scope(args, optarg, e);
-    case OPT_SET:
-        if (p->n_set == WIND_ARRAY_SIZE(p->set))
-            return err_set(e, COLLECTOR_CONF_USAGE, "more than %zu --set", p->n_set);
-        p->set[p->n_set++] = optarg;
-        return 0;
-    case 'h':
-        (void)fputs(usage, stdout);
-        return COLLECTOR_CONF_DONE;
-    case 'V':
-        (void)puts("wind-collector " WIND_VERSION);
-        return COLLECTOR_CONF_DONE;
-    default:
-        return err_set(e, COLLECTOR_CONF_USAGE, "%s '%s'; see --help",
-                       opt == ':' ? "a value is missing after" : "no such option",
-                       optarg != NULL ? optarg : "");
-    }
-}
+#define A struct collector_args
 
-static int parse(int argc, char **argv, struct parsed *p, struct collector_args *args,
-                 struct err *e)
-{
-    int opt;
+static const struct cli_option options[] = {
+    CLI_CONF(A, conf),
+    CLI_TEXT(A, create_key, "create-key", 0),
+    {.name = "scope", .type = CLI_TYPE_TAKE, .take = take_scope},
+    CLI_END,
+};
 
-    opterr = 0;
-    while ((opt = getopt_long(argc, argv, ":c:TvVh", options, NULL)) != -1) {
-        if (opt == ':' || opt == '?')
-            optarg = argv[optind - 1];
-        const int r = take_option(opt, p, args, e);
-        if (r != 0)
-            return r;
-    }
-    if (optind < argc)
-        return err_set(e, COLLECTOR_CONF_USAGE, "'%s' is no option; see --help", argv[optind]);
+static const struct cli cli = {.program = "wind-collector", .help = usage, .options = options};
+
+static int check_args(const struct collector_args *args, struct err *e)
+{
     if (args->create_key == NULL && args->scopes[0] != '\0')
-        return err_set(e, COLLECTOR_CONF_USAGE, "--scope belongs to --create-key");
+        return err_set(e, CLI_USAGE, "--scope belongs to --create-key");
     if (args->create_key != NULL && (args->create_key[0] == '\0' || strlen(args->create_key) > 63))
-        return err_set(e, COLLECTOR_CONF_USAGE, "--create-key: a name has 1 to 63 characters");
+        return err_set(e, CLI_USAGE, "--create-key: a name has 1 to 63 characters");
     if (args->create_key != NULL && api_key_permissions(args->scopes) == 0)
-        return err_set(e, COLLECTOR_CONF_USAGE,
+        return err_set(e, CLI_USAGE,
                        "--create-key needs --scope: ingest, alerts:read, ...; '%s' is none",
                        args->scopes);
     return 0;
-}
-
-static int load(const struct parsed *p, struct collector_conf *conf, struct err *e)
-{
-    int r = conf_defaults(collector_keys, conf, e);
-
-    if (r == 0 && p->config != NULL)
-        r = conf_load(collector_keys, conf, p->config, e);
-    else if (r == 0 && access(DEFAULT_FILE, R_OK) == 0)
-        r = conf_load(collector_keys, conf, DEFAULT_FILE, e);
-    if (r == 0)
-        r = conf_env(collector_keys, conf, environ, e);
-    for (size_t i = 0; r == 0 && i < p->n_set; i++)
-        r = conf_set_pair(collector_keys, conf, p->set[i], e);
-    return r;
 }
 
 static int check(const struct collector_conf *c, struct err *e)
@@ -199,25 +121,17 @@ static int check(const struct collector_conf *c, struct err *e)
 int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,
                              struct collector_args *ret_args, struct err *e)
 {
-    struct parsed p = {.config = NULL};
+    static const struct cli_places places = {.file = "/etc/wind/collector.yaml"};
 
     *ret_args = (struct collector_args){.create_key = NULL};
-    int r = parse(argc, argv, &p, ret_args, e);
-    if (r != 0)
-        return r;
-    log_init(LOG_AUTO, p.verbose > 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-    r = load(&p, ret_conf, e);
+    int r = cli_parse(&cli, argc, argv, ret_args, e);
+    if (r == 0)
+        r = check_args(ret_args, e);
+    if (r == 0)
+        r = cli_conf_load(&ret_args->conf, collector_keys, &places, ret_conf, e);
     if (r == 0)
         r = check(ret_conf, e);
-    if (r < 0)
-        return r;
-    if (p.print) {
-        conf_print(collector_keys, ret_conf, stdout);
-        return COLLECTOR_CONF_DONE;
-    }
-    if (p.test) {
-        (void)puts("wind-collector: the configuration is fine");
-        return COLLECTOR_CONF_DONE;
-    }
-    return 0;
+    if (r == 0)
+        r = cli_conf_printed(&ret_args->conf, collector_keys, ret_conf);
+    return r == 0 ? cli_conf_tested(&ret_args->conf, cli.program) : r;
 }

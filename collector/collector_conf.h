@@ -8,17 +8,14 @@
 #pragma once
 
 #include "collector/collector.h"
-
-/* Outcome of collector_conf_from_args: all was said (--help, -V, -T, --print-config). */
-#define COLLECTOR_CONF_DONE 1
-
-/* Code of a failure that is the caller's way of calling; all others are the configuration's. */
-#define COLLECTOR_CONF_USAGE (-4096)
+#include "common/cli.h"
 
 struct collector_args {
+    struct cli_conf conf;
     const char *create_key; /* NULL: serve */
     char scopes[256];       /* for it, separated by spaces */
 };
 
+/* 0, CLI_DONE, CLI_USAGE, or another negative: the configuration is wrong. */
 WIND_MUST_USE int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,
                                            struct collector_args *ret_args, struct err *e);

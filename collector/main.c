@@ -9,8 +9,6 @@
 #include "common/crypto.h"
 #include "common/log.h"
 
-enum { EXIT_USAGE = 2, EXIT_CONFIGURATION = 3 };
-
 static int create_key(const struct collector_conf *conf, const struct collector_args *args,
                       struct err *e)
 {
@@ -40,11 +38,11 @@ int main(int argc, char **argv)
 
     log_set_program("wind-collector");
     int r = collector_conf_from_args(argc, argv, &conf, &args, &e);
-    if (r == COLLECTOR_CONF_DONE)
+    if (r == CLI_DONE)
         return EXIT_SUCCESS;
     if (r < 0) {
         log_error("%s", e.text);
-        return r == COLLECTOR_CONF_USAGE ? EXIT_USAGE : EXIT_CONFIGURATION;
+        return r == CLI_USAGE ? CLI_EXIT_USAGE : CLI_EXIT_CONFIGURATION;
     }
     if (args.create_key != NULL) {
         r = create_key(&conf, &args, &e);

@@ -1,8 +1,7 @@
 /*
  * train_args.h - the command line of wind-train.
  *
- * Why      Labels and inputs belong together in the order they are written, so options are read
- *          in order, not sorted to the front.
+ * Why      Labels and inputs belong together in the order they are written.
  * Owns     Nothing: texts are argv's.
  * Bounds   TRAIN_INPUTS_MAX inputs and truth files.
  */
@@ -26,6 +25,7 @@ struct train_input {
 struct train_args {
     enum train_command command;
     const char *model;   /* evaluate, show: to read; fit: to write */
+    const char *label;   /* of the inputs from here on, while parsing; NULL: none */
     const char *sensor;  /* NULL: beside this program */
     const char *metrics; /* fit: JSON file to put into the header */
     struct fit_conf fit;
@@ -35,6 +35,6 @@ struct train_args {
     bool json;
 };
 
-/* 1: help or version was printed, nothing is left to do. -EINVAL with a sentence. */
+/* 0, CLI_DONE, CLI_USAGE. */
 WIND_MUST_USE int train_args_parse(struct train_args *ret_args, int argc, char **argv,
                                    struct err *e);

@@ -10,11 +10,9 @@
 #include "sensor/summary.h"
 #include "sensor/supervisor.h"
 
-enum { EXIT_USAGE = 2, EXIT_CONFIGURATION = 3 };
-
 static int exit_code(int r)
 {
-    return r == SENSOR_CONF_USAGE ? EXIT_USAGE : EXIT_CONFIGURATION;
+    return r == CLI_USAGE ? CLI_EXIT_USAGE : CLI_EXIT_CONFIGURATION;
 }
 
 /*
@@ -47,7 +45,7 @@ int main(int argc, char **argv)
     hold_standard_descriptors();
     log_set_program("wind-sensor");
     int r = sensor_conf_from_args(argc, argv, &conf, &args, &e);
-    if (r == SENSOR_CONF_DONE)
+    if (r == CLI_DONE)
         return end_with(EXIT_SUCCESS);
     if (r < 0) {
         log_error("%s", e.text);

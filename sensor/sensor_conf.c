@@ -1,23 +1,18 @@
 #include "sensor/sensor_conf.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/ip.h"
-#include "common/log.h"
 #include "common/record.h"
 #include "sensor/sink_http.h"
 
-#define VERSION      WIND_VERSION
-#define DEFAULT_FILE "/etc/wind/sensor.yaml"
-#define DEFAULT_DIR  "/etc/wind/conf.d"
-#define S            struct sensor_conf
-#define NS(s)        ((int64_t)(s)*1000000000)
-#define MB           (INT64_C(1) << 20)
+#define S     struct sensor_conf
+#define NS(s) ((int64_t)(s)*1000000000)
+#define MB    (INT64_C(1) << 20)
 
 static const char *const level_names[] = {
     [ANALYSIS_COUNTERS] = "counters",
@@ -96,7 +91,7 @@ static const char usage[] =
     "  -l DIR             where eve.json goes (made if need be; default: this folder)\n"
     "  -T                 test the configuration and end\n"
     "  -q                 no summary\n"
-    "  -v                 say more, -vv still more\n"
+    "  -v                 say more\n"
     "  -V                 version\n"
     "  --set KEY=VALUE    change one setting, e.g. --set flow.max=200000\n"
     "  --print-config     print all settings as YAML, with what they mean\n"
@@ -112,119 +107,45 @@ static const char usage[] =
     "  wind-sensor -i eth1 -l /var/log/wind --set uplink.url=https://wind:8443 \\\n"
     "              --set uplink.key_file=/etc/wind/sensor.key\n";
 
-enum { OPT_SET = 256, OPT_PRINT, OPT_FEATURES, OPT_RUN_ID, OPT_SPEED, OPT_USER, OPT_GROUP };
-
-static const struct option options[] = {
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {"set", required_argument, NULL, OPT_SET},
-    {"print-config", no_argument, NULL, OPT_PRINT},
-    {"features", required_argument, NULL, OPT_FEATURES},
-    {"run-id", required_argument, NULL, OPT_RUN_ID},
-    {"speed", required_argument, NULL, OPT_SPEED},
-    {"user", required_argument, NULL, OPT_USER},
-    {"group", required_argument, NULL, OPT_GROUP},
-    {NULL, 0, NULL, 0},
-};
-
-/* What the first pass over the command line collects. */
-struct parsed {
-    const char *config, *interface;
-    const char *set[64];
-    size_t n_set;
-    bool test, print;
-    int verbose;
-};
-
-static int set_speed(struct sensor_args *args, const char *text, struct err *e)
+static int take_speed(void *field, const char *text, struct err *e)
 {
+    double *const speed = field;
     char *end = NULL;
 
-    args->speed = strtod(text, &end);
-    if (end == text || *end != '\0' || !(args->speed > 0 && args->speed <= 1e6))
-        return err_set(e, SENSOR_CONF_USAGE, "--speed: '%s' is not a number above 0", text);
+    *speed = strtod(text, &end);
+    if (end == text || *end != '\0' || !(*speed > 0 && *speed <= 1e6))
+        return err_set(e, CLI_USAGE, "'%s' is not a number above 0", text);
     return 0;
 }
 
-static int take_option(int opt, struct parsed *p, struct sensor_args *args, struct err *e)
+static int refuse_word(void *args, const char *word, struct err *e)
 {
-    switch (opt) {
-    case 'c':
-        p->config = optarg;
-        return 0;
-    case 'i':
-        p->interface = optarg;
-        return 0;
-    case 'r':
-        args->pcap = optarg;
-        return 0;
-    case 'l':
-        args->dir = optarg;
-        return 0;
-    case 'T':
-        p->test = true;
-        return 0;
-    case 'q':
-        args->quiet = true;
-        return 0;
-    case 'v':
-        p->verbose++;
-        return 0;
-    case OPT_PRINT:
-        p->print = true;
-        return 0;
-    case OPT_FEATURES:
-        args->features = optarg;
-        return 0;
-    case OPT_RUN_ID:
-        args->run_id = optarg;
-        return 0;
-    case OPT_USER:
-        args->user = optarg;
-        return 0;
-    case OPT_GROUP:
-        args->group = optarg;
-        return 0;
-    case OPT_SPEED:
-        return set_speed(args, optarg, e);
-    case OPT_SET:
-        if (p->n_set == WIND_ARRAY_SIZE(p->set))
-            return err_set(e, SENSOR_CONF_USAGE, "more than %zu --set", p->n_set);
-        p->set[p->n_set++] = optarg;
-        return 0;
-    case 'h':
-        fputs(usage, stdout);
-        return SENSOR_CONF_DONE;
-    case 'V':
-        puts("wind-sensor " VERSION);
-        return SENSOR_CONF_DONE;
-    default:
-        return 0; /* parse has refused all others */
-    }
+    (void)args;
+    return err_set(e, CLI_USAGE, "'%s' is no option; a capture file is given as -r %s", word, word);
 }
 
-static int parse(int argc, char **argv, struct parsed *p, struct sensor_args *args, struct err *e)
-{
-    int opt;
+#define A struct sensor_args
 
-    opterr = 0;
-    while ((opt = getopt_long(argc, argv, ":c:i:r:l:TqvVh", options, NULL)) != -1) {
-        if (opt == ':' || opt == '?') {
-            const char *word = optind > 0 && optind <= argc ? argv[optind - 1] : "";
-            return err_set(e, SENSOR_CONF_USAGE,
-                           opt == ':' ? "'%s' needs a value; see --help"
-                                      : "no such option '%s'; see --help",
-                           word);
-        }
-        const int r = take_option(opt, p, args, e);
-        if (r != 0)
-            return r;
-    }
-    if (optind < argc)
-        return err_set(e, SENSOR_CONF_USAGE, "'%s' is no option; a capture file is given as -r %s",
-                       argv[optind], argv[optind]);
-    return 0;
-}
+static const struct cli_option options[] = {
+    CLI_CONF(A, conf),
+    CLI_TEXT(A, pcap, NULL, 'r'),
+    CLI_TEXT(A, interface, NULL, 'i'),
+    CLI_TEXT(A, dir, NULL, 'l'),
+    CLI_FLAG(A, quiet, NULL, 'q'),
+    CLI_TEXT(A, features, "features", 0),
+    CLI_TEXT(A, run_id, "run-id", 0),
+    CLI_TAKE(A, speed, "speed", 0, take_speed),
+    CLI_TEXT(A, user, "user", 0),
+    CLI_TEXT(A, group, "group", 0),
+    CLI_END,
+};
+
+static const struct cli cli = {
+    .program = "wind-sensor",
+    .help = usage,
+    .options = options,
+    .take_word = refuse_word,
+};
 
 static int check(const struct sensor_conf *c, struct err *e)
 {
@@ -270,57 +191,39 @@ static int check_uplink(const struct sensor_conf *c, struct err *e)
     return r;
 }
 
-static int load(const struct parsed *p, const struct sensor_args *args, struct sensor_conf *conf,
-                struct err *e)
+static int load(const struct sensor_args *args, struct sensor_conf *conf, struct err *e)
 {
-    int r = conf_defaults(sensor_keys, conf, e);
+    static const struct cli_places live = {"/etc/wind/sensor.yaml", "/etc/wind/conf.d"};
+    static const struct cli_places replay = {.file = NULL}; /* the same wherever it runs */
 
-    if (r == 0 && p->config != NULL)
-        r = conf_load(sensor_keys, conf, p->config, e);
-    else if (r == 0 && args->pcap == NULL && access(DEFAULT_FILE, F_OK) == 0)
-        r = conf_load(sensor_keys, conf, DEFAULT_FILE, e);
-    if (r == 0 && p->config == NULL && args->pcap == NULL)
-        r = conf_load_dir(sensor_keys, conf, DEFAULT_DIR, e);
-    if (r == 0)
-        r = conf_env(sensor_keys, conf, environ, e);
-    for (size_t i = 0; r == 0 && i < p->n_set; i++)
-        r = conf_set_pair(sensor_keys, conf, p->set[i], e);
-    if (r == 0 && p->interface != NULL)
-        r = conf_set(sensor_keys, conf, "capture.interface", p->interface, e);
+    int r = cli_conf_load(&args->conf, sensor_keys, args->pcap == NULL ? &live : &replay, conf, e);
+    if (r == 0 && args->interface != NULL)
+        r = conf_set(sensor_keys, conf, "capture.interface", args->interface, e);
     return r == 0 ? check(conf, e) : r;
 }
 
 int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
                           struct sensor_args *ret_args, struct err *e)
 {
-    struct parsed p = {0};
-
     *ret_args = (struct sensor_args){.dir = "."};
-    int r = parse(argc, argv, &p, ret_args, e);
+    int r = cli_parse(&cli, argc, argv, ret_args, e);
+    if (r == 0)
+        r = load(ret_args, ret_conf, e);
+    if (r == 0)
+        r = cli_conf_printed(&ret_args->conf, sensor_keys, ret_conf);
+    if (r == 0)
+        r = check_uplink(ret_conf, e);
+    if (r == 0)
+        r = cli_conf_tested(&ret_args->conf, cli.program);
     if (r != 0)
         return r;
-    log_init(LOG_AUTO, p.verbose > 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
-    r = load(&p, ret_args, ret_conf, e);
-    if (r < 0)
-        return r;
-    if (p.print) {
-        conf_print(sensor_keys, ret_conf, stdout);
-        return SENSOR_CONF_DONE;
-    }
-    r = check_uplink(ret_conf, e);
-    if (r < 0)
-        return r;
-    if (p.test) {
-        puts("wind-sensor: the configuration is fine");
-        return SENSOR_CONF_DONE;
-    }
     if (ret_args->pcap == NULL && ret_conf->interface[0] == '\0')
-        return err_set(e, SENSOR_CONF_USAGE,
+        return err_set(e, CLI_USAGE,
                        "give a capture file (-r FILE) or an interface (-i IFACE); see --help");
-    if (ret_args->pcap != NULL && p.interface != NULL)
-        return err_set(e, SENSOR_CONF_USAGE, "-r and -i exclude each other");
+    if (ret_args->pcap != NULL && ret_args->interface != NULL)
+        return err_set(e, CLI_USAGE, "-r and -i exclude each other");
     if (ret_args->pcap == NULL && ret_args->speed > 0)
-        return err_set(e, SENSOR_CONF_USAGE, "--speed is for capture files (-r); see --help");
+        return err_set(e, CLI_USAGE, "--speed is for capture files (-r); see --help");
     if (ret_conf->name[0] == '\0' && gethostname(ret_conf->name, sizeof(ret_conf->name) - 1) != 0)
         return err_set(e, -errno, "sensor.name: no host name: %s", strerror(errno));
     return 0;

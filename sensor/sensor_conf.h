@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/conf.h"
+#include "common/cli.h"
 
 struct sensor_conf {
     char name[64];
@@ -48,10 +48,12 @@ struct sensor_conf {
 
 /* What only the command line can say. Texts are borrowed from argv. */
 struct sensor_args {
-    const char *pcap;     /* -r: a file, or "-" */
-    const char *dir;      /* -l */
-    const char *features; /* --features */
-    const char *run_id;   /* --run-id, or NULL */
+    struct cli_conf conf;
+    const char *pcap;      /* -r: a file, or "-"; NULL: live */
+    const char *interface; /* -i; goes into the settings */
+    const char *dir;       /* -l */
+    const char *features;  /* --features, or NULL */
+    const char *run_id;    /* --run-id, or NULL */
     const char *user, *group;
     double speed; /* --speed; 0: at once */
     bool quiet;
@@ -59,12 +61,9 @@ struct sensor_args {
 
 extern const struct conf_key sensor_keys[];
 
-#define SENSOR_CONF_DONE  1 /* --help, -V, -T, --print-config: said what was asked, end with 0 */
-#define SENSOR_CONF_USAGE (-1000)
-
 /*
- * Read the command line, files and environment. Returns 0, SENSOR_CONF_DONE, SENSOR_CONF_USAGE
- * (exit 2), or another negative (exit 3: the configuration is wrong).
+ * Read the command line, files and environment. Returns 0, CLI_DONE, CLI_USAGE, or another
+ * negative: the configuration is wrong.
  */
 WIND_MUST_USE int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
                                         struct sensor_args *ret_args, struct err *e);

@@ -234,7 +234,7 @@ static int perform(struct client *c, const char *path, const char *form, const c
     struct curl_slist *headers = NULL;
 
     if (snprintf(url, sizeof(url), "%s%s", c->url, path) >= (int)sizeof(url))
-        return err_set(e, OPTIONS_USAGE, "the query is too long");
+        return err_set(e, CLI_USAGE, "the query is too long");
     if (header != NULL && (headers = curl_slist_append(NULL, header)) == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     buf_init(&body, CLIENT_ANSWER_MAX);
@@ -342,7 +342,7 @@ static int ask_tokens(struct client *c, const struct buf *form, struct err *e)
     struct reply reply = {.status = 0};
 
     if (form->failed)
-        return err_set(e, OPTIONS_USAGE, "the name or the password is too long");
+        return err_set(e, CLI_USAGE, "the name or the password is too long");
     int r = client_ask(c, "/api/auth/token", form->data, &reply, e);
     if (r < 0)
         return r;

@@ -54,7 +54,7 @@ command command_completion;                            /* nouns.c */
 int page_alert(struct ctl *c, const json_t *alert, struct err *e);
 int page_incident(struct ctl *c, const json_t *incident, struct err *e);
 
-/* *ret_noun and *ret_verb of the words; OPTIONS_USAGE names what there is. */
+/* *ret_noun and *ret_verb of the words; CLI_USAGE names what there is. */
 WIND_MUST_USE int command_find(const struct options *o, const struct noun **ret_noun,
                                const struct verb **ret_verb, const char **ret_arg, struct err *e);
 

@@ -24,7 +24,7 @@ static int get_page(struct ctl *c, size_t have, const char *cursor, json_t **ret
         client_escape(&path, cursor);
     }
     const char *text = buf_text(&path);
-    int r = path.failed ? err_set(e, OPTIONS_USAGE, "-q: the query is too long")
+    int r = path.failed ? err_set(e, CLI_USAGE, "-q: the query is too long")
                         : client_get(c->client, text, ret_page, NULL, e);
     buf_done(&path);
     if (r == 0 && !json_is_array(json_object_get(*ret_page, "data"))) {
@@ -80,7 +80,7 @@ int command_show(struct ctl *c, struct err *e)
     const size_t digits = strspn(c->arg, "0123456789");
 
     if (digits == 0 || digits > 18 || c->arg[digits] != '\0')
-        return err_set(e, OPTIONS_USAGE,
+        return err_set(e, CLI_USAGE,
                        "'%s' is not the number of an %s; windctl %s list shows "
                        "them",
                        c->arg, c->noun->one, c->noun->name);

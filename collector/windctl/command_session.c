@@ -14,9 +14,9 @@ int command_login(struct ctl *c, struct err *e)
     char password[PROMPT_MAX + 1], question[400];
 
     if (client_has_key(c->client))
-        return err_set(e, OPTIONS_USAGE, "a key needs no login: give --key-file to each command");
+        return err_set(e, CLI_USAGE, "a key needs no login: give --key-file to each command");
     if (strlen(name) > 256)
-        return err_set(e, OPTIONS_USAGE, "--username: a name has at most 256 characters");
+        return err_set(e, CLI_USAGE, "--username: a name has at most 256 characters");
     (void)snprintf(question, sizeof(question), "Password of %s: ", name);
     int r = prompt_password(c->options.password_file, question, password, e);
     if (r < 0)
@@ -68,7 +68,7 @@ int command_whoami(struct ctl *c, struct err *e)
     json_t *me = NULL;
 
     if (client_has_key(c->client))
-        return err_set(e, OPTIONS_USAGE, "a key is no user; whoami is for logins");
+        return err_set(e, CLI_USAGE, "a key is no user; whoami is for logins");
     int r = client_get(c->client, "/api/auth/me", &me, NULL, e);
     if (r < 0)
         return r;

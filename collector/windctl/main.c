@@ -6,8 +6,6 @@
 #include "collector/windctl/command.h"
 #include "collector/windctl/text.h"
 
-enum { EXIT_USAGE = 2, EXIT_CONFIGURATION = 3 };
-
 static int run(struct ctl *c, struct err *e)
 {
     const struct verb *verb = NULL;
@@ -51,10 +49,8 @@ int main(int argc, char **argv)
     if (setlocale(LC_CTYPE, "C.UTF-8") == NULL)
         (void)setlocale(LC_CTYPE, "");
     int r = options_parse(argc, argv, &c.options, &e);
-    if (r == 0 && c.options.wants_version) {
-        (void)puts("windctl " WIND_VERSION);
+    if (r == CLI_DONE)
         return EXIT_SUCCESS;
-    }
     if (r == 0 && c.options.wants_help) {
         command_help(stdout, command_noun(c.options.word[0]));
         return EXIT_SUCCESS;
@@ -64,9 +60,9 @@ int main(int argc, char **argv)
     profile_wipe(&c.profile);
     if (r < 0 && e.text[0] != '\0')
         complain(e.text);
-    if (r == OPTIONS_USAGE)
-        return EXIT_USAGE;
+    if (r == CLI_USAGE)
+        return CLI_EXIT_USAGE;
     if (r == OPTIONS_CONFIG)
-        return EXIT_CONFIGURATION;
+        return CLI_EXIT_CONFIGURATION;
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -161,13 +161,13 @@ static int no_noun(const char *word, struct err *e)
         (void)snprintf(names + len, sizeof(names) - len, "%s%s", len > 0 ? ", " : "", n->name);
     }
     if (word == NULL)
-        return err_set(e, OPTIONS_USAGE, "what? There are %s; see windctl --help", names);
-    return err_set(e, OPTIONS_USAGE, "there is no command '%s'; there are %s", word, names);
+        return err_set(e, CLI_USAGE, "what? There are %s; see windctl --help", names);
+    return err_set(e, CLI_USAGE, "there is no command '%s'; there are %s", word, names);
 }
 
 static int no_verb(const struct noun *n, const char *word, struct err *e)
 {
-    return err_set(e, OPTIONS_USAGE, "%s%s%s: there is windctl %s %s%s%s", n->name,
+    return err_set(e, CLI_USAGE, "%s%s%s: there is windctl %s %s%s%s", n->name,
                    word != NULL ? " " : "", word != NULL ? word : "", n->name, n->verb[0].name,
                    n->verb[1].name != NULL ? " and " : "",
                    n->verb[1].name != NULL ? n->verb[1].name : "");
@@ -202,10 +202,10 @@ int command_find(const struct options *o, const struct noun **ret_noun,
     }
     *ret_arg = o->n_words > used ? o->word[used] : NULL;
     if (*ret_arg != NULL && (v->arg == NULL || o->n_words > used + 1))
-        return err_set(e, OPTIONS_USAGE, "'%s' is one word too many; see windctl %s --help",
+        return err_set(e, CLI_USAGE, "'%s' is one word too many; see windctl %s --help",
                        o->word[v->arg == NULL ? used : used + 1], n->name);
     if (*ret_arg == NULL && v->arg != NULL && v->arg[0] != '[')
-        return err_set(e, OPTIONS_USAGE, "windctl %s %s needs %s; see windctl %s --help", n->name,
+        return err_set(e, CLI_USAGE, "windctl %s %s needs %s; see windctl %s --help", n->name,
                        v->name, v->arg, n->name);
     *ret_verb = v;
     return 0;

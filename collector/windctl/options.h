@@ -10,13 +10,13 @@
 #include <stdbool.h>
 
 #include "collector/windctl/screen.h"
+#include "common/cli.h"
 
 #define OPTIONS_WORDS 4
 #define OPTIONS_LIMIT 100000
 
-/* Codes that main() turns into exit codes; all other failures are 1. */
-#define OPTIONS_USAGE  (-4096) /* 2 */
-#define OPTIONS_CONFIG (-4097) /* 3 */
+/* A failure that main() ends with CLI_EXIT_CONFIGURATION, as CLI_USAGE with CLI_EXIT_USAGE. */
+#define OPTIONS_CONFIG (-4097)
 
 struct options {
     const char *word[OPTIONS_WORDS]; /* noun, verb, ... */
@@ -24,10 +24,10 @@ struct options {
     const char *url, *query, *username, *password_file, *key_file, *ca_file;
     enum screen_format format;
     long limit;
-    bool has_reasons, is_insecure, wants_help, wants_version;
+    bool has_reasons, is_insecure, wants_help;
 };
 
-/* -> 0 or OPTIONS_USAGE */
+/* 0, CLI_DONE (-V), CLI_USAGE. */
 WIND_MUST_USE int options_parse(int argc, char **argv, struct options *ret_options, struct err *e);
 
 /* The part of --help that is the same for all commands. */

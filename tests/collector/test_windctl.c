@@ -180,7 +180,7 @@ Test(windctl_command, a_wrong_call_says_what_there_is)
     for (size_t i = 0; i < WIND_ARRAY_SIZE(wrong); i++) {
         const struct verb *v = NULL;
         struct err e = {0};
-        cr_expect_eq(find(wrong[i].words, &v, &e), OPTIONS_USAGE, "%s", wrong[i].words);
+        cr_expect_eq(find(wrong[i].words, &v, &e), CLI_USAGE, "%s", wrong[i].words);
         cr_expect_not_null(strstr(e.text, wrong[i].says), "%s: %s", wrong[i].words, e.text);
     }
 }

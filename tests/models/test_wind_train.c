@@ -213,13 +213,13 @@ Test(wind_train, whatever_is_off_gives_one_sentence)
     expect_sentence("fit -o a.model rows.csv --trees many", "'many' is not a number");
     expect_sentence("fit -o a.model rows.csv --alert-p 1", "alert-p: 1 is not between 0 and 1");
     expect_sentence("fit -o a.model rows.csv --margin 11", "'11' is not a number from 0 to 10");
-    expect_sentence("fit -o a.model rows.csv --frobnicate", "unknown option");
+    expect_sentence("fit -o a.model rows.csv --frobnicate", "no such option '--frobnicate'");
     expect_sentence("fit -o a.model gone.csv", "gone.csv: No such file or directory");
     expect_sentence("fit -o /no/a.model rows.csv", "cannot write '/no/a.model.new'");
     expect_sentence("fit -o a.model --truth rows.csv rows.csv", "rows.csv:1: does not start");
     expect_sentence("fit -o a.model --label scan rows.csv", "0 benign rows to grow from");
     expect_sentence("fit -o a.model rows.csv --metrics rows.csv", "rows.csv:1:");
-    expect_sentence("evaluate --trees 3 x rows.csv", "unknown option, or one of 'fit'");
+    expect_sentence("evaluate --trees 3 x rows.csv", "no such option '--trees'");
     expect_sentence("evaluate rows.csv rows.csv", "model 'rows.csv': not a model file");
     expect_sentence("show gone.model", "model 'gone.model': No such file or directory");
     expect_sentence("fit -o a.model --sensor /no/sensor truth.csv",

@@ -32,7 +32,7 @@ static void refused(const char *line, int code, const char *words)
 {
     const int r = from(line);
 
-    cr_assert(code == 0 ? r < 0 && r != SENSOR_CONF_USAGE : r == code, "%s: %d", line, r);
+    cr_assert(code == 0 ? r < 0 && r != CLI_USAGE : r == code, "%s: %d", line, r);
     cr_assert(strstr(e.text, words) != NULL, "%s: '%s' lacks '%s'", line, e.text, words);
 }
 
@@ -114,16 +114,16 @@ Test(sensor_conf, options_are_taken)
 
 Test(sensor_conf, a_wrong_command_line_is_told_apart_from_a_wrong_configuration)
 {
-    refused("", SENSOR_CONF_USAGE, "-r FILE");
-    refused("-r x -i eth0", SENSOR_CONF_USAGE, "exclude each other");
-    refused("--what", SENSOR_CONF_USAGE, "no such option '--what'");
-    refused("-Z", SENSOR_CONF_USAGE, "no such option '-Z'");
-    refused("-r", SENSOR_CONF_USAGE, "'-r' needs a value");
-    refused("--speed", SENSOR_CONF_USAGE, "'--speed' needs a value");
-    refused("x.pcap", SENSOR_CONF_USAGE, "given as -r x.pcap");
-    refused("-r x --speed fast", SENSOR_CONF_USAGE, "'fast' is not a number above 0");
-    refused("-r x --speed 0", SENSOR_CONF_USAGE, "--speed");
-    refused("-r x --speed nan", SENSOR_CONF_USAGE, "--speed");
+    refused("", CLI_USAGE, "-r FILE");
+    refused("-r x -i eth0", CLI_USAGE, "exclude each other");
+    refused("--what", CLI_USAGE, "no such option '--what'");
+    refused("-Z", CLI_USAGE, "no such option '-Z'");
+    refused("-r", CLI_USAGE, "'-r' needs a value");
+    refused("--speed", CLI_USAGE, "'--speed' needs a value");
+    refused("x.pcap", CLI_USAGE, "given as -r x.pcap");
+    refused("-r x --speed fast", CLI_USAGE, "'fast' is not a number above 0");
+    refused("-r x --speed 0", CLI_USAGE, "--speed");
+    refused("-r x --speed nan", CLI_USAGE, "--speed");
     refused("-r x --set flow.maxx=5", 0, "did you mean 'flow.max'");
     refused("-r x --set flow.max=5", 0, "flow.max");
     refused("-r x -c /nowhere.yaml", 0, "/nowhere.yaml");
@@ -149,5 +149,5 @@ Test(sensor_conf, sixty_four_settings_are_the_most_one_command_line_takes)
         (void)strncat(line, " --set flow.max=2000", sizeof(line) - strlen(line) - 1);
     cr_assert_eq(from(line), 0, "%s", e.text);
     (void)strncat(line, " --set flow.max=2000", sizeof(line) - strlen(line) - 1);
-    refused(line, SENSOR_CONF_USAGE, "more than 64 --set");
+    refused(line, CLI_USAGE, "--set: more than 64");
 }
