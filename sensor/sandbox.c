@@ -86,7 +86,7 @@ static int allow_memory(scmp_filter_ctx filter)
 /* abort() ends the process by tgkill; nobody else is to be ended. */
 static int allow_own_signals(scmp_filter_ctx filter)
 {
-    const struct scmp_arg_cmp ourselves = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
+    const struct scmp_arg_cmp ourselves = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
 
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, ourselves);
 }

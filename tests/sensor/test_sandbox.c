@@ -69,6 +69,10 @@ static void kill_a_process(void)
 {
     (void)kill(getppid(), SIGTERM);
 }
+static void signal_a_thread_of_another(void)
+{
+    (void)syscall(SYS_tgkill, getppid(), getppid(), 0);
+}
 static void make_a_link(void)
 {
     (void)symlink("/etc/passwd", "/tmp/wind-sandbox-link");
@@ -91,6 +95,7 @@ Test(sandbox, sockets_programs_and_processes_are_forbidden)
     DIES(clone_a_child);
     DIES(trace);
     DIES(kill_a_process);
+    DIES(signal_a_thread_of_another);
     DIES(make_a_link);
     DIES(remove_a_file);
     DIES(become_root);
