@@ -13,7 +13,7 @@
 
 #define S       WIND_NS_PER_S
 #define ROUNDS  12
-#define PACKETS 4000
+#define PACKETS 4000u
 
 static struct {
     struct ring *flows, *alerts;
@@ -109,7 +109,7 @@ static void make_pipeline(void)
     FUZZ_CHECK(worker_new(&t.worker, &w, NULL) == 0);
 }
 
-/* Conversations of a few hosts, and a scan by each of them now and then. */
+/* Conversations of a few hosts, and a scan of ports that refuse. */
 static void one_round(unsigned round)
 {
     const uint64_t start = fake.now_ns - FAKE_T0;
@@ -117,10 +117,12 @@ static void one_round(unsigned round)
     fake.n = fake.next = 0;
     fake.frames.len = 0;
     for (unsigned i = 0; i < PACKETS; i++) {
-        const uint64_t at = start + i * 1000000;
+        const uint64_t at = start + i * UINT64_C(1000000);
         const unsigned host = 1 + i % 20, port = 40000 + i / 40 + round * 100;
-        if (i % 40 < 20 && i % 7 == 0)
-            fake_tcp(at, host, 50000, 100, i, TCP_SYN);
+        if (i % 40 == 7)
+            fake_tcp(at, 30 + round % 3, 50000, 100, i, TCP_SYN);
+        else if (i % 40 == 8)
+            fake_tcp(at, 100, i - 1, 30 + round % 3, 50000, TCP_RST | TCP_ACK);
         else if (i % 40 < 20)
             fake_udp(at, host, port, 200, 53, 30);
         else
@@ -161,7 +163,7 @@ int main(void)
 
     for (enum counter c = COUNTER_flow_ended_closed; c <= COUNTER_flow_ended_crashed; c++)
         ended += get(c);
-    FUZZ_CHECK(get(COUNTER_capture_packets) == ROUNDS * PACKETS);
+    FUZZ_CHECK(get(COUNTER_capture_packets) == (uint64_t)ROUNDS * PACKETS);
     FUZZ_CHECK(get(COUNTER_flow_made) == ended + get(COUNTER_flow_lost_ring));
     FUZZ_CHECK(t.ended == ended);
     FUZZ_CHECK(t.told == get(COUNTER_alert_published) && t.told > 0);

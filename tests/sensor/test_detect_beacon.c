@@ -241,8 +241,8 @@ Test(detect_beacon, one_long_connection_is_none)
     const struct flow_record r = opened_at(1000, channel(1, C2), OPENING_ANSWERED);
 
     see(&r);
-    for (unsigned i = 0; i < 60; i++) { /* heartbeats inside it make updates, not calls */
-        struct flow_record update = ended_after(r, i * 60, 2 * i, 100 * i, 100 * i);
+    for (uint64_t i = 0; i < 60; i++) { /* heartbeats inside it make updates, not calls */
+        struct flow_record update = ended_after(r, (double)i * 60, 2 * i, 100 * i, 100 * i);
         update.header.kind = RECORD_FLOW_UPDATE;
         see(&update);
     }

@@ -418,7 +418,7 @@ Test(flow_table, the_first_packets_make_an_update)
 Test(flow_table, a_jump_of_fifty_years_ends_everything_at_once)
 {
     for (unsigned i = 0; i < 1000; i++)
-        (void)packet_at(i * 1000000, view_udp(1, 1000 + i, 2, 53), NULL);
+        (void)packet_at(i * UINT64_C(1000000), view_udp(1, 1000 + i, 2, 53), NULL);
     advance_to(UINT64_C(50) * 365 * 86400 * S);
     cr_assert_eq(flow_table_live(t.table), 0);
     cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1000);
@@ -471,7 +471,7 @@ Test(flow_table, a_clock_that_runs_backwards_stands_still)
 Test(flow_table, a_full_table_ends_an_idle_flow_for_a_new_one)
 {
     for (unsigned i = 0; i < 1024; i++)
-        (void)packet_at(i * 1000, view_udp(1, 1000 + i, 2, 53), NULL);
+        (void)packet_at(i * UINT64_C(1000), view_udp(1, 1000 + i, 2, 53), NULL);
     cr_assert_eq(t.n, 0);
     (void)packet_at(2000000, view_udp(1, 9999, 2, 53), NULL);
     cr_assert_eq(flow_table_live(t.table), 1024);
@@ -492,8 +492,8 @@ Test(flow_table, an_active_flow_outlives_a_flood)
     with(&conf);
     handshake(0, 5000);
     for (unsigned i = 0; i < 1000; i++) {
-        (void)packet_at((10 + i) * 1000000, view_tcp(7, i, 2, 80, TCP_SYN), NULL);
-        (void)packet_at((10 + i) * 1000000, view_tcp(1, 5000, 2, 80, TCP_ACK), NULL);
+        (void)packet_at((10 + i) * UINT64_C(1000000), view_tcp(7, i, 2, 80, TCP_SYN), NULL);
+        (void)packet_at((10 + i) * UINT64_C(1000000), view_tcp(1, 5000, 2, 80, TCP_ACK), NULL);
     }
     for (size_t i = 0; i < t.n; i++)
         cr_assert_neq(t.told[i].id * (t.told[i].kind == RECORD_FLOW_ENDED), 1);
@@ -633,7 +633,7 @@ Test(flow_table, random_packets_make_the_same_flows_as_the_simple_model)
         model.n = 0;
         for (unsigned i = 0; i < 800; i++) { /* within 1.6 s: nothing idles out, or lingers out */
             const struct packet_view v = random_packet();
-            (void)packet_at(i * 2000000, v, NULL);
+            (void)packet_at(i * UINT64_C(2000000), v, NULL);
             model_touch(v);
         }
         flow_table_flush(t.table);

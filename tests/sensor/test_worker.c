@@ -198,7 +198,7 @@ Test(worker, records_do_not_depend_on_where_batches_are_cut)
 Test(worker, replay_waits_for_room_and_loses_nothing)
 {
     for (unsigned i = 0; i < 1000; i++)
-        fake_udp(i * 1000, 1, 1000 + i, 2, 53, 10);
+        fake_udp(i * UINT64_C(1000), 1, 1000 + i, 2, 53, 10);
     run_to_the_end();
     cr_assert_gt(t.relieved, 5); /* the ring holds some hundred records */
     cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1000);
@@ -211,7 +211,7 @@ Test(worker, live_refuses_what_a_full_ring_has_no_room_for_and_counts_it)
     fake.is_live = true;
     fake.now_ns = FAKE_T0;
     for (unsigned i = 0; i < 1000; i++)
-        fake_udp(i * 1000, 1, 1000 + i, 2, 53, 10);
+        fake_udp(i * UINT64_C(1000), 1, 1000 + i, 2, 53, 10);
     begin();
     run();
     fake.now_ns = FAKE_T0 + 60 * S; /* all idle out, and nobody reads */
@@ -231,7 +231,7 @@ Test(worker, stopped_live_waits_for_room_for_its_last_flows)
     fake.is_live = true;
     fake.now_ns = FAKE_T0 + S;
     for (unsigned i = 0; i < 1000; i++)
-        fake_udp(i * 1000, 1, 1000 + i, 2, 53, 10);
+        fake_udp(i * UINT64_C(1000), 1, 1000 + i, 2, 53, 10);
     begin(); /* relieve stands for the other stages, which go on by themselves */
     run();
     worker_flush(t.worker);
