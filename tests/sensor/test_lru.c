@@ -245,7 +245,7 @@ static double seconds_to_fill(uint64_t prefix)
     struct lru *l = NULL;
     const clock_t from = clock();
 
-    cr_assert_eq(lru_new(&l, N, 16, sizeof(uint64_t), NULL, NULL, NULL), 0);
+    cr_assert_eq(lru_new(&l, N, 16, sizeof(uint64_t), NULL), 0);
     for (uint64_t i = 0; i < N; i++) {
         const uint64_t key[2] = {prefix, hash_u64(i, 1)};
         (void)lru_touch(l, key, NULL);
