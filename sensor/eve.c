@@ -163,12 +163,16 @@ static void put_source(struct jsonw *j, const struct eve_source *source)
         PUT_TEXT(j, "pcap_filename", source->pcap);
 }
 
+/* nDPI names protocol and service, "tls.google"; app_proto is the protocol, ndpi.proto both. */
 static void put_app(struct jsonw *j, const char app[RECORD_APP_MAX])
 {
-    if (app[0] == '\0')
+    const size_t n = strnlen(app, RECORD_APP_MAX);
+    const char *dot = memchr(app, '.', n);
+
+    if (n == 0)
         jsonw_str(j, "app_proto", "unknown");
     else
-        jsonw_strn(j, "app_proto", app, strnlen(app, RECORD_APP_MAX));
+        jsonw_strn(j, "app_proto", app, dot != NULL && dot != app ? (size_t)(dot - app) : n);
 }
 
 /* ---------------------------------------------------------------- flow */

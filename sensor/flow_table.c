@@ -1,12 +1,15 @@
 #include "sensor/flow_table.h"
 
 #include <errno.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
+#include <netinet/ip_icmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "common/hash.h"
+#include "common/ip.h"
 
 #define NONE         UINT32_MAX
 #define WHEEL_SLOTS  1024u
@@ -115,12 +118,20 @@ static bool is_icmp(uint8_t proto)
     return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
-/* The key as its opener would write it: only an ICMP answer is turned round. */
+static bool is_group(const uint8_t a[16])
+{
+    return a[0] == 0xff || (ip_is_v4(a) && a[12] >= 224);
+}
+
+/*
+ * The key as its opener would write it: only an ICMP answer is turned round. Not one to a group:
+ * routers and hosts announce themselves, and nobody has asked.
+ */
 static bool as_opened(struct flow_key *k)
 {
     uint16_t question = 0;
 
-    if (!is_icmp(k->proto) || !icmp_question(k->proto, k->sport, &question))
+    if (!is_icmp(k->proto) || !icmp_question(k->proto, k->sport, &question) || is_group(k->dst))
         return false;
     uint8_t swap[16];
     memcpy(swap, k->src, 16);
@@ -427,14 +438,32 @@ static void tcp_state(struct flow_table *t, struct flow *f, uint8_t flags, unsig
     wheel_put(t, f);
 }
 
-/* An ICMP error is about the flow that it quotes: that one was refused. */
-static void refuse_inner(struct flow_table *t, const struct packet_view *view)
+/*
+ * What an ICMP error says of the packet that it quotes. Unreachable: refused. Too many hops: the
+ * way was explored, not the target, and the way has answered. Anything else (too big, another
+ * router, slow down) is about how to send, and says nothing.
+ */
+static enum flow_opening reported(const struct flow_key *key)
+{
+    const bool is_v6 = key->proto == IPPROTO_ICMPV6;
+
+    if (is_v6 ? key->sport == ICMP6_DST_UNREACH
+              : key->sport == ICMP_DEST_UNREACH && key->dport != ICMP_FRAG_NEEDED)
+        return OPENING_REFUSED;
+    return key->sport == (is_v6 ? ICMP6_TIME_EXCEEDED : ICMP_TIME_EXCEEDED) ? OPENING_ANSWERED
+                                                                            : OPENING_PENDING;
+}
+
+static void hear_report(struct flow_table *t, const struct packet_view *view)
 {
     unsigned dir = 0;
-    struct flow *f = find(t, &view->inner, hash_key(&view->inner, t->conf.seed), &dir);
+    const enum flow_opening how = reported(&view->key);
+    struct flow *f = how == OPENING_PENDING
+                         ? NULL
+                         : find(t, &view->inner, hash_key(&view->inner, t->conf.seed), &dir);
 
     if (f != NULL && dir == 0 && f->state == FLOW_NEW)
-        opened(t, f, OPENING_REFUSED);
+        opened(t, f, how);
 }
 
 struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *view, uint32_t hash,
@@ -474,7 +503,7 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
         opened(t, f, OPENING_ANSWERED);
     }
     if (view->has_inner)
-        refuse_inner(t, view);
+        hear_report(t, view);
     if (f->stats.dir[0].pkts + f->stats.dir[1].pkts == t->conf.first_pkts) {
         t->sink(t->arg, f, RECORD_FLOW_UPDATE, 0);
         f->update_ns = t->clock_ns;

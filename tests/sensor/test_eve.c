@@ -38,6 +38,20 @@ static json_t *parsed(const char *line)
     return root;
 }
 
+/* Who filters for "tls" means all of it, whatever service nDPI names behind the dot. */
+Test(eve, app_proto_is_the_protocol_and_ndpi_says_the_rest)
+{
+    record_flow(&slot.flow, 5);
+    (void)snprintf(slot.flow.app, sizeof(slot.flow.app), "tls.google");
+    json_t *line = parsed(line_of(EVE_RING_FLOWS));
+    const char *app = json_string_value(json_object_get(line, "app_proto"));
+    const char *all = json_string_value(json_object_get(json_object_get(line, "ndpi"), "proto"));
+
+    cr_assert_str_eq(app, "tls");
+    cr_assert_str_eq(all, "tls.google");
+    json_decref(line);
+}
+
 Test(eve, a_flow_is_one_line_with_suricatas_names)
 {
     record_flow(&slot.flow, 5);

@@ -290,6 +290,60 @@ Test(flow_table, an_unreachable_refuses_the_flow_that_it_quotes)
     cr_assert_eq(flow_table_live(t.table), 2); /* the report is a flow of its own */
 }
 
+static struct packet_view report(unsigned proto, unsigned type, unsigned code,
+                                 struct flow_key about)
+{
+    struct packet_view v = view_of(view_key(proto, 9, type, 1, code), 0, 36);
+
+    v.has_inner = true;
+    v.inner = about;
+    return v;
+}
+
+/* What routers say about packets on the way: not what the target says about who may call. */
+Test(flow_table, only_an_unreachable_refuses)
+{
+    static const struct {
+        unsigned proto, type, code;
+        enum flow_opening opening;
+    } reports[] = {
+        {IPPROTO_ICMP, 3, 1, OPENING_REFUSED},    {IPPROTO_ICMP, 3, 4, OPENING_PENDING},
+        {IPPROTO_ICMP, 4, 0, OPENING_PENDING},    {IPPROTO_ICMP, 5, 1, OPENING_PENDING},
+        {IPPROTO_ICMP, 11, 0, OPENING_ANSWERED},  {IPPROTO_ICMP, 12, 0, OPENING_PENDING},
+        {IPPROTO_ICMPV6, 1, 4, OPENING_REFUSED},  {IPPROTO_ICMPV6, 2, 0, OPENING_PENDING},
+        {IPPROTO_ICMPV6, 3, 0, OPENING_ANSWERED}, {IPPROTO_ICMPV6, 4, 0, OPENING_PENDING},
+    };
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(reports); i++) {
+        set_up();
+        const struct flow *f = packet_at(0, view_udp(1, 5000, 2, 33434), NULL);
+        (void)packet_at(1,
+                        report(reports[i].proto, reports[i].type, reports[i].code,
+                               view_key(IPPROTO_UDP, 1, 5000, 2, 33434)),
+                        NULL);
+        cr_assert_eq(f->opening, reports[i].opening, "type %u", reports[i].type);
+    }
+}
+
+/* Nobody asked: a router that advertises itself, a host that announces its address. */
+Test(flow_table, an_icmp_answer_to_a_group_keeps_its_sender)
+{
+    struct flow_key key = view_key(IPPROTO_ICMPV6, 1, 134, 2, 0);
+
+    memset(key.dst, 0, sizeof(key.dst));
+    key.dst[0] = 0xff; /* ff02::1 */
+    key.dst[1] = 2;
+    key.dst[15] = 1;
+    cr_assert_eq(direction(0, view_of(key, 0, 8)), 0);
+    cr_assert_eq(direction(1, view_of(key, 0, 8)), 0);
+    key.sport = 136;
+    cr_assert_eq(direction(2, view_of(key, 0, 8)), 0);
+    key = view_key(IPPROTO_ICMP, 1, 9, 2, 0);
+    key.dst[12] = 224;
+    cr_assert_eq(direction(3, view_of(key, 0, 8)), 0);
+    cr_assert_eq(flow_table_live(t.table), 3);
+}
+
 Test(flow_table, an_unreachable_about_an_answer_or_about_nothing_we_saw_refuses_nobody)
 {
     (void)packet_at(0, view_udp(1, 5000, 2, 161), NULL);
