@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "collector/outbox.h"
 #include "collector/schema.h"
 #include "collector/sensors.h"
 #include "common/crypto.h"
@@ -283,8 +282,6 @@ static int store_batch(struct db *db, struct correlate *c, const struct ingest_b
         };
         r = sensor_seen(tx, &report, e);
     }
-    if (r == 0)
-        r = outbox_trim(tx, e);
     return r == 0 ? db_commit(&tx, e) : r;
 }
 

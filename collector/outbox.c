@@ -6,12 +6,28 @@
 #include "collector/incidents.h"
 #include "common/time.h"
 
+/* Each new row ends an old one: whoever writes, sensors or people, the table stays small. */
+static int trim(struct db_tx *tx, int64_t seq, struct err *e)
+{
+    return db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(seq - OUTBOX_KEEP)),
+                  NULL, e);
+}
+
 int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct err *e)
 {
-    return db_run(tx, "INSERT INTO outbox (topic, object_id, op, at) VALUES ($1, $2, $3, $4)",
-                  DB_ARGS(db_str(topic_words[t]), db_int(id),
-                          db_str(is_new ? "created" : "updated"), db_int((int64_t)time_wall_ns())),
-                  NULL, e);
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int r =
+        db_query(tx,
+                 "INSERT INTO outbox (topic, object_id, op, at) VALUES ($1, $2, $3, $4) "
+                 "RETURNING seq",
+                 DB_ARGS(db_str(topic_words[t]), db_int(id), db_str(is_new ? "created" : "updated"),
+                         db_int((int64_t)time_wall_ns())),
+                 &s, e);
+    if (r == 0)
+        r = db_step(s, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : err_set(e, -EIO, "outbox: not inserted");
+    return trim(tx, db_i64(s, 0), e);
 }
 
 static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)
@@ -31,17 +47,6 @@ static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err 
 int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e)
 {
     return edge(tx, "SELECT coalesce(max(seq), 0) FROM outbox", ret_seq, e);
-}
-
-int outbox_trim(struct db_tx *tx, struct err *e)
-{
-    int64_t last = 0;
-    int r = outbox_last(tx, &last, e);
-
-    if (r == 0 && last > OUTBOX_KEEP)
-        r = db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(last - OUTBOX_KEEP)),
-                   NULL, e);
-    return r;
 }
 
 static int item_read(struct db_tx *tx, struct db_stmt *s, struct outbox_item *ret_item,

@@ -26,9 +26,6 @@ struct outbox_item {
 WIND_MUST_USE int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new,
                              struct err *e);
 
-/* Forget what is older than the newest OUTBOX_KEEP. */
-WIND_MUST_USE int outbox_trim(struct db_tx *tx, struct err *e);
-
 /* The newest sequence number; 0 when there was never one. */
 WIND_MUST_USE int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e);
 
