@@ -26,7 +26,7 @@ struct ws;
 struct collector_conf {
     char api_listen[128];
     int64_t api_threads;
-    int64_t api_connections;
+    int64_t api_connections, api_connections_each;
     int64_t api_timeout_ns, api_body_memory;
     int64_t api_rate, api_burst;
     char api_tls_cert[256], api_tls_key[256];

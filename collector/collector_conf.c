@@ -21,6 +21,7 @@ const struct conf_key collector_keys[] = {
     CONF_LIST(C, api_origins, "api.origins", "", "Origins besides its own whose pages may open the WebSocket, such as https://soc.example.com."),
     CONF_INT(C, api_threads, "api.threads", "4", 1, 256, "Threads that answer requests."),
     CONF_INT(C, api_connections, "api.connections", "512", 8, 100000, "Connections at a time; more are refused."),
+    CONF_INT(C, api_connections_each, "api.connections_each", "256", 1, 100000, "Of them from one address: nobody can take them all; a proxy in front needs all of them."),
     CONF_TIME(C, api_timeout_ns, "api.timeout", "30s", NS(1), NS(3600), "A connection without traffic ends after so long."),
     CONF_SIZE(C, api_body_memory, "api.body_memory", "64mb", MB, 65536 * MB, "Memory for all bodies that are being received; more are told to come back."),
     CONF_INT(C, api_rate, "api.rate", "12000", 0, 100000000, "Requests a minute of one user, key or (without either) address; 0 = no limit."),

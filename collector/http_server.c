@@ -452,6 +452,7 @@ int http_server_start(struct http_server *s, struct err *e)
     OPTION(MHD_OPTION_LISTEN_SOCKET, s->listener.fd, NULL);
     OPTION(MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, s);
     OPTION(MHD_OPTION_CONNECTION_LIMIT, (intptr_t)conf->api_connections, NULL);
+    OPTION(MHD_OPTION_PER_IP_CONNECTION_LIMIT, (intptr_t)conf->api_connections_each, NULL);
     OPTION(MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)(conf->api_timeout_ns / (int64_t)WIND_NS_PER_S),
            NULL);
     OPTION(MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEAD_BYTES, NULL);

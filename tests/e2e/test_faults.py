@@ -233,3 +233,24 @@ def test_a_key_from_the_command_line_works_at_once(collector):
         answer = collector.call("GET", f"/api/{path}/", token="", headers={"X-API-Key": key})
         assert answer.status == status
     assert key not in collector.process.log
+
+
+def test_one_address_cannot_take_all_connections(tmp_path):
+    server = support.Collector(
+        tmp_path, api__connections="64", api__connections_each="16", api__threads="1"
+    ).start()
+    held = []
+    try:
+        for _ in range(100):
+            s = socket.create_connection(("127.0.0.1", server.port))
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+            held.append(s)
+        with socket.create_connection(
+            ("127.0.0.1", server.port), timeout=5 * support.SLOW, source_address=("127.0.0.2", 0)
+        ) as other:
+            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert other.recv(100).startswith(b"HTTP/1.1 200")
+    finally:
+        for s in held:
+            s.close()
+        assert server.stop() == 0
