@@ -40,7 +40,7 @@ static int insert(struct db_tx *tx, const struct alert *a, int64_t *ret_id, stru
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     const struct db_value no = db_null();
 
-    int r = db_query(
+    int r = db_query_row(
         tx, sql,
         DB_ARGS(db_bytes(a->uid, 16), db_int(a->rev), db_int(a->detected_ns), db_int(a->severity),
                 db_str(a->type), db_str(a->source), db_str(a->description),
@@ -50,8 +50,6 @@ static int insert(struct db_tx *tx, const struct alert *a, int64_t *ret_id, stru
                 a->has_flow ? db_int(a->src_port) : no, a->has_flow ? db_int(a->dst_port) : no,
                 db_str(a->proto), db_str(a->metadata), db_int((int64_t)time_wall_ns())),
         &s, e);
-    if (r == 0)
-        r = db_step(s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "alert: not inserted");
     *ret_id = db_i64(s, 0);
@@ -84,10 +82,8 @@ int alert_put(struct db_tx *tx, const struct alert *a, int64_t *ret_id, struct e
     int64_t id = 0;
     bool is_new = false;
 
-    int r = db_query(tx, "SELECT id, rev FROM alerts WHERE uid = $1", DB_ARGS(db_bytes(a->uid, 16)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT id, rev FROM alerts WHERE uid = $1",
+                         DB_ARGS(db_bytes(a->uid, 16)), &s, e);
     if (r < 0)
         return r;
     if (r == DB_ROW) {
@@ -207,10 +203,8 @@ int alert_get(struct db_tx *tx, int64_t id, json_t **ret_alert, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT " COLUMNS " FROM alerts a WHERE a.id = $1", DB_ARGS(db_int(id)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT " COLUMNS " FROM alerts a WHERE a.id = $1",
+                         DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
     return alert_row(tx, s, ret_alert, e);
@@ -247,12 +241,10 @@ int alert_change(struct db_tx *tx, int64_t id, const json_t *patch, const char *
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx,
-                     "SELECT status, verdict, assigned_to, severity, incident_id FROM alerts "
-                     "WHERE id = $1",
-                     DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx,
+                         "SELECT status, verdict, assigned_to, severity, incident_id FROM alerts "
+                         "WHERE id = $1",
+                         DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
 

@@ -181,10 +181,8 @@ static int join(struct request *rq, struct db_tx *tx, int64_t id, const struct a
     api_correlate(rq, &c);
     for (size_t i = 0; r == 0 && incident == 0 && i < json_array_size(ids); i++) {
         WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-        r = db_query(tx, "SELECT incident_id FROM alerts WHERE id = $1",
-                     DB_ARGS(db_int(json_integer_value(json_array_get(ids, i)))), &s, &rq->err);
-        if (r == 0)
-            r = db_step(s, &rq->err);
+        r = db_query_row(tx, "SELECT incident_id FROM alerts WHERE id = $1",
+                         DB_ARGS(db_int(json_integer_value(json_array_get(ids, i)))), &s, &rq->err);
         if (r == 0) {
             request_fault(rq, "body", "related_alerts", "must name alerts that exist");
             return API_FAULT;
@@ -211,10 +209,8 @@ static int put_draft(struct request *rq, struct db_tx *tx, struct draft *d, int6
         r = alert_put(tx, &d->alert, ret_id, &rq->err);
     if (r == 0 && tags != NULL)
         r = store_tags_set(tx, TOPIC_ALERTS, *ret_id, tags, &rq->err);
-    if (r == -EINVAL && tags != NULL) {
-        request_fault(rq, "body", "tags", "%s", rq->err.text);
-        return API_FAULT;
-    }
+    if (r == -EINVAL && tags != NULL)
+        return api_tags_fault(rq);
     return r == 0 ? join(rq, tx, *ret_id, &d->alert) : r;
 }
 
@@ -222,7 +218,7 @@ static int create(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct draft d = {.metadata = NULL};
-    json_t *alert = NULL;
+    json_auto_t *alert = NULL;
     int64_t id = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
@@ -235,12 +231,10 @@ static int create(struct request *rq, struct response *rs)
         r = alert_get(tx, id, &alert, &rq->err);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
-    if (r != 0) {
-        json_decref(alert);
+    if (r != 0)
         return r < 0 ? r : err_set(&rq->err, -EIO, "the new alert is gone");
-    }
     respond_header(rs, "Location", "/api/alerts/%" PRId64, id);
-    return respond_json(rs, 201, alert);
+    return respond_json(rs, 201, WIND_STEAL(alert));
 }
 
 /* ---------------------------------------------------------------- triage */
@@ -253,10 +247,8 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
     int r = api_assignee(rq, tx);
     if (r == 0)
         r = alert_change(tx, id, rq->body, rq->principal.name, &incident, &rq->err);
-    if (r == -EINVAL) {
-        request_fault(rq, "body", "tags", "%s", rq->err.text);
-        return API_FAULT;
-    }
+    if (r == -EINVAL)
+        return api_tags_fault(rq);
     if (r != 0 || incident == 0 || !body_has(rq, "severity"))
         return r == STORE_ABSENT ? STORE_ABSENT : r;
     api_correlate(rq, &c);
@@ -268,7 +260,7 @@ static int patch(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const int64_t id = request_id(rq, "id");
-    json_t *alert = NULL;
+    json_auto_t *alert = NULL;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
     if (r == 0)
@@ -281,11 +273,7 @@ static int patch(struct request *rq, struct response *rs)
         r = alert_get(tx, id, &alert, &rq->err);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
-    if (r < 0) {
-        json_decref(alert);
-        return r;
-    }
-    return respond_json(rs, 200, alert);
+    return r < 0 ? r : respond_json(rs, 200, WIND_STEAL(alert));
 }
 
 const struct route alerts_routes[] = {

@@ -1,10 +1,10 @@
 /* /api/auth/: logging in and out. */
 #include <string.h>
 
+#include "collector/api_common.h"
 #include "collector/collector.h"
 #include "collector/routes.h"
 #include "collector/session.h"
-#include "collector/users.h"
 
 static const char *const grant_words[] = {"password", "refresh_token", NULL};
 
@@ -41,28 +41,16 @@ static const struct field refresh_fields[] = {
 static const struct schema refresh_schema = {.name = "RefreshRequest", .fields = refresh_fields};
 
 static const struct field register_fields[] = {
-    {.name = "username",
-     .type = FIELD_TEXT,
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = USERNAME_MAX},
-    {.name = "password",
-     .type = FIELD_TEXT,
-     .flags = FIELD_REQUIRED,
-     .min = PASSWORD_MIN,
-     .max = PASSWORD_MAX},
-    {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254},
+    USERNAME_FIELD,
+    PASSWORD_FIELD("password"),
+    EMAIL_FIELD,
     {.name = NULL},
 };
 static const struct schema register_schema = {.name = "Registration", .fields = register_fields};
 
 static const struct field password_fields[] = {
     {.name = "current_password", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .max = 256},
-    {.name = "new_password",
-     .type = FIELD_TEXT,
-     .flags = FIELD_REQUIRED,
-     .min = PASSWORD_MIN,
-     .max = PASSWORD_MAX},
+    PASSWORD_FIELD("new_password"),
     {.name = NULL},
 };
 static const struct schema password_schema = {.name = "PasswordChange", .fields = password_fields};
@@ -154,30 +142,9 @@ static int me(struct request *rq, struct response *rs)
 
 static int register_user(struct request *rq, struct response *rs)
 {
-    char name[USERNAME_MAX + 1] = "";
-    const struct user_draft draft = {
-        .username = name,
-        .password = body_text(rq, "password", ""),
-        .email = body_text(rq, "email", NULL),
-        .role = ROLE_VIEWER,
-    };
-    json_t *user = NULL;
-
     if (!rq->app->conf.auth_register)
         return respond_problem(rs, 403, "registration_closed", "an admin makes the users here");
-    if (!username_normalise(body_text(rq, "username", ""), name))
-        request_fault(rq, "body", "username", "must be letters, digits or . - _ @");
-    const char *fault = password_fault(name, draft.password);
-    if (fault != NULL)
-        request_fault(rq, "body", "password", "%s", fault);
-    if (json_array_size(rq->errors) > 0)
-        return respond_invalid(rq, rs);
-    const int r = users_create(rq->app->auth, &draft, &user, &rq->err);
-    if (r > 0)
-        return respond_problem(rs, 409, r == USERS_TAKEN ? "username_taken" : "too_many",
-                               r == USERS_TAKEN ? "this name is taken"
-                                                : "there are too many users");
-    return r < 0 ? r : respond_json(rs, 201, user);
+    return api_user_create(rq, rs, ROLE_VIEWER);
 }
 
 static int change_password(struct request *rq, struct response *rs)

@@ -81,12 +81,10 @@ int api_assignee(struct request *rq, struct db_tx *tx)
     if (who == NULL || json_is_null(who))
         return 0;
     int r = json_is_integer(who)
-                ? db_query(tx, "SELECT username FROM users WHERE id = $1",
-                           DB_ARGS(db_int(json_integer_value(who))), &s, &rq->err)
-                : db_query(tx, "SELECT username FROM users WHERE username = lower($1)",
-                           DB_ARGS(db_str(json_string_value(who))), &s, &rq->err);
-    if (r == 0)
-        r = db_step(s, &rq->err);
+                ? db_query_row(tx, "SELECT username FROM users WHERE id = $1",
+                               DB_ARGS(db_int(json_integer_value(who))), &s, &rq->err)
+                : db_query_row(tx, "SELECT username FROM users WHERE username = lower($1)",
+                               DB_ARGS(db_str(json_string_value(who))), &s, &rq->err);
     if (r < 0)
         return r;
     if (r != DB_ROW) {
@@ -95,6 +93,12 @@ int api_assignee(struct request *rq, struct db_tx *tx)
     }
     (void)json_object_set_new(rq->body, "assigned_to", store_json_text(db_text(s, 0)));
     return 0;
+}
+
+int api_tags_fault(struct request *rq)
+{
+    request_fault(rq, "body", "tags", "%s", rq->err.text);
+    return API_FAULT;
 }
 
 void api_correlate(struct request *rq, struct correlate *ret_correlate)

@@ -197,12 +197,6 @@ static int put_rest(struct request *rq, struct db_tx *tx, int64_t id, bool is_ne
     return r == 0 ? correlate_finish(&c, tx, &rq->err) : r;
 }
 
-static int tags_fault(struct request *rq)
-{
-    request_fault(rq, "body", "tags", "%s", rq->err.text);
-    return API_FAULT;
-}
-
 static int add(struct request *rq, struct db_tx *tx, int64_t *ret_id)
 {
     const int64_t now = (int64_t)time_wall_ns();
@@ -227,14 +221,14 @@ static int add(struct request *rq, struct db_tx *tx, int64_t *ret_id)
     if (r == 0 && tags != NULL)
         r = store_tags_set(tx, TOPIC_INCIDENTS, *ret_id, tags, &rq->err);
     if (r == -EINVAL)
-        return tags_fault(rq);
+        return api_tags_fault(rq);
     return r == 0 ? put_rest(rq, tx, *ret_id, true) : r;
 }
 
 static int create(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *incident = NULL;
+    json_auto_t *incident = NULL;
     int64_t id = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
@@ -246,12 +240,10 @@ static int create(struct request *rq, struct response *rs)
         r = get_whole(rq, tx, id, &incident);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
-    if (r != 0) {
-        json_decref(incident);
+    if (r != 0)
         return r < 0 ? r : err_set(&rq->err, -EIO, "the new incident is gone");
-    }
     respond_header(rs, "Location", "/api/incidents/%" PRId64, id);
-    return answer(rs, 201, incident);
+    return answer(rs, 201, WIND_STEAL(incident));
 }
 
 static int put_comments(struct request *rq, struct db_tx *tx, int64_t id)
@@ -283,7 +275,7 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
     if (r == 0)
         r = incident_change(tx, id, rq->body, rq->principal.name, &rq->err);
     if (r == -EINVAL)
-        return tags_fault(rq);
+        return api_tags_fault(rq);
     if (r == 0)
         r = put_comments(rq, tx, id);
     return r == 0 ? put_rest(rq, tx, id, false) : r;
@@ -293,7 +285,7 @@ static int patch(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const int64_t id = request_id(rq, "id");
-    json_t *incident = NULL;
+    json_auto_t *incident = NULL;
     int64_t version = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
@@ -311,17 +303,13 @@ static int patch(struct request *rq, struct response *rs)
         r = get_whole(rq, tx, id, &incident);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
-    if (r < 0) {
-        json_decref(incident);
-        return r;
-    }
-    return answer(rs, 200, incident);
+    return r < 0 ? r : answer(rs, 200, WIND_STEAL(incident));
 }
 
 static int comment(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *made = NULL;
+    json_auto_t *made = NULL;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
     if (r == 0)
@@ -331,11 +319,7 @@ static int comment(struct request *rq, struct response *rs)
         return absent(rs);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
-    if (r < 0) {
-        json_decref(made);
-        return r;
-    }
-    return respond_json(rs, 201, made);
+    return r < 0 ? r : respond_json(rs, 201, WIND_STEAL(made));
 }
 
 const struct route incidents_routes[] = {

@@ -35,17 +35,6 @@ uint32_t api_key_permissions(const char *scopes)
     return bits;
 }
 
-static int count_keys(struct db_tx *tx, int64_t *ret_n, struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx, "SELECT COUNT(*) FROM api_keys", DB_NONE, &s, e);
-    if (r == 0)
-        r = db_step(s, e);
-    if (r == DB_ROW)
-        *ret_n = db_i64(s, 0);
-    return r < 0 ? r : 0;
-}
-
 static int insert(struct db_tx *tx, const struct api_key_draft *d, const char *secret,
                   int64_t *ret_id, struct err *e)
 {
@@ -53,7 +42,8 @@ static int insert(struct db_tx *tx, const struct api_key_draft *d, const char *s
     uint8_t hash[SHA256_BYTES];
 
     crypto_sha256(secret, strlen(secret), hash);
-    int r = db_query(tx,
+    int r =
+        db_query_row(tx,
                      "INSERT INTO api_keys (name, prefix, secret_hash, scopes, created_by,"
                      " created_ns, expires_ns) VALUES ($1, '', $2, $3, $4, $5, $6) RETURNING id",
                      DB_ARGS(db_str(d->name), db_bytes(hash, sizeof(hash)), db_str(d->scopes),
@@ -61,8 +51,6 @@ static int insert(struct db_tx *tx, const struct api_key_draft *d, const char *s
                              db_int((int64_t)time_wall_ns()),
                              d->expires_ns > 0 ? db_int(d->expires_ns) : db_null()),
                      &s, e);
-    if (r == 0)
-        r = db_step(s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "the new key has no id");
     *ret_id = db_i64(s, 0);
@@ -81,7 +69,7 @@ int api_key_create(struct db *db, const struct api_key_draft *draft, char ret_te
     (void)hex_encode(random, sizeof(random), secret);
     int r = db_begin_write(db, &tx, e);
     if (r == 0)
-        r = count_keys(tx, &n, e);
+        r = db_query_i64(tx, "SELECT COUNT(*) FROM api_keys", DB_NONE, &n, e);
     if (r == 0 && n >= API_KEYS_MAX)
         return API_KEY_TOO_MANY;
     if (r == 0)
@@ -166,13 +154,12 @@ int auth_key(struct auth *a, const char *text, struct principal *ret, struct err
         return AUTH_INVALID;
     int r = db_begin_read(a->db, &tx, e);
     if (r == 0)
-        r = db_query(tx,
-                     "SELECT k.name, k.secret_hash, k.scopes, k.expires_ns, k.is_revoked,"
-                     " k.last_used_ns, CASE WHEN u.is_active = 0 THEN '' ELSE u.role END"
-                     " FROM api_keys k LEFT JOIN users u ON u.id = k.created_by WHERE k.id = $1",
-                     DB_ARGS(db_int(p.id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(
+            tx,
+            "SELECT k.name, k.secret_hash, k.scopes, k.expires_ns, k.is_revoked,"
+            " k.last_used_ns, CASE WHEN u.is_active = 0 THEN '' ELSE u.role END"
+            " FROM api_keys k LEFT JOIN users u ON u.id = k.created_by WHERE k.id = $1",
+            DB_ARGS(db_int(p.id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : AUTH_INVALID;
     r = read_key(s, secret, now, &p);

@@ -5,8 +5,8 @@
 
 #include "collector/api_key.h"
 #include "collector/collector.h"
-#include "collector/db.h"
 #include "collector/routes.h"
+#include "collector/store.h"
 #include "common/crypto.h"
 #include "common/time.h"
 
@@ -45,16 +45,6 @@ static const struct field key_fields[] = {
 };
 static const struct schema key_schema = {.name = "Key", .fields = key_fields};
 
-static json_t *time_or_null(struct db_stmt *s, int col)
-{
-    char text[TIME_TEXT];
-
-    if (db_is_null(s, col))
-        return json_null();
-    (void)time_rfc3339((uint64_t)db_i64(s, col), text);
-    return json_string(text);
-}
-
 static json_t *split_scopes(const char *scopes)
 {
     json_t *list = json_array();
@@ -73,8 +63,8 @@ static json_t *read_key(struct db_stmt *s)
                      "name", db_text(s, 1), "prefix", db_text(s, 2), "scopes",
                      split_scopes(db_text(s, 3)), "created_by",
                      db_is_null(s, 4) ? json_null() : json_integer(db_i64(s, 4)), "created_at",
-                     time_or_null(s, 5), "expires_at", time_or_null(s, 6), "last_used_at",
-                     time_or_null(s, 7), "is_revoked", db_i64(s, 8) != 0);
+                     store_json_time_at(s, 5), "expires_at", store_json_time_at(s, 6),
+                     "last_used_at", store_json_time_at(s, 7), "is_revoked", db_i64(s, 8) != 0);
 }
 
 /* One key, or with id 0 all of them, the newest first. */

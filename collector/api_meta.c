@@ -31,9 +31,7 @@ static int readyz(struct request *rq, struct response *rs)
         return respond_problem(rs, 503, "not_ready", "the server is starting");
     int r = db_begin_write(rq->db, &tx, &rq->err);
     if (r == 0)
-        r = db_query(tx, "SELECT COUNT(*) FROM secrets", DB_NONE, &s, &rq->err);
-    if (r == 0)
-        r = db_step(s, &rq->err);
+        r = db_query_row(tx, "SELECT COUNT(*) FROM secrets", DB_NONE, &s, &rq->err);
     if (r < 0)
         return respond_problem(rs, 503, "not_ready",
                                "the database does not answer, or not to writers");

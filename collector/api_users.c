@@ -3,22 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "collector/api_common.h"
 #include "collector/collector.h"
 #include "collector/routes.h"
-#include "collector/users.h"
 
 static const struct field create_fields[] = {
-    {.name = "username",
-     .type = FIELD_TEXT,
-     .flags = FIELD_REQUIRED,
-     .min = 1,
-     .max = USERNAME_MAX},
-    {.name = "password",
-     .type = FIELD_TEXT,
-     .flags = FIELD_REQUIRED,
-     .min = PASSWORD_MIN,
-     .max = PASSWORD_MAX},
-    {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254},
+    USERNAME_FIELD,
+    PASSWORD_FIELD("password"),
+    EMAIL_FIELD,
     {.name = "role", .type = FIELD_WORD, .words = role_words, .help = "Default: viewer."},
     {.name = NULL},
 };
@@ -26,14 +18,14 @@ static const struct schema create_schema = {.name = "UserCreate", .fields = crea
 
 static const struct field change_fields[] = {
     {.name = "password", .type = FIELD_TEXT, .min = PASSWORD_MIN, .max = PASSWORD_MAX},
-    {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254},
+    EMAIL_FIELD,
     {.name = "role", .type = FIELD_WORD, .words = role_words},
     {.name = "is_active", .type = FIELD_BOOL},
     {.name = NULL},
 };
 static const struct schema change_schema = {.name = "UserPatch", .fields = change_fields};
 
-static const struct field list_query[] = {
+static const struct field users_query[] = {
     {.name = "limit", .type = FIELD_INT, .min = 1, .max = 1000, .help = "Default: 100."},
     {.name = "cursor", .type = FIELD_INT, .help = "next_cursor of the page before."},
     {.name = NULL},
@@ -62,27 +54,24 @@ static int get(struct request *rq, struct response *rs)
     return r < 0 ? r : respond_json(rs, 200, user);
 }
 
-static int create(struct request *rq, struct response *rs)
+int api_user_create(struct request *rq, struct response *rs, enum role role)
 {
-    char name[USERNAME_MAX + 1];
-    const char *role = body_text(rq, "role", "viewer");
+    char name[USERNAME_MAX + 1] = "";
     const struct user_draft draft = {
         .username = name,
         .password = body_text(rq, "password", ""),
         .email = body_text(rq, "email", NULL),
-        .role = (enum role)word_find(role_words, role),
+        .role = role,
     };
     json_t *user = NULL;
 
-    if (!username_normalise(body_text(rq, "username", ""), name)) {
+    if (!username_normalise(body_text(rq, "username", ""), name))
         request_fault(rq, "body", "username", "must be letters, digits or . - _ @");
-        return respond_invalid(rq, rs);
-    }
     const char *fault = password_fault(name, draft.password);
-    if (fault != NULL) {
+    if (fault != NULL)
         request_fault(rq, "body", "password", "%s", fault);
+    if (json_array_size(rq->errors) > 0)
         return respond_invalid(rq, rs);
-    }
     const int r = users_create(rq->app->auth, &draft, &user, &rq->err);
     if (r == USERS_TAKEN)
         return respond_problem(rs, 409, "username_taken", "there is a user '%s' already", name);
@@ -94,6 +83,12 @@ static int create(struct request *rq, struct response *rs)
     respond_header(rs, "Location", "/api/users/%" PRId64,
                    (int64_t)json_integer_value(json_object_get(user, "id")));
     return respond_json(rs, 201, user);
+}
+
+static int create(struct request *rq, struct response *rs)
+{
+    return api_user_create(rq, rs,
+                           (enum role)word_find(role_words, body_text(rq, "role", "viewer")));
 }
 
 static int change(struct request *rq, struct response *rs)
@@ -128,7 +123,7 @@ const struct route users_routes[] = {
      .handler = list,
      .summary = "All users, by id",
      .reply = &user_schema,
-     .query = list_query,
+     .query = users_query,
      .list = true},
     {.method = "POST",
      .pattern = "/api/users/",

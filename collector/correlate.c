@@ -109,13 +109,11 @@ static int find_incident(const struct correlate *c, struct db_tx *tx, int64_t al
         WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
         if (i == RULE_VICTIM && (m == NULL || !m->joins_by_victim))
             continue;
-        int r =
-            db_query(tx, rules[i],
-                     DB_ARGS(db_int(alert_id), db_int(a->first_ns - c->conf.window_ns),
-                             db_int(a->last_ns + c->conf.window_ns), db_int(c->conf.alerts_max)),
-                     &s, e);
-        if (r == 0)
-            r = db_step(s, e);
+        int r = db_query_row(tx, rules[i],
+                             DB_ARGS(db_int(alert_id), db_int(a->first_ns - c->conf.window_ns),
+                                     db_int(a->last_ns + c->conf.window_ns),
+                                     db_int(c->conf.alerts_max)),
+                             &s, e);
         if (r == DB_ROW)
             *ret_id = db_i64(s, 0);
         if (r != 0)
@@ -176,10 +174,8 @@ int correlate_changed(struct correlate *c, struct db_tx *tx, int64_t alert_id, s
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT incident_id FROM alerts WHERE id = $1", DB_ARGS(db_int(alert_id)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT incident_id FROM alerts WHERE id = $1",
+                         DB_ARGS(db_int(alert_id)), &s, e);
     if (r < 0)
         return r;
     const int64_t id = db_i64(s, 0);
@@ -210,12 +206,10 @@ static int read_sums(struct db_tx *tx, int64_t id, struct story *st, struct err 
 {
     WIND_AUTO(db_stmt) struct db_stmt *sums = NULL, *tactics = NULL;
 
-    int r = db_query(tx,
-                     "SELECT count(*), min(first_seen), max(last_seen), max(severity) "
-                     "FROM alerts WHERE incident_id = $1",
-                     DB_ARGS(db_int(id)), &sums, e);
-    if (r == 0)
-        r = db_step(sums, e);
+    int r = db_query_row(tx,
+                         "SELECT count(*), min(first_seen), max(last_seen), max(severity) "
+                         "FROM alerts WHERE incident_id = $1",
+                         DB_ARGS(db_int(id)), &sums, e);
     if (r != DB_ROW)
         return r;
     st->alerts = db_i64(sums, 0);
@@ -250,9 +244,7 @@ static int read_people(struct db_tx *tx, int64_t id, const char *type, bool is_s
     };
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, sql[is_subject], DB_ARGS(db_int(id), db_str(type)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, sql[is_subject], DB_ARGS(db_int(id), db_str(type)), &s, e);
     if (r < 0)
         return r;
     const int64_t n = db_i64(s, 0);
@@ -314,10 +306,8 @@ static int title_of_one(struct db_tx *tx, int64_t id, char ret_title[TITLE_MAX +
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT description FROM alerts WHERE incident_id = $1",
-                     DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT description FROM alerts WHERE incident_id = $1",
+                         DB_ARGS(db_int(id)), &s, e);
     if (r == DB_ROW)
         (void)snprintf(ret_title, TITLE_MAX + 1, "%s", db_text(s, 0));
     utf8_cut(ret_title);

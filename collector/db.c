@@ -504,6 +504,25 @@ int db_step(struct db_stmt *s, struct err *e)
     return s->tx->db->ops->step(s->entry->native, e);
 }
 
+int db_query_row(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
+                 struct db_stmt **ret_stmt, struct err *e)
+{
+    const int r = db_query(tx, sql, args, n_args, ret_stmt, e);
+
+    return r == 0 ? db_step(*ret_stmt, e) : r;
+}
+
+int db_query_i64(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
+                 int64_t *ret_value, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const int r = db_query_row(tx, sql, args, n_args, &s, e);
+
+    if (r == DB_ROW)
+        *ret_value = db_i64(s, 0);
+    return r == DB_ROW ? 0 : r;
+}
+
 int db_run(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
            int64_t *ret_changed, struct err *e)
 {

@@ -132,6 +132,14 @@ WIND_MUST_USE int db_again(struct db_stmt *s, const struct db_value *args, size_
 /* DB_ROW: a row is there. 0: no more. DB_CONFLICT. */
 WIND_MUST_USE int db_step(struct db_stmt *s, struct err *e);
 
+/* Query and the first step. DB_ROW: a row is there. 0: there is none. DB_CONFLICT. */
+WIND_MUST_USE int db_query_row(struct db_tx *tx, const char *sql, const struct db_value *args,
+                               size_t n_args, struct db_stmt **ret_stmt, struct err *e);
+
+/* Its first column as a number; without a row *ret_value stays. */
+WIND_MUST_USE int db_query_i64(struct db_tx *tx, const char *sql, const struct db_value *args,
+                               size_t n_args, int64_t *ret_value, struct err *e);
+
 /* Query, run to its end, free. 0 or DB_CONFLICT. *ret_changed (may be NULL): rows touched. */
 WIND_MUST_USE int db_run(struct db_tx *tx, const char *sql, const struct db_value *args,
                          size_t n_args, int64_t *ret_changed, struct err *e);

@@ -11,11 +11,8 @@ static const char table_sql[] = "CREATE TABLE IF NOT EXISTS schema_migrations ("
 static int has_run(struct db_tx *tx, const struct db_migration *m, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx, "SELECT sha256 FROM schema_migrations WHERE number = $1",
-                     DB_ARGS(db_int(m->number)), &s, e);
-
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT sha256 FROM schema_migrations WHERE number = $1",
+                         DB_ARGS(db_int(m->number)), &s, e);
     if (r == DB_ROW && strcmp(db_text(s, 0), m->sha256) != 0)
         return err_set(e, -EINVAL,
                        "database: migration %s was changed after it ran here; "
@@ -55,9 +52,8 @@ static int newest(struct db *db, int *ret_number, struct err *e)
     if (r == 0)
         r = db_script(tx, table_sql, e);
     if (r == 0)
-        r = db_query(tx, "SELECT coalesce(max(number), 0) FROM schema_migrations", DB_NONE, &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(tx, "SELECT coalesce(max(number), 0) FROM schema_migrations", DB_NONE, &s,
+                         e);
     if (r < 0)
         return r;
     *ret_number = (int)db_i64(s, 0);

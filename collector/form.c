@@ -6,16 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "common/crypto.h"
 
 /* Decodes into `out`, which has room for `n` bytes. False: a broken % escape, or a NUL. */
 static bool unescape(const char *p, size_t n, char *out, size_t *ret_n)
@@ -29,7 +20,7 @@ static bool unescape(const char *p, size_t n, char *out, size_t *ret_n)
         } else if (c == '%') {
             if (n - i < 3)
                 return false;
-            const int high = hex_digit(p[i + 1]), low = hex_digit(p[i + 2]);
+            const int high = hex_value(p[i + 1]), low = hex_value(p[i + 2]);
             if (high < 0 || low < 0)
                 return false;
             c = (char)(high * 16 + low);

@@ -23,15 +23,13 @@ int incident_add(struct db_tx *tx, const struct incident *in, int64_t *ret_id, s
 
     crypto_random(random, sizeof(random));
     uuid_v7((uint64_t)now / WIND_NS_PER_MS, random, uid);
-    int r = db_query(tx, sql,
-                     DB_ARGS(db_bytes(uid, 16), db_str(in->title),
-                             db_str(in->description ? in->description : ""), db_str(in->type),
-                             db_str(in->status ? in->status : "open"), db_int(in->severity),
-                             db_int(now), db_str(in->created_by), db_str(in->assigned),
-                             db_int(in->first_ns), db_int(in->last_ns), db_int(in->kept)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, sql,
+                         DB_ARGS(db_bytes(uid, 16), db_str(in->title),
+                                 db_str(in->description ? in->description : ""), db_str(in->type),
+                                 db_str(in->status ? in->status : "open"), db_int(in->severity),
+                                 db_int(now), db_str(in->created_by), db_str(in->assigned),
+                                 db_int(in->first_ns), db_int(in->last_ns), db_int(in->kept)),
+                         &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "incident: not inserted");
     *ret_id = db_i64(s, 0);
@@ -71,8 +69,7 @@ static json_t *comment_json(struct db_stmt *s)
     (void)json_object_set_new(o, "author", store_json_text(db_text(s, 1)));
     (void)json_object_set_new(o, "text", store_json_text(db_text(s, 2)));
     (void)json_object_set_new(o, "created_at", store_json_time(db_i64(s, 3)));
-    (void)json_object_set_new(o, "edited_at",
-                              db_is_null(s, 4) ? json_null() : store_json_time(db_i64(s, 4)));
+    (void)json_object_set_new(o, "edited_at", store_json_time_at(s, 4));
     return o;
 }
 
@@ -159,10 +156,8 @@ int incident_get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT " COLUMNS " FROM incidents i WHERE i.id = $1", DB_ARGS(db_int(id)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT " COLUMNS " FROM incidents i WHERE i.id = $1",
+                         DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
     return incident_row(tx, s, ret_incident, e);
@@ -180,9 +175,8 @@ int incident_version(struct db_tx *tx, int64_t id, int64_t *ret_version, struct 
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT version FROM incidents WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r =
+        db_query_row(tx, "SELECT version FROM incidents WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
     *ret_version = db_i64(s, 0);
@@ -227,12 +221,10 @@ int incident_change(struct db_tx *tx, int64_t id, const json_t *patch, const cha
     const char *before[CHANGEABLE], *after[CHANGEABLE];
     const json_t *tags = json_object_get(patch, "tags");
 
-    int r = db_query(tx,
-                     "SELECT title, description, type, status, assigned_to, severity "
-                     "FROM incidents WHERE id = $1",
-                     DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx,
+                         "SELECT title, description, type, status, assigned_to, severity "
+                         "FROM incidents WHERE id = $1",
+                         DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
 
@@ -266,12 +258,10 @@ int incident_comment(struct db_tx *tx, int64_t id, const char *author, const cha
     int r = incident_version(tx, id, &version, e);
     if (r != 0)
         return r;
-    r = db_query(tx,
-                 "INSERT INTO comments (incident_id, author, text, created_at) "
-                 "VALUES ($1, $2, $3, $4) RETURNING id, author, text, created_at, edited_at",
-                 DB_ARGS(db_int(id), db_str(author), db_str(text), db_int(now_ns())), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    r = db_query_row(tx,
+                     "INSERT INTO comments (incident_id, author, text, created_at) "
+                     "VALUES ($1, $2, $3, $4) RETURNING id, author, text, created_at, edited_at",
+                     DB_ARGS(db_int(id), db_str(author), db_str(text), db_int(now_ns())), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "comment: not inserted");
     json_t *comment = comment_json(s);
@@ -312,10 +302,8 @@ int incident_attach(struct db_tx *tx, int64_t id, int64_t alert_id, int64_t *ret
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT incident_id FROM alerts WHERE id = $1", DB_ARGS(db_int(alert_id)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, "SELECT incident_id FROM alerts WHERE id = $1",
+                         DB_ARGS(db_int(alert_id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
     const int64_t from = db_i64(s, 0);

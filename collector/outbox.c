@@ -33,10 +33,7 @@ int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct e
 static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx, sql, DB_NONE, &s, e);
-
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx, sql, DB_NONE, &s, e);
     if (r < 0)
         return r;
     *ret_seq = db_i64(s, 0);

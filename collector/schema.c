@@ -46,8 +46,13 @@ int schema_time(const char *text, int64_t *ret_ns)
 
 /* ---------------------------------------------------------------- faults */
 
-static void add_fault(json_t *errors, json_t *takes_loc, const char *msg)
+WIND_PRINTF(3, 0)
+static void add_fault(json_t *errors, json_t *takes_loc, const char *fmt, va_list ap)
 {
+    char msg[240];
+
+    (void)vsnprintf(msg, sizeof(msg), fmt, ap);
+    utf8_cut(msg);
     if (json_array_size(errors) >= SCHEMA_ERRORS_MAX) {
         json_decref(takes_loc);
         return;
@@ -60,36 +65,30 @@ static void add_fault(json_t *errors, json_t *takes_loc, const char *msg)
 
 void schema_fault(json_t *errors, const char *where, const char *field, const char *fmt, ...)
 {
-    char msg[240];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(msg, sizeof(msg), fmt, ap);
-    va_end(ap);
-    utf8_cut(msg);
-
     json_t *loc = json_array();
     json_array_append_new(loc, json_string(where));
     if (field != NULL)
         json_array_append_new(loc, json_string(field));
-    add_fault(errors, loc, msg);
+
+    va_list ap;
+    va_start(ap, fmt);
+    add_fault(errors, loc, fmt, ap);
+    va_end(ap);
 }
 
 /* Returns false, so that a check ends with `return fault(...)`. */
 WIND_PRINTF(3, 4)
 static bool fault(const struct place *at, json_t *errors, const char *fmt, ...)
 {
-    char msg[240];
-    va_list ap;
-    va_start(ap, fmt);
-    (void)vsnprintf(msg, sizeof(msg), fmt, ap);
-    va_end(ap);
-    utf8_cut(msg);
-
     json_t *loc = json_array();
     for (const struct place *p = at; p != NULL; p = p->up)
         json_array_insert_new(
             loc, 0, p->name != NULL ? json_string(p->name) : json_integer((json_int_t)p->index));
-    add_fault(errors, loc, msg);
+
+    va_list ap;
+    va_start(ap, fmt);
+    add_fault(errors, loc, fmt, ap);
+    va_end(ap);
     return false;
 }
 

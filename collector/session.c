@@ -78,9 +78,7 @@ static int key_from_db(struct auth *a, struct err *e)
             "INSERT INTO secrets (name, value) VALUES ('jwt', $1) ON CONFLICT (name) DO NOTHING",
             DB_ARGS(db_bytes(fresh, sizeof(fresh))), NULL, e);
     if (r == 0)
-        r = db_query(tx, "SELECT value FROM secrets WHERE name = 'jwt'", DB_NONE, &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(tx, "SELECT value FROM secrets WHERE name = 'jwt'", DB_NONE, &s, e);
     crypto_wipe(fresh, sizeof(fresh));
     if (r < 0)
         return r;
@@ -153,14 +151,12 @@ static int check_session(struct auth *a, const struct jwt_claims *c, struct prin
     int r = db_begin_read(a->db, &tx, e);
 
     if (r == 0)
-        r = db_query(tx,
-                     "SELECT u.username, u.role, u.is_active, u.generation, s.is_revoked,"
-                     " (SELECT COUNT(*) FROM revoked_tokens t WHERE t.jti = $2)"
-                     " FROM users u JOIN sessions s ON s.user_id = u.id"
-                     " WHERE u.id = $1 AND s.sid = $3",
-                     DB_ARGS(db_int(c->user_id), db_str(c->jti), db_str(c->sid)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(tx,
+                         "SELECT u.username, u.role, u.is_active, u.generation, s.is_revoked,"
+                         " (SELECT COUNT(*) FROM revoked_tokens t WHERE t.jti = $2)"
+                         " FROM users u JOIN sessions s ON s.user_id = u.id"
+                         " WHERE u.id = $1 AND s.sid = $3",
+                         DB_ARGS(db_int(c->user_id), db_str(c->jti), db_str(c->sid)), &s, e);
     if (r < 0)
         return r;
     return r == DB_ROW ? read_user(s, c, ret) : AUTH_REVOKED;
@@ -183,12 +179,10 @@ static int check_key(struct auth *a, int64_t id, struct err *e)
     int r = db_begin_read(a->db, &tx, e);
 
     if (r == 0)
-        r = db_query(tx,
-                     "SELECT 1 FROM api_keys k LEFT JOIN users u ON u.id = k.created_by"
-                     " WHERE k.id = $1 AND k.is_revoked = 0 AND COALESCE(u.is_active, 1) = 1",
-                     DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(tx,
+                         "SELECT 1 FROM api_keys k LEFT JOIN users u ON u.id = k.created_by"
+                         " WHERE k.id = $1 AND k.is_revoked = 0 AND COALESCE(u.is_active, 1) = 1",
+                         DB_ARGS(db_int(id)), &s, e);
     if (r < 0)
         return r;
     return r == DB_ROW ? 0 : AUTH_REVOKED;
@@ -286,12 +280,10 @@ static int find_account(struct auth *a, const char *username, int64_t id, struct
     *ret = (struct account){.id = 0};
     int r = db_begin_read(a->db, &tx, e);
     if (r == 0)
-        r = db_query(tx,
-                     "SELECT id, generation, is_active, password_hash FROM users"
-                     " WHERE username = $1 OR id = $2",
-                     DB_ARGS(db_str(username), db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(tx,
+                         "SELECT id, generation, is_active, password_hash FROM users"
+                         " WHERE username = $1 OR id = $2",
+                         DB_ARGS(db_str(username), db_int(id)), &s, e);
     if (r != DB_ROW)
         return r;
     ret->is_known = true;
@@ -333,12 +325,11 @@ static int revoke(struct db_tx *tx, const char *sid, struct err *e)
 static int check_refresh(struct db_tx *tx, const struct jwt_claims *c, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx,
+    int r =
+        db_query_row(tx,
                      "SELECT s.refresh_jti, s.is_revoked, u.is_active, u.generation FROM sessions s"
                      " JOIN users u ON u.id = s.user_id WHERE s.sid = $1 AND u.id = $2",
                      DB_ARGS(db_str(c->sid), db_int(c->user_id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
     if (r < 0)
         return r;
     if (r != DB_ROW || db_i64(s, 1) != 0 || db_i64(s, 2) == 0 || db_i64(s, 3) != c->generation)

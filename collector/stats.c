@@ -27,17 +27,13 @@ static int read_extent(struct db_tx *tx, json_t *o, struct stats_range *in_out, 
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    int r = db_query(tx, "SELECT min(detected_at), max(detected_at) FROM alerts", DB_NONE, &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r =
+        db_query_row(tx, "SELECT min(detected_at), max(detected_at) FROM alerts", DB_NONE, &s, e);
     if (r < 0)
         return r;
-    const bool is_empty = db_is_null(s, 0);
     json_t *extent = json_object();
-    (void)json_object_set_new(extent, "first",
-                              is_empty ? json_null() : store_json_time(db_i64(s, 0)));
-    (void)json_object_set_new(extent, "last",
-                              is_empty ? json_null() : store_json_time(db_i64(s, 1)));
+    (void)json_object_set_new(extent, "first", store_json_time_at(s, 0));
+    (void)json_object_set_new(extent, "last", store_json_time_at(s, 1));
     (void)json_object_set_new(o, "extent", extent);
     if (in_out->from_ns < 0)
         in_out->from_ns = db_i64(s, 0);

@@ -40,10 +40,8 @@ int store_entity(struct db_tx *tx, const struct entity *en, int64_t *ret_id, str
     WIND_AUTO(db_stmt) struct db_stmt *found = NULL, *made = NULL;
     uint8_t addr[16];
 
-    int r = db_query(tx, "SELECT id FROM entities WHERE kind = $1 AND value = $2",
-                     DB_ARGS(db_str(en->kind), db_str(en->value)), &found, e);
-    if (r == 0)
-        r = db_step(found, e);
+    int r = db_query_row(tx, "SELECT id FROM entities WHERE kind = $1 AND value = $2",
+                         DB_ARGS(db_str(en->kind), db_str(en->value)), &found, e);
     if (r == DB_ROW) {
         *ret_id = db_i64(found, 0);
         return 0;
@@ -51,12 +49,11 @@ int store_entity(struct db_tx *tx, const struct entity *en, int64_t *ret_id, str
     if (r < 0)
         return r;
     const bool is_addr = strcmp(en->kind, "host") == 0 && ip_parse(en->value, addr) == 0;
-    r = db_query(tx, "INSERT INTO entities (kind, value, addr) VALUES ($1, $2, $3) RETURNING id",
-                 DB_ARGS(db_str(en->kind), db_str(en->value),
-                         is_addr ? db_bytes(addr, sizeof(addr)) : db_null()),
-                 &made, e);
-    if (r == 0)
-        r = db_step(made, e);
+    r = db_query_row(tx,
+                     "INSERT INTO entities (kind, value, addr) VALUES ($1, $2, $3) RETURNING id",
+                     DB_ARGS(db_str(en->kind), db_str(en->value),
+                             is_addr ? db_bytes(addr, sizeof(addr)) : db_null()),
+                     &made, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "entity '%s' was not made", en->value);
     *ret_id = db_i64(made, 0);
@@ -213,6 +210,11 @@ json_t *store_json_time(int64_t ns)
 
     (void)time_rfc3339((uint64_t)ns, text);
     return json_string(text);
+}
+
+json_t *store_json_time_at(struct db_stmt *s, int col)
+{
+    return db_is_null(s, col) ? json_null() : store_json_time(db_i64(s, col));
 }
 
 json_t *store_json_uid(struct db_stmt *s, int col)

@@ -88,5 +88,6 @@ WIND_MUST_USE int store_entities(struct db_stmt *s, json_t **ret_list, struct er
 /* Values of JSON objects in the API's form: text or null, time from nanoseconds, UUID. */
 json_t *store_json_text(const char *s);
 json_t *store_json_time(int64_t ns);
+json_t *store_json_time_at(struct db_stmt *s, int col); /* null for NULL */
 json_t *store_json_uid(struct db_stmt *s, int col);
 json_t *store_json_severity(int64_t severity);

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "collector/db.h"
+#include "collector/store.h"
 #include "common/crypto.h"
 #include "common/time.h"
 
@@ -87,34 +87,13 @@ const char *password_fault(const char *username, const char *password)
     return "must not be one character again and again";
 }
 
-static json_t *time_or_null(struct db_stmt *s, int col)
-{
-    char text[TIME_TEXT];
-
-    if (db_is_null(s, col))
-        return json_null();
-    (void)time_rfc3339((uint64_t)db_i64(s, col), text);
-    return json_string(text);
-}
-
 static json_t *read_user(struct db_stmt *s)
 {
     return json_pack("{s:I,s:s,s:s?,s:s,s:b,s:o,s:o,s:o}", "id", (json_int_t)db_i64(s, 0),
                      "username", db_text(s, 1), "email", db_text(s, 2), "role", db_text(s, 3),
-                     "is_active", db_i64(s, 4) != 0, "created_at", time_or_null(s, 5), "updated_at",
-                     time_or_null(s, 6), "last_login_at", time_or_null(s, 7));
-}
-
-static int count_users(struct db_tx *tx, int64_t *ret_n, struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx, "SELECT COUNT(*) FROM users", DB_NONE, &s, e);
-
-    if (r == 0)
-        r = db_step(s, e);
-    if (r == DB_ROW)
-        *ret_n = db_i64(s, 0);
-    return r < 0 ? r : 0;
+                     "is_active", db_i64(s, 4) != 0, "created_at", store_json_time_at(s, 5),
+                     "updated_at", store_json_time_at(s, 6), "last_login_at",
+                     store_json_time_at(s, 7));
 }
 
 static int insert(struct db_tx *tx, const struct user_draft *d, const char *hash, json_t **ret_user,
@@ -122,16 +101,14 @@ static int insert(struct db_tx *tx, const struct user_draft *d, const char *hash
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     const int64_t now = (int64_t)time_wall_ns();
-    int r = db_query(tx,
-                     "INSERT INTO users (username, email, role, password_hash, created_ns,"
-                     " updated_ns) VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (username)"
-                     " DO NOTHING RETURNING id, username, email, role, is_active, created_ns,"
-                     " updated_ns, last_login_ns",
-                     DB_ARGS(db_str(d->username), db_str(d->email), db_str(role_words[d->role]),
-                             db_str(hash), db_int(now)),
-                     &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+    int r = db_query_row(tx,
+                         "INSERT INTO users (username, email, role, password_hash, created_ns,"
+                         " updated_ns) VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (username)"
+                         " DO NOTHING RETURNING id, username, email, role, is_active, created_ns,"
+                         " updated_ns, last_login_ns",
+                         DB_ARGS(db_str(d->username), db_str(d->email), db_str(role_words[d->role]),
+                                 db_str(hash), db_int(now)),
+                         &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : USERS_TAKEN;
     *ret_user = read_user(s);
@@ -150,7 +127,7 @@ static int create(struct auth *a, const struct user_draft *d, int64_t max, json_
     if (r == 0)
         r = db_begin_write(a->db, &tx, e);
     if (r == 0)
-        r = count_users(tx, &n, e);
+        r = db_query_i64(tx, "SELECT COUNT(*) FROM users", DB_NONE, &n, e);
     if (r == 0 && n >= max)
         return USERS_TOO_MANY;
     if (r == 0)
@@ -180,7 +157,7 @@ int users_first_admin(struct auth *a, char ret_password[21], struct err *e)
 
     int r = db_begin_read(a->db, &tx, e);
     if (r == 0)
-        r = count_users(tx, &n, e);
+        r = db_query_i64(tx, "SELECT COUNT(*) FROM users", DB_NONE, &n, e);
     tx = db_tx_free(tx);
     if (r != 0 || n > 0)
         return r != 0 ? r : USERS_TAKEN;
@@ -197,9 +174,7 @@ int users_get(struct db *db, int64_t id, json_t **ret_user, struct err *e)
     int r = db_begin_read(db, &tx, e);
 
     if (r == 0)
-        r = db_query(tx, "SELECT " COLUMNS " WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
+        r = db_query_row(tx, "SELECT " COLUMNS " WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : USERS_ABSENT;
     *ret_user = read_user(s);
@@ -241,12 +216,11 @@ int users_list(struct db *db, int64_t after, int64_t limit, json_t **ret_list, i
 static int check_last(struct db_tx *tx, int64_t id, const struct user_change *c, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx,
+    int r =
+        db_query_row(tx,
                      "SELECT role = 'admin' AND is_active = 1, (SELECT COUNT(*) FROM users WHERE"
                      " role = 'admin' AND is_active = 1) FROM users WHERE id = $1",
                      DB_ARGS(db_int(id)), &s, e);
-    if (r == 0)
-        r = db_step(s, e);
     if (r != DB_ROW)
         return r < 0 ? r : USERS_ABSENT;
     const bool leaves = (c->role >= 0 && c->role != ROLE_ADMIN) || c->is_active == 0;

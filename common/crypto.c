@@ -71,7 +71,7 @@ size_t hex_encode(const void *p, size_t n, char *ret_text)
     return 2 * n;
 }
 
-static int hex_value(char c)
+int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';

@@ -40,6 +40,9 @@ void crypto_wipe(void *p, size_t n);
 /* Lower case. Returns the length. */
 size_t hex_encode(const void *p, size_t n, char *ret_text);
 
+/* Value of one digit of either case, or -1. */
+int hex_value(char c);
+
 /* Either case. Returns how many bytes, or -EINVAL: odd, not hex, or more than max bytes. */
 WIND_MUST_USE ssize_t hex_decode(const char *s, void *ret_bytes, size_t max);
 
