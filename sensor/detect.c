@@ -103,6 +103,11 @@ bool detect_is_unicast(const uint8_t a[16])
     return a[0] != 0xff && memcmp(a, none, 16) != 0;
 }
 
+bool detect_says_something(const struct flow_record *r)
+{
+    return !feature_is_missing(r->missing, FEATURE_payload_mean_fwd);
+}
+
 /* 12345.6 -> "12,346" */
 static void thousands(double value, char *out, size_t size)
 {

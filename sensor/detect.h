@@ -86,6 +86,9 @@ void detect_evidence(struct detect_view *v, const struct alert_record *alert);
 /* Group address, broadcast, or nothing: never a target. */
 bool detect_is_unicast(const uint8_t address[16]);
 
+/* Who connects and sends no payload only looks whether somebody is there. */
+bool detect_says_something(const struct flow_record *r);
+
 #define DETECT_NUMBER 24
 /* "12.3 kB", "3.2 s", "1,024", "4.5 a minute": a value for people, by its unit in features.def. */
 const char *detect_number(double value, const char *unit, char ret_text[DETECT_NUMBER]);

@@ -204,12 +204,6 @@ static bool is_beacon(const struct state *s, const struct channel *c, const stru
            m->size > 0 && m->size_mad <= SIZE_SPREAD * m->size && m->callers <= CALLERS_MAX;
 }
 
-/* Who connects and says nothing only looks whether somebody is there. */
-static bool says_something(const struct flow_record *r)
-{
-    return !feature_is_missing(r->missing, FEATURE_payload_mean_fwd);
-}
-
 /*
  * "Is there Internet?": operating systems and browsers ask that of a page of theirs for ever. Told
  * by the name alone, over clear HTTP: who takes such a name for his own server is not found here.
@@ -240,7 +234,7 @@ static void beacon_ended(void *state, struct detect_view *v)
     const struct alert_cause cause = cause_of(&r->key);
 
     if (r->header.kind != RECORD_FLOW_ENDED || r->opening != OPENING_ANSWERED || !is_candidate(v) ||
-        !says_something(r) || is_connectivity_check(r))
+        !detect_says_something(r) || is_connectivity_check(r))
         return;
     struct channel *c = lru_find(s->channels, &cause);
     if (c == NULL)

@@ -18,23 +18,26 @@
 #define SESSION_NS    (60 * WIND_NS_PER_S) /* longer than this is work, not guessing */
 #define SESSION_BYTES 20000                /* of either side, likewise */
 
+#define PROGRAMS 6 /* times as many: programs log in by themselves, for every mail or query */
+
 /* Services that take a password. nDPI's word counts more than the port. */
 static const struct service {
     uint16_t port;
     const char *app, *name;
+    uint32_t times; /* the threshold */
 } services[] = {
-    {22, "ssh", "SSH"},
-    {21, "ftp_control", "FTP"},
-    {23, "telnet", "Telnet"},
-    {3389, "rdp", "RDP"},
-    {5900, "vnc", "VNC"},
-    {445, "smbv23", "SMB"},
-    {143, "imap", "IMAP"},
-    {110, "pop3", "POP3"},
-    {3306, "mysql", "MySQL"},
-    {5432, "postgres", "PostgreSQL"},
-    {1433, "mssql-tds", "SQL Server"},
-    {389, "ldap", "LDAP"},
+    {22, "ssh", "SSH", 1},
+    {21, "ftp_control", "FTP", 1},
+    {23, "telnet", "Telnet", 1},
+    {3389, "rdp", "RDP", 1},
+    {5900, "vnc", "VNC", 1},
+    {445, "smbv23", "SMB", PROGRAMS},
+    {143, "imap", "IMAP", PROGRAMS},
+    {110, "pop3", "POP3", PROGRAMS},
+    {3306, "mysql", "MySQL", PROGRAMS},
+    {5432, "postgres", "PostgreSQL", PROGRAMS},
+    {1433, "mssql-tds", "SQL Server", PROGRAMS},
+    {389, "ldap", "LDAP", PROGRAMS},
 };
 
 struct pane {
@@ -105,8 +108,8 @@ static const struct service *find_service(const struct flow_record *r)
 static bool is_attempt(const struct flow_record *r)
 {
     return r->header.kind == RECORD_FLOW_ENDED && r->key.proto == IPPROTO_TCP &&
-           r->opening == OPENING_ANSWERED && r->pkts[0] >= 4 && r->pkts[1] >= 3 &&
-           r->bytes[0] <= SESSION_BYTES && r->bytes[1] <= SESSION_BYTES &&
+           detect_says_something(r) && r->opening == OPENING_ANSWERED && r->pkts[0] >= 4 &&
+           r->pkts[1] >= 3 && r->bytes[0] <= SESSION_BYTES && r->bytes[1] <= SESSION_BYTES &&
            r->end_ns - r->start_ns <= SESSION_NS;
 }
 
@@ -127,6 +130,14 @@ static void add(struct pane *p, const struct flow_record *r)
     if (p->attempts++ == 0 || r->start_ns < p->first_ns)
         p->first_ns = r->start_ns;
     p->duration_ms += (double)(r->end_ns - r->start_ns) / 1e6;
+}
+
+/* How surely: half at the threshold, more the further beyond. */
+static double certainty(const struct state *s, const struct channel *c)
+{
+    const uint32_t line = s->threshold * services[c->service].times;
+
+    return 1 - line / (2.0 * (c->whole.attempts > line ? c->whole.attempts : line));
 }
 
 /* The alert opens with what both minutes hold. */
@@ -159,7 +170,7 @@ static void brute_ended(void *state, struct detect_view *v)
         c->whole = (struct pane){0};
     turn(c, r->header.time_ns);
     add(&c->pane[0], r);
-    if (!is_open && c->pane[0].attempts + c->pane[1].attempts < s->threshold)
+    if (!is_open && c->pane[0].attempts + c->pane[1].attempts < s->threshold * service->times)
         return;
     if (is_open)
         add(&c->whole, r);
@@ -196,7 +207,7 @@ static bool brute_describe(void *state, const struct alert_cause *cause, struct 
     a->count = n;
     a->first_ns = c->whole.first_ns;
     a->severity = SEVERITY_HIGH;
-    a->score = (float)(1 - s->threshold / (2.0 * (n > s->threshold ? n : s->threshold)));
+    a->score = (float)certainty(s, c);
     alert_entity(a, "attacker", cause->src);
     alert_entity(a, "victim", cause->dst);
 

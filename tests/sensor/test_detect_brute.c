@@ -57,13 +57,32 @@ Test(detect_brute, it_says_who_did_what_to_whom_and_why)
 
 Test(detect_brute, every_login_service_is_known_by_its_port)
 {
-    static const unsigned ports[] = {22, 21, 23, 3389, 5900, 445, 143, 110, 3306, 5432, 1433, 389};
+    static const unsigned people[] = {22, 21, 23, 3389, 5900};
+    static const unsigned programs[] = {445, 143, 110, 3306, 5432, 1433, 389};
 
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(ports); i++) {
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(people); i++) {
         detecting_begin();
-        try(10, 0, 1, ports[i]);
-        cr_assert(brute() != NULL && brute()->key.dport == ports[i], "%u", ports[i]);
+        try(8, 0, 1, people[i]);
+        cr_assert(brute() != NULL && brute()->key.dport == people[i], "%u", people[i]);
     }
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(programs); i++) {
+        detecting_begin();
+        try(47, 0, 1, programs[i]);
+        cr_assert(brute() == NULL, "%u: a program logs in for every mail or query", programs[i]);
+        try(1, 47, 1, programs[i]);
+        cr_assert(brute() != NULL && brute()->key.dport == programs[i], "%u", programs[i]);
+        cr_assert_float_eq(brute()->score, 0.5, 1e-6);
+    }
+}
+
+Test(detect_brute, who_only_looks_whether_the_port_is_open_guesses_nothing)
+{
+    for (unsigned i = 0; i < 60; i++) {
+        struct flow_record r = login(i * 2, 1, 2, 22);
+        r.missing = UINT64_C(1) << FEATURE_payload_mean_fwd;
+        see(&r);
+    }
+    cr_assert(brute() == NULL);
 }
 
 Test(detect_brute, what_was_said_counts_on_any_port_and_a_guess_does_not)
