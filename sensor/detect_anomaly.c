@@ -27,6 +27,7 @@
 #define SERVICES_MIN 3      /* different ones, among the unusual flows */
 #define SURPRISE_MIN 13.8   /* ln(1e6): by chance once in a million hosts and windows */
 #define PRIOR_FLOWS  1000.0 /* so many flows' worth of trust in p_max, before others are seen */
+#define NORMAL_SDS   2.0F   /* farther from its mean than so many deviations is told */
 #define NORMAL_MIN   8      /* flows before a host has a normal worth telling */
 #define RARE_MISSING 0.05F  /* "not there" is a reason only if that is rare */
 #define REASONS      5
@@ -215,6 +216,22 @@ static const char *value_text(double value, size_t feature, char text[DETECT_NUM
     return text;
 }
 
+static bool is_beyond_own(const struct host *h, const struct model_reason *m)
+{
+    const size_t f = m->feature;
+
+    return h->normal_n[f] >= NORMAL_MIN &&
+           fabsf(m->value - h->normal[f]) > NORMAL_SDS * h->normal_sd[f];
+}
+
+/* Would a person see why, from the value alone? What weighs in the model need not be far out. */
+static bool is_telling(const struct host *h, const struct model_reason *m)
+{
+    if (m->is_missing)
+        return m->missing_share <= RARE_MISSING;
+    return is_beyond_own(h, m) || m->value < m->low || m->value > m->high;
+}
+
 static void reason_text(const struct host *h, const struct model_reason *m, struct alert_reason *r)
 {
     const size_t f = m->feature;
@@ -225,7 +242,7 @@ static void reason_text(const struct host *h, const struct model_reason *m, stru
     if (m->is_missing)
         (void)snprintf(r->text, sizeof(r->text), "%s: none, as in only %.1f %% of ordinary flows",
                        meaning, 100 * (double)m->missing_share);
-    else if (h->normal_n[f] >= NORMAL_MIN)
+    else if (is_beyond_own(h, m))
         (void)snprintf(r->text, sizeof(r->text),
                        "%s: %s; this host's normal is %s, give or take %s", meaning, value,
                        value_text((double)h->normal[f], f, a),
@@ -243,7 +260,7 @@ static void reasons(const struct host *h, struct alert_record *a)
 
     for (size_t i = 0; i < n && a->n_reasons < REASONS; i++) {
         const uint32_t f = why[i].feature;
-        if (why[i].is_missing && why[i].missing_share > RARE_MISSING)
+        if (!is_telling(h, &why[i]) && (i + 1 < n || a->n_reasons > 0))
             continue;
         struct alert_reason *r = alert_reason(a, feature_name(f), feature_unit(f),
                                               (double)why[i].value, (double)why[i].contribution);
