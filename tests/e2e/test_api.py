@@ -771,7 +771,7 @@ def test_paths_that_lead_nowhere(shared, path):
     + ["//etc/passwd", "/etc/passwd%00.js", "/assets/%00", "/..\\..\\etc\\passwd", "/%FF"],
 )
 def test_paths_that_leave_the_page(shared, path):
-    """Nothing, or (where a page is built) the page itself: its own paths are made in the browser."""
+    """Nothing, or (where there is one) the page itself: it makes its paths in the browser."""
     status, body = get(shared, path)
     assert b"root:" not in body
     assert status == 404 or (status == 200 and body == get(shared, "/")[1])
