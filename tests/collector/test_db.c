@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "collector/db.h"
+#include "support/child.h"
 #include "support/temp_db.h"
 
 TestSuite(db, .init = temp_db_init, .fini = temp_db_fini);
@@ -312,7 +313,7 @@ Test(db, a_file_that_is_no_database_is_refused_and_left_alone)
 /* What another program sees of our lock on SQLite's shared bytes; the child opens no database. */
 static bool is_in_use(void)
 {
-    const pid_t child = fork();
+    const pid_t child = child_fork();
     int status = 0;
 
     cr_assert_geq(child, 0);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "common/ring.h"
+#include "support/child.h"
 #include "support/oom.h"
 
 #define SIZE 65536
@@ -97,7 +98,7 @@ Test(ring, a_stage_whose_process_died_goes_on_where_it_had_released)
 
     for (uint64_t i = 1; i <= 3; i++)
         put(r, 64, i);
-    const pid_t child = fork();
+    const pid_t child = child_fork();
     if (child == 0) {
         (void)ring_peek(r, 0, NULL);
         ring_release(r, 0);

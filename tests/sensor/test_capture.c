@@ -10,6 +10,7 @@
 
 #include "common/crypto.h"
 #include "sensor/capture.h"
+#include "support/child.h"
 #include "support/pcap_builder.h"
 
 #define US 0xa1b2c3d4U
@@ -536,8 +537,9 @@ static void read_pipe_fed_with(const struct bytes *b, struct outcome *o)
     int fd[2];
 
     cr_assert_eq(pipe(fd), 0);
-    const pid_t writer = fork();
+    const pid_t writer = child_fork();
     if (writer == 0) {
+        (void)close(fd[0]);
         for (size_t at = 0; at < b->len;) {
             const size_t n = b->len - at < 5000 ? b->len - at : 5000;
             if (write(fd[1], b->data + at, n) != (ssize_t)n)
@@ -548,6 +550,8 @@ static void read_pipe_fed_with(const struct bytes *b, struct outcome *o)
     }
     (void)close(fd[1]);
     read_fd(fd[0], 0, o);
+    (void)close(fd[0]);
+    (void)child_end(writer); /* by SIGPIPE, where reading ended first */
 }
 
 Test(capture, a_pipe_reads_like_a_file)

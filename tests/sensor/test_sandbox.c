@@ -15,14 +15,13 @@
 
 #include "common/ring.h"
 #include "sensor/sandbox.h"
+#include "support/child.h"
 
 /* Each forbidden thing is tried in a child of its own, behind the closed door. */
 static int status_of(void (*attempt)(void))
 {
     int status = 0;
-    const pid_t pid = fork();
-
-    cr_assert_geq(pid, 0);
+    const pid_t pid = child_fork();
     if (pid == 0) {
         if (sandbox_close_files(NULL) != 0 || sandbox_close_calls(NULL) != 0)
             _exit(99);
@@ -150,8 +149,7 @@ Test(sandbox, its_first_step_shuts_every_path)
 
     if (version < 1)
         cr_skip_test("no Landlock in this kernel");
-    const pid_t pid = fork();
-    cr_assert_geq(pid, 0);
+    const pid_t pid = child_fork();
     if (pid == 0) {
         if (sandbox_close_files(NULL) != 0)
             _exit(1);
@@ -223,9 +221,7 @@ static void *open_a_socket_later(void *arg)
 Test(sandbox, threads_made_before_its_last_step_are_inside_too)
 {
     int status = 0;
-    const pid_t pid = fork();
-
-    cr_assert_geq(pid, 0);
+    const pid_t pid = child_fork();
     if (pid == 0) {
         pthread_t thread;
         if (sandbox_close_files(NULL) != 0 ||
@@ -267,8 +263,7 @@ Test(sandbox, a_user_is_become_for_good)
 
     if (getuid() != 0)
         cr_skip_test("needs root");
-    const pid_t pid = fork();
-    cr_assert_geq(pid, 0);
+    const pid_t pid = child_fork();
     if (pid == 0)
         _exit(drop_to_nobody());
     cr_assert_eq(waitpid(pid, &status, 0), pid);

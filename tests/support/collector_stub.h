@@ -1,7 +1,11 @@
 /*
  * collector_stub.h - a real HTTP server on loopback that takes batches as the collector does, and
- * misbehaves on demand. It remembers every alert by uid and rev, so that tests see what arrived
- * and how often.
+ * misbehaves on demand. It remembers every alert by uid, so that tests see what arrived and how
+ * often.
+ *
+ * Owns     A process of its own: the test, which forks, stays free of the server's threads. What
+ *          the test tells it and what it saw is in shared memory.
+ * Bounds   COLLECTOR_ALERTS different alerts.
  */
 #pragma once
 
@@ -9,26 +13,35 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <microhttpd.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum collector_mood { COLLECTOR_FINE, COLLECTOR_SLOW, COLLECTOR_LOSES_ANSWER, COLLECTOR_ODD };
+#include "support/child.h"
 
-struct collector_stub {
-    struct MHD_Daemon *daemon;
-    pthread_mutex_t lock;
-    json_t *seen; /* uid -> times it came */
+#define COLLECTOR_ALERTS 4096u
+
+enum collector_mood { COLLECTOR_FINE, COLLECTOR_SILENT, COLLECTOR_LOSES_ANSWER, COLLECTOR_ODD };
+
+struct collector_stub { /* shared between test and server */
+    pid_t pid;
+    uint16_t port;
     char url[64];
-    const char *tls_key, *tls_cert; /* PEM; both set: https */
+    const char *tls_key, *tls_cert; /* PEM; both set before the start: https */
     _Atomic int mood, status;       /* status: answer with this one, not 200 */
     _Atomic unsigned posts, left_bad, max_alerts, largest;
     _Atomic unsigned heartbeats; /* with stats */
-    const char *reject;          /* signatures with this are rejected for good */
+    char reject[32];             /* signatures with this are rejected for good */
+    _Atomic unsigned n_seen;
+    struct collector_seen {
+        char uid[40];
+        unsigned times;
+    } seen[COLLECTOR_ALERTS];
 };
 
 struct collector_upload {
@@ -36,13 +49,27 @@ struct collector_upload {
     size_t len;
 };
 
+/* How often it came before; it came once more now. Only the server's one thread writes here. */
+static inline unsigned collector_remember(struct collector_stub *c, const char *uid)
+{
+    for (unsigned i = 0; i < c->n_seen; i++)
+        if (strcmp(c->seen[i].uid, uid) == 0)
+            return c->seen[i].times++;
+    if (c->n_seen == COLLECTOR_ALERTS)
+        abort(); /* the test needs a larger table */
+    struct collector_seen *s = &c->seen[c->n_seen];
+    (void)snprintf(s->uid, sizeof(s->uid), "%s", uid);
+    s->times = 1;
+    c->n_seen++;
+    return 0;
+}
+
 static inline json_t *collector_store(struct collector_stub *c, const json_t *alerts)
 {
     json_int_t accepted = 0, unchanged = 0;
     json_t *rejected = json_array(), *alert;
     size_t i;
 
-    (void)pthread_mutex_lock(&c->lock);
     json_array_foreach(alerts, i, alert)
     {
         json_t *wind = json_object_get(alert, "wind");
@@ -50,17 +77,15 @@ static inline json_t *collector_store(struct collector_stub *c, const json_t *al
         const char *text =
             json_string_value(json_object_get(json_object_get(alert, "alert"), "signature"));
 
-        if (c->reject != NULL && strstr(text, c->reject) != NULL) {
+        if (c->reject[0] != '\0' && strstr(text, c->reject) != NULL) {
             (void)json_array_append_new(rejected, json_pack("{s:I,s:s,s:s}", "index", (json_int_t)i,
                                                             "uid", uid, "detail", "not that one"));
             continue;
         }
-        const json_int_t times = json_integer_value(json_object_get(c->seen, uid));
-        accepted += times == 0;
-        unchanged += times > 0;
-        (void)json_object_set_new(c->seen, uid, json_integer(times + 1));
+        const bool is_known = collector_remember(c, uid) > 0;
+        accepted += !is_known;
+        unchanged += is_known;
     }
-    (void)pthread_mutex_unlock(&c->lock);
     return json_pack("{s:I,s:i,s:I,s:o}", "accepted", accepted, "updated", 0, "unchanged",
                      unchanged, "rejected", rejected);
 }
@@ -94,8 +119,8 @@ static inline enum MHD_Result collector_answer(struct collector_stub *c,
     c->posts++;
     if (n > c->largest)
         c->largest = n;
-    if (c->mood == COLLECTOR_SLOW)
-        (void)usleep(200000);
+    while (c->mood == COLLECTOR_SILENT)
+        (void)usleep(1000);
     if (key == NULL || strcmp(key, "wind_1_secret") != 0)
         status = 401;
     else if (!json_is_array(alerts))
@@ -161,35 +186,69 @@ static inline void collector_done(void *arg, struct MHD_Connection *connection, 
     *state = NULL;
 }
 
-/* `port` 0: any. */
-static inline void collector_start(struct collector_stub *c, uint16_t port)
+static inline struct collector_stub *collector_new(void)
 {
-    const struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct collector_stub *c =
+        mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    if (c->seen == NULL) {
-        c->seen = json_object();
-        (void)pthread_mutex_init(&c->lock, NULL);
-    }
+    cr_assert(c != MAP_FAILED);
+    return c;
+}
+
+static inline void collector_serve(struct collector_stub *c, int listener)
+{
     const bool is_tls = c->tls_key != NULL;
     struct MHD_OptionItem tls[] = {{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)c->tls_key},
                                    {MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)c->tls_cert},
                                    {MHD_OPTION_END, 0, NULL}};
     struct MHD_OptionItem plain[] = {{MHD_OPTION_END, 0, NULL}};
 
-    c->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | (is_tls ? MHD_USE_TLS : 0u), 0,
-                                 NULL, NULL, collector_handle, c, MHD_OPTION_SOCK_ADDR, &address,
-                                 MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
-                                 MHD_OPTION_NOTIFY_COMPLETED, collector_done, NULL,
-                                 MHD_OPTION_ARRAY, is_tls ? tls : plain, MHD_OPTION_END);
-    cr_assert(c->daemon != NULL);
-    (void)snprintf(c->url, sizeof(c->url), "http%s://127.0.0.1:%u", is_tls ? "s" : "",
-                   MHD_get_daemon_info(c->daemon, MHD_DAEMON_INFO_BIND_PORT)->port);
+    if (MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | (is_tls ? MHD_USE_TLS : 0u), 0, NULL,
+                         NULL, collector_handle, c, MHD_OPTION_LISTEN_SOCKET, listener,
+                         MHD_OPTION_NOTIFY_COMPLETED, collector_done, NULL, MHD_OPTION_ARRAY,
+                         is_tls ? tls : plain, MHD_OPTION_END) == NULL)
+        _exit(1);
+    for (;;)
+        (void)pause();
+}
+
+/* On the port that it had; the first time on any. It listens when this returns. */
+static inline void collector_start(struct collector_stub *c)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(c->port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    const int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_geq(listener, 0);
+    cr_assert_eq(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_eq(listen(listener, 64), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    c->port = ntohs(address.sin_port);
+    (void)snprintf(c->url, sizeof(c->url), "http%s://127.0.0.1:%u", c->tls_key != NULL ? "s" : "",
+                   c->port);
+    c->pid = child_fork();
+    if (c->pid == 0)
+        collector_serve(c, listener);
+    (void)close(listener);
 }
 
 static inline void collector_stop(struct collector_stub *c)
 {
-    if (c->daemon != NULL)
-        MHD_stop_daemon(c->daemon);
-    c->daemon = NULL;
+    if (c->pid > 0) {
+        cr_assert_eq(kill(c->pid, SIGKILL), 0);
+        cr_assert_eq(child_end(c->pid), -SIGKILL, "the server ended by itself");
+    }
+    c->pid = 0;
+}
+
+static inline struct collector_stub *collector_free(struct collector_stub *c)
+{
+    if (c != NULL) {
+        collector_stop(c);
+        (void)munmap(c, sizeof(*c));
+    }
+    return NULL;
 }
