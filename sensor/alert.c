@@ -138,6 +138,8 @@ static void tell(struct alerts *a, const struct alert_cause *cause, struct open_
     const struct record_header header = slot->header;
     *slot = o->record;
     slot->header = header;
+    tally_begin(a->conf.counters, &a->conf.counters->alert_tally, COUNTER_alert_published,
+                ring_produced(a->conf.ring));
     publish(a, &slot->header, RECORD_ALERT);
     counters_add(a->conf.counters, COUNTER_alert_published, 1);
 }

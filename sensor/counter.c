@@ -29,3 +29,14 @@ struct counters *counters_free(struct counters *c)
         (void)munmap(c, sizeof(*c));
     return NULL;
 }
+
+void tally_settle(struct counters *c, const struct tally *t, uint64_t produced)
+{
+    const uint64_t which = atomic_load(&t->which);
+
+    if (which == 0 || which > COUNTERS) /* the dead one may have written anything */
+        return;
+    if (produced != atomic_load(&t->position) &&
+        counters_get(c, (enum counter)(which - 1)) == atomic_load(&t->value))
+        counters_add(c, (enum counter)(which - 1), 1);
+}

@@ -30,8 +30,18 @@ enum counter {
     COUNTERS
 };
 
+/*
+ * A record that is about to be committed, and counted right after. Should its writer be killed
+ * between the two, the supervisor counts it: the record is in the ring, and will be read.
+ */
+struct tally {
+    _Atomic uint64_t position, value; /* of the ring's producer and of the counter, before */
+    _Atomic uint32_t which;           /* enum counter + 1; 0 = none yet */
+};
+
 struct counters {
     _Atomic uint64_t value[COUNTERS];
+    struct tally flow_tally, alert_tally; /* written by the worker; by the analysis */
     /* Not counters, but shared the same way. */
     _Atomic uint64_t clock_ns;       /* the analyser's packet-time clock */
     _Atomic uint64_t alert_sequence; /* next alert's number: goes on after a crash */
@@ -56,6 +66,19 @@ static inline void counters_add(struct counters *c, enum counter which, uint64_t
     atomic_store_explicit(v, atomic_load_explicit(v, memory_order_relaxed) + n,
                           memory_order_relaxed);
 }
+
+/* Just before ring_commit; then ring_commit, then counters_add(c, which, 1). */
+static inline void tally_begin(const struct counters *c, struct tally *t, enum counter which,
+                               uint64_t produced)
+{
+    atomic_store_explicit(&t->position, produced, memory_order_release);
+    atomic_store_explicit(&t->which, (uint32_t)which + 1, memory_order_release);
+    atomic_store_explicit(&t->value, atomic_load_explicit(&c->value[which], memory_order_relaxed),
+                          memory_order_release);
+}
+
+/* Its writer is dead, and the ring's producer stands at `produced`. */
+void tally_settle(struct counters *c, const struct tally *t, uint64_t produced);
 
 static inline void counters_set(struct counters *c, enum counter which, uint64_t n)
 {

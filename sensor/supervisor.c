@@ -414,6 +414,8 @@ static int analyser_ended(struct supervisor *s, int status, struct err *e)
         log_warn("the analyser %s after its work was done", how);
         return 0;
     }
+    tally_settle(s->counters, &s->counters->flow_tally, ring_produced(s->flows));
+    tally_settle(s->counters, &s->counters->alert_tally, ring_produced(s->alerts));
     count_losses(s->counters);
     counters_add(s->counters, COUNTER_supervisor_analyser_restarts, 1);
     if (is_hopeless(&s->analyser_crashes, &s->analyser_at,

@@ -101,7 +101,7 @@ static void fill(const struct worker *w, const struct flow *f, struct flow_recor
     fill_dpi(w, f, r);
 }
 
-static void count_end(struct worker *w, enum flow_end end)
+static enum counter end_counter(enum flow_end end)
 {
     static const enum counter by_end[FLOW_ENDS] = {
         [FLOW_END_CLOSED] = COUNTER_flow_ended_closed,
@@ -109,7 +109,18 @@ static void count_end(struct worker *w, enum flow_end end)
         [FLOW_END_EVICTED] = COUNTER_flow_ended_evicted,
         [FLOW_END_FLUSHED] = COUNTER_flow_ended_flushed,
     };
-    counters_add(w->conf.counters, by_end[end], 1);
+    return by_end[end];
+}
+
+static void commit(struct worker *w, enum record_kind kind, enum flow_end end)
+{
+    struct counters *c = w->conf.counters;
+
+    if (kind == RECORD_FLOW_ENDED)
+        tally_begin(c, &c->flow_tally, end_counter(end), ring_produced(w->conf.ring));
+    ring_commit(w->conf.ring);
+    if (kind == RECORD_FLOW_ENDED)
+        counters_add(c, end_counter(end), 1);
 }
 
 /* Step 4: the flow's features are computed in the reserved slot itself. */
@@ -127,7 +138,7 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
         finish_dpi(w, f);
     if (w->conf.level == ANALYSIS_COUNTERS) {
         if (kind == RECORD_FLOW_ENDED)
-            count_end(w, end);
+            counters_add(w->conf.counters, end_counter(end), 1);
         return;
     }
     struct flow_record *r = reserve(w, n_features);
@@ -141,9 +152,7 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
     r->n_features = (uint16_t)n_features;
     if (n_features > 0)
         feature_flow(&f->stats, f->key.proto, r->feature, &r->missing);
-    ring_commit(w->conf.ring);
-    if (kind == RECORD_FLOW_ENDED)
-        count_end(w, end);
+    commit(w, kind, end);
 }
 
 /* ---------------------------------------------------------------- life */
