@@ -25,7 +25,8 @@ struct source {
     int fd;
     bool is_file;
     bool raw_ended;
-    bool in_member; /* within a gzip member or a zstd frame */
+    bool in_member;  /* within a gzip member or a zstd frame */
+    bool has_member; /* gzip: there was one */
     enum compression compression;
     enum source_fill last; /* END, CUT or BAD once it was met: nothing follows */
     struct span window;
@@ -166,7 +167,12 @@ static enum source_fill bad(struct source *s, const char *what, const char *why)
 
 static enum source_fill inflate_some(struct source *s, uint8_t *at, size_t room, size_t *ret_n)
 {
+    if (!s->in_member && s->has_member && s->raw.at[0] == 0) { /* padded to whole blocks */
+        (void)span_take(&s->raw, 1);
+        return SOURCE_FILLED;
+    }
     if (!s->in_member) {
+        s->has_member = true;
         if (inflateReset(s->gzip) != Z_OK)
             return bad(s, "its gzip data cannot be read", "zlib refuses to start");
         s->in_member = true;

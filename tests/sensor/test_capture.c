@@ -488,6 +488,23 @@ Test(capture, several_members_or_frames_are_one_file)
     bytes_done(&head), bytes_done(&tail), bytes_done(&gz), bytes_done(&zst);
 }
 
+/* As tape and block storage pad them, and as gzip(1) takes them. */
+Test(capture, zeros_behind_a_gzip_member_are_padding)
+{
+    struct bytes b = {0}, gz = {0};
+    static const char zeros[512];
+    struct outcome o;
+
+    file_pcap(&b, US, 1);
+    file_record(&b, 1, 1, "abc", 3);
+    gzip_of(&b, &gz);
+    put(&gz, zeros, sizeof(zeros));
+    read_bytes(&gz, &o);
+    cr_assert_eq(o.n, 1);
+    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
+    bytes_done(&b), bytes_done(&gz);
+}
+
 Test(capture, cut_or_damaged_compression_keeps_what_came_before)
 {
     struct bytes b = {0}, out[2] = {{0}, {0}};
