@@ -138,6 +138,9 @@ static int make_worker(struct analyser *a, const struct analyser_conf *conf, str
                   .first_pkts = (uint32_t)c->flow_first_pkts,
                   /* a batch's worth of ids may have been given out and not told */
                   .first_id = ids == 0 ? 1 : ids + CAPTURE_BATCH},
+        .decode = {.tunnels = c->tunnels,
+                   .vlan_in_key = c->vlan_in_key,
+                   .tunnel_depth = (uint8_t)c->tunnel_depth},
         .capture = conf->capture,
         .dpi = a->dpi,
         .ring = conf->flows,

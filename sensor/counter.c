@@ -5,9 +5,11 @@
 #include <sys/mman.h>
 
 const struct counter_info counter_info[COUNTERS] = {
-#define COUNTER(group, name, help) {#group, #name, help},
-#define DECODE(NAME, text, help)   {"decoder", text, help},
+#define COUNTER(group, name, help)  {#group, #name, help},
+#define DECODE(NAME, text, help)    {"decoder", text, help},
+#define LAYER(name, function, help) {"layer", #name, "packets with " help},
 #include "sensor/counter.def"
+#undef LAYER
 #undef DECODE
 #undef COUNTER
 };

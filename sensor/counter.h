@@ -8,6 +8,7 @@
  *
  * The books, tested in tests/e2e/test_balance.py:
  *     capture.packets = sum of decoder.* (shed and lost included)
+ *     layer.* says what was in them: a packet counts once for each kind of header in it
  *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring
  *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
  *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)
@@ -22,9 +23,11 @@
 #include "common/err.h"
 
 enum counter {
-#define COUNTER(group, name, help) COUNTER_##group##_##name,
-#define DECODE(NAME, text, help)   COUNTER_decoder_##NAME,
+#define COUNTER(group, name, help)  COUNTER_##group##_##name,
+#define DECODE(NAME, text, help)    COUNTER_decoder_##NAME,
+#define LAYER(name, function, help) COUNTER_layer_##name,
 #include "sensor/counter.def"
+#undef LAYER
 #undef DECODE
 #undef COUNTER
     COUNTERS

@@ -1,15 +1,22 @@
 /*
- * decode.h - find the headers in a packet.
+ * decode.h - find the headers in a packet, through tunnels to the innermost.
  *
  * Why      Everything later works on a packet_view, never on raw bytes.
  * Owns     Nothing. A view borrows from the packet and dies with it.
  * Threads  Pure functions: any.
- * Bounds   Reads only [data, data + len). At most DECODE_VLANS_MAX VLAN tags and
- *          DECODE_EXTENSIONS_MAX IPv6 extension headers are followed. No length in the view
- *          is larger than what was on the wire, whatever the headers claim.
+ * Bounds   Reads only [data, data + len). At most DECODE_LAYERS_MAX layers, and of them
+ *          conf.tunnel_depth packets inside another. No length in the view is larger than what
+ *          was on the wire, whatever the headers claim.
  *
- * Links: Ethernet, Linux cooked 1 and 2, raw IP, BSD loopback. 802.1Q and QinQ on the first three.
- * TCP, UDP, SCTP and ICMP are looked into; any other protocol is a flow with ports 0.
+ * A table of layers (decode_layer.def), each in a function that names the next:
+ *     decode_link.c      Ethernet, Linux cooked 1 and 2, PPP, loopback, raw; LLC and SNAP, 802.1Q
+ *                        and QinQ, MPLS, PPPoE
+ *     decode_ip.c        IPv4, IPv6 and its extension headers; IP in IP, 6in4
+ *     decode_tunnel.c    GRE, ERSPAN I to III, VXLAN, GENEVE
+ *     decode_transport.c TCP and its options, UDP, SCTP, ICMP; any other is a flow with ports 0
+ *
+ * With conf.tunnels the view is that of the innermost packet; what is no IP in there (ARP, STP)
+ * is a packet of the tunnel's own flow.
  */
 #pragma once
 
@@ -21,12 +28,28 @@
 
 #define DECODE_VLANS_MAX      4
 #define DECODE_EXTENSIONS_MAX 8
+#define DECODE_LABELS_MAX     8
+#define DECODE_LAYERS_MAX     48
+#define DECODE_TUNNELS_MAX    8 /* conf.tunnel_depth */
 
 enum decode_verdict {
 #define DECODE(NAME, text, meaning) DECODE_##NAME,
 #include "sensor/decode.def"
 #undef DECODE
     DECODE_VERDICTS
+};
+
+enum decode_layer {
+#define LAYER(name, function, meaning) DECODE_LAYER_##name,
+#include "sensor/decode_layer.def"
+#undef LAYER
+    DECODE_LAYERS
+};
+
+struct decode_conf {
+    bool tunnels;         /* look into them */
+    bool vlan_in_key;     /* else key.vlan is 0 */
+    uint8_t tunnel_depth; /* packets in packets; more are DECODE_TOO_DEEP */
 };
 
 enum {
@@ -40,6 +63,15 @@ enum {
     TCP_CWR = 0x80
 };
 
+/* packet_view.tcp_options: which of them are there. */
+enum {
+    TCP_OPTION_MSS = 0x01,
+    TCP_OPTION_WINDOW_SCALE = 0x02,
+    TCP_OPTION_SACK = 0x04,
+    TCP_OPTION_TIMES = 0x08,
+    TCP_OPTION_BAD = 0x80 /* a length that can't be */
+};
+
 struct packet_view {
     struct flow_key key;       /* src is the sender of this packet */
     const uint8_t *ip;         /* where the IP header starts, ip_captured bytes are there */
@@ -51,6 +83,11 @@ struct packet_view {
     uint32_t tcp_seq, tcp_ack;
     uint16_t tcp_window; /* not scaled */
     uint8_t tcp_flags;
+    uint8_t tcp_options, tcp_window_scale;
+    uint16_t tcp_mss;
+    uint32_t tcp_time, tcp_time_echo;
+    uint32_t layers;       /* bit 1 << enum decode_layer: seen in it */
+    uint8_t last_layer;    /* where decoding ended, or failed */
     uint8_t ttl;           /* IPv6: hop limit */
     bool is_fragment;      /* the first fragment of several */
     bool has_inner;        /* an ICMP error that quotes the packet it is about: */
@@ -59,9 +96,11 @@ struct packet_view {
 
 /*
  * On DECODE_OK the whole view is set; on DECODE_FRAGMENT all but ports and what TCP has
- * (payload is the fragment's). On any other verdict the view holds nothing of meaning.
+ * (payload is the fragment's). On any other verdict only `layers` and `last_layer` have a meaning,
+ * and, when its ip_version is not 0, the addresses of the key.
  */
-enum decode_verdict decode_packet(const struct packet *p, struct packet_view *ret_view);
+enum decode_verdict decode_packet(const struct decode_conf *conf, const struct packet *p,
+                                  struct packet_view *ret_view);
 
 /*
  * The key that an answer to `key` carries: ends swapped, ICMP echo request becomes echo reply.
@@ -71,3 +110,5 @@ void decode_answer_key(const struct flow_key *key, struct flow_key *ret_answer);
 
 /* "truncated": the verdict's name in counters and records. */
 const char *decode_verdict_name(enum decode_verdict verdict);
+const char *decode_verdict_meaning(enum decode_verdict verdict);
+const char *decode_layer_name(enum decode_layer layer);

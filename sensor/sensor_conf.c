@@ -33,12 +33,16 @@ const struct conf_key sensor_keys[] = {
     CONF_SIZE(S, snaplen, "capture.snaplen", "64kb", 64, 262144, "Bytes kept of a packet."),
     CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2048 * MB, "The kernel's buffer for captured packets."),
 
+    CONF_BOOL(S, tunnels, "decode.tunnels", "yes", "A packet in a tunnel (GRE, ERSPAN, VXLAN, GENEVE, IP in IP) belongs to the flow of the innermost packet; no = to the tunnel's."),
+    CONF_INT(S, tunnel_depth, "decode.tunnel_depth", "4", 1, 8, "Tunnels in tunnels that are followed; a packet with more is counted as too_deep."),
+
     CONF_INT(S, flow_max, "flow.max", "1000000", 1024, 100000000, "Flows kept at a time; when full, one of the idlest is ended as evicted."),
     CONF_TIME(S, flow_idle, "flow.idle", "120s", NS(1), NS(86400), "A flow that was answered ends after so long without a packet."),
     CONF_TIME(S, flow_idle_new, "flow.idle_new", "30s", NS(1), NS(86400), "A flow that was not answered ends after so long."),
     CONF_TIME(S, flow_linger, "flow.linger", "2s", NS(0), NS(600), "A closed flow takes stragglers for so long."),
     CONF_TIME(S, flow_active, "flow.active", "60s", NS(1), NS(86400), "A flow that lasts is scored again at least so often."),
     CONF_INT(S, flow_first_pkts, "flow.first_packets", "16", 0, 1000000, "A flow is scored for the first time after so many packets; 0 = when it ends."),
+    CONF_BOOL(S, vlan_in_key, "flow.vlan_in_key", "yes", "The same addresses and ports in two VLANs are two flows; no = one, and records name no VLAN."),
 
     CONF_BOOL(S, dpi_enabled, "dpi.enabled", "yes", "Find the application with nDPI."),
     CONF_INT(S, dpi_flows, "dpi.max", "100000", 16, 10000000, "Flows that nDPI looks at, at a time; more go without."),

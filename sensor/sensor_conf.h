@@ -23,6 +23,8 @@ struct sensor_conf {
     bool promiscuous;
     int64_t snaplen, kernel_buffer;
 
+    bool tunnels, vlan_in_key;
+    int64_t tunnel_depth;
     int64_t flow_max, flow_idle, flow_idle_new, flow_linger, flow_active, flow_first_pkts;
     bool dpi_enabled;
     int64_t dpi_flows, dpi_packets;

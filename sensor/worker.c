@@ -244,6 +244,13 @@ static void take_packet(struct worker *w, const struct packet *p, const struct p
         finish_dpi(w, f);
 }
 
+static void count_layers(struct worker *w, uint32_t layers, uint64_t n)
+{
+    for (; layers != 0; layers &= layers - 1)
+        counters_add(w->conf.counters, COUNTER_layer_ethernet + (enum counter)__builtin_ctz(layers),
+                     n);
+}
+
 /* Decode and hash the whole batch first, so that the table's memory is on its way when touched. */
 static void take_batch(struct worker *w, const struct packet *packets, size_t n)
 {
@@ -251,13 +258,19 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
     enum decode_verdict verdict[CAPTURE_BATCH];
     uint32_t hash[CAPTURE_BATCH];
     uint64_t bytes = 0;
+    size_t run = 0; /* of packets made of the same layers: most are */
 
     for (size_t i = 0; i < n; i++) {
-        verdict[i] = decode_packet(&packets[i], &view[i]);
+        verdict[i] = decode_packet(&w->conf.decode, &packets[i], &view[i]);
         bytes += packets[i].wire_len;
         if (verdict[i] == DECODE_OK)
             hash[i] = flow_table_prefetch(w->flows, &view[i].key);
+        if (view[i].layers != view[run].layers) {
+            count_layers(w, view[run].layers, i - run);
+            run = i;
+        }
     }
+    count_layers(w, view[run].layers, n - run);
     counters_add(w->conf.counters, COUNTER_capture_bytes, bytes);
     for (size_t i = 0; i < n; i++) {
         advance_clock(w, packets[i].time_ns);

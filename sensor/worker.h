@@ -21,6 +21,7 @@ struct worker;
 
 struct worker_conf {
     struct flow_table_conf flows;
+    struct decode_conf decode;
     struct capture *capture;
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;

@@ -1,10 +1,11 @@
 /* Link type, bytes missing on the wire, then a packet: nothing in the view leaves the packet. */
 #include <string.h>
 
-#include "sensor/decode.h"
+#include "sensor/decode_layer.h"
 #include "support/fuzz.h"
 
 static const uint16_t links[] = {1, 113, 276, 101, 12, 228, 229, 0, 108, 105};
+static const struct decode_conf conf = {.tunnels = true, .vlan_in_key = true, .tunnel_depth = 4};
 
 static void check_view(const struct packet *p, const struct packet_view *v)
 {
@@ -22,7 +23,7 @@ static void check_view(const struct packet *p, const struct packet_view *v)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct packet_view v;
+    struct packet_view v, by_layers;
 
     if (size < 2)
         return 0;
@@ -36,8 +37,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .wire_len = (uint32_t)len + data[1],
         .linktype = links[data[0] % (sizeof(links) / sizeof(links[0]))],
     };
-    const enum decode_verdict verdict = decode_packet(&p, &v);
+    const enum decode_verdict verdict = decode_packet(&conf, &p, &v);
 
+    FUZZ_CHECK(decode_by_layers(&conf, &p, &by_layers) == verdict);
+    FUZZ_CHECK(verdict != DECODE_OK || memcmp(&by_layers, &v, sizeof(v)) == 0);
     FUZZ_CHECK(verdict < DECODE_VERDICTS);
     FUZZ_CHECK(decode_verdict_name(verdict) != NULL);
     FUZZ_CHECK(verdict != DECODE_TRUNCATED || p.wire_len > p.len);

@@ -38,7 +38,7 @@ static void send_packet(struct dpi_flow **f, unsigned kind, bool to_server, cons
     memcpy(copy, b.data, b.len);
     const struct packet packet = {
         .data = copy, .len = (uint32_t)b.len, .wire_len = (uint32_t)b.len, .linktype = 101};
-    FUZZ_CHECK(decode_packet(&packet, &view) == DECODE_OK);
+    FUZZ_CHECK(decode_packet(&(struct decode_conf){0}, &packet, &view) == DECODE_OK);
     if (dpi_packet(d, *f, &view, 1700000000000000000, to_server)) {
         struct dpi_result r;
         dpi_finish(d, *f, &r);

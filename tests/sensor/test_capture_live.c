@@ -62,7 +62,8 @@ Test(capture_live, packets_of_an_interface_pass_the_filter)
         const size_t n = capture_recv(c, packets, CAPTURE_BATCH, 10);
 
         for (size_t j = 0; j < n; j++) {
-            if (decode_packet(&packets[j], &v) != DECODE_OK || v.key.proto != IPPROTO_UDP)
+            if (decode_packet(&(struct decode_conf){0}, &packets[j], &v) != DECODE_OK ||
+                v.key.proto != IPPROTO_UDP)
                 continue;
             cr_assert_eq(v.key.dport, 7001);
             cr_assert_eq(v.payload_len, 5);

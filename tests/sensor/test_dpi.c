@@ -50,7 +50,7 @@ static bool send_one(struct dpi *d, struct dpi_flow *f, struct way w, const void
     put(&b, p, n);
     const struct packet packet = {
         .data = b.data, .len = (uint32_t)b.len, .wire_len = (uint32_t)b.len, .linktype = 1};
-    cr_assert_eq(decode_packet(&packet, &view), DECODE_OK);
+    cr_assert_eq(decode_packet(&(struct decode_conf){0}, &packet, &view), DECODE_OK);
     const bool done = dpi_packet(d, f, &view, 1700000000ULL * 1000000000, w.to_server);
     bytes_done(&b);
     return done;

@@ -160,9 +160,13 @@ Test(worker, every_packet_has_one_verdict)
     run_to_the_end();
     cr_assert_eq(get(COUNTER_capture_packets), 8);
     cr_assert_eq(get(COUNTER_decoder_OK), 5);
-    cr_assert_eq(get(COUNTER_decoder_NOT_IP), 1);
+    cr_assert_eq(get(COUNTER_decoder_ARP), 1);
     cr_assert_eq(get(COUNTER_decoder_TRUNCATED), 1);
     cr_assert_eq(get(COUNTER_decoder_MALFORMED), 1);
+    cr_assert_eq(get(COUNTER_layer_ethernet), 8);
+    cr_assert_eq(get(COUNTER_layer_arp), 1);
+    cr_assert_eq(get(COUNTER_layer_ipv4), 7);
+    cr_assert_eq(get(COUNTER_layer_udp), 0);
     cr_assert_eq(get(COUNTER_capture_bytes), fake.frames.len);
     cr_assert_eq(get(COUNTER_flow_made), 1);
 }
