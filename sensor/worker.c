@@ -20,6 +20,7 @@ struct worker {
     uint64_t clock_ns;
     bool is_discarding; /* worker_free: nobody is told of the flows that are left */
     bool may_wait; /* for room in the ring: replay always, live when no packet is waiting for us */
+    uint64_t followed_ns, followed_mono_ns;           /* live: our clock and the monotonic one */
     uint64_t pace_packet_ns, pace_mono_ns;            /* where the replay's pace started */
     uint64_t kernel_ns, kernel_drops, kernel_packets; /* when it was asked last, and its answer */
 };
@@ -307,12 +308,20 @@ static void count_kernel(struct worker *w)
     w->kernel_packets = s.received + s.kernel_dropped;
 }
 
-/* Live, time goes on without packets. The kernel is asked once a second: it is a system call. */
+/*
+ * Live, time goes on without packets, and also when somebody sets the wall clock back: at least as
+ * fast as the monotonic one. The kernel is asked once a second: it is a system call.
+ */
 static void follow_wall_clock(struct worker *w)
 {
-    const uint64_t now = capture_now(w->conf.capture);
+    const uint64_t now = capture_now(w->conf.capture), mono_ns = time_mono_ns();
+    const uint64_t passed_ns = w->followed_mono_ns == 0 ? 0 : mono_ns - w->followed_mono_ns;
 
     w->clock_ns = now > w->clock_ns ? now : w->clock_ns;
+    if (w->clock_ns < w->followed_ns + passed_ns)
+        w->clock_ns = w->followed_ns + passed_ns;
+    w->followed_ns = w->clock_ns;
+    w->followed_mono_ns = mono_ns;
     flow_table_advance(w->flows, w->clock_ns);
     if (now < w->kernel_ns + WIND_NS_PER_S && now >= w->kernel_ns)
         return;

@@ -1,6 +1,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "common/time.h"
 #include "features/feature.h"
@@ -261,6 +262,22 @@ Test(worker, live_time_goes_on_without_packets)
     cr_assert_eq(get(COUNTER_flow_ended_idle), 1);
     cr_assert_eq(worker_clock(t.worker), FAKE_T0 + 33 * S);
     cr_assert_eq(atomic_load(&t.counters->clock_ns), FAKE_T0 + 33 * S);
+}
+
+Test(worker, live_time_goes_on_when_the_wall_clock_is_set_back)
+{
+    fake.is_live = true;
+    begin();
+    fake.now_ns = FAKE_T0 + 3600 * S;
+    (void)worker_step(t.worker, 0);
+    const uint64_t before = worker_clock(t.worker);
+    const struct timespec moment = {.tv_nsec = 20000000};
+
+    fake.now_ns = FAKE_T0;
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &moment, NULL);
+    (void)worker_step(t.worker, 0);
+    cr_assert_geq(worker_clock(t.worker), before + 20000000);
+    cr_assert_lt(worker_clock(t.worker), before + 20 * S);
 }
 
 Test(worker, the_kernel_is_asked_once_a_second_and_its_counts_outlive_a_restart)
