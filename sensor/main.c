@@ -26,10 +26,10 @@ static void hold_standard_descriptors(void)
             (void)open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
 }
 
-/* What was printed is only then printed when it is out. */
+/* What was printed is only then printed when it is out; a reader may have had enough (head). */
 static int end_with(int code)
 {
-    if (fflush(stdout) == 0 || code != EXIT_SUCCESS)
+    if (fflush(stdout) == 0 || errno == EPIPE || code != EXIT_SUCCESS)
         return code;
     log_error("can't write to standard output: %s", strerror(errno));
     return EXIT_FAILURE;
