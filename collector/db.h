@@ -14,10 +14,8 @@
  *     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
  *     int r = db_begin_read(db, &tx, e);
  *     if (r == 0)
- *         r = db_query(tx, "SELECT name FROM users WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
- *     if (r == 0)
- *         r = db_step(s, e);                              // DB_ROW, 0 = no (more) rows, < 0
- *     if (r == DB_ROW)
+ *         r = db_query_row(tx, "SELECT name FROM users WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
+ *     if (r == DB_ROW)                                    // 0: there is none; < 0: it failed
  *         use(db_text(s, 0));
  *
  * A statement that outlives its transaction is harmless: it has no rows any more.
@@ -33,7 +31,7 @@
 
 #define DB_CACHED 96
 
-/* Outcomes of db_step and db_run. */
+/* Outcomes of db_step, db_query_row and db_run. */
 #define DB_ROW      1
 #define DB_CONFLICT 2 /* a unique or foreign key said no; in PostgreSQL the transaction is over */
 

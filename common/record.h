@@ -40,8 +40,7 @@ struct record_header {
 /* How the first packet of a flow fared. */
 enum flow_opening { OPENING_PENDING, OPENING_ANSWERED, OPENING_REFUSED, OPENING_SILENT };
 
-/* TCP: as far as the handshake and its end were seen. Others: new, then established on an answer.
- */
+/* TCP: as far as handshake and end were seen. Others: new, then established on an answer. */
 enum flow_state { FLOW_NEW, FLOW_ESTABLISHED, FLOW_CLOSED, FLOW_RESET, FLOW_STATES };
 
 /* Why a flow ended: each ended flow is counted under exactly one of these. */
@@ -126,22 +125,19 @@ struct alert_record {
     uint64_t first_ns, last_ns; /* of the evidence */
     uint64_t count;             /* pieces of evidence so far */
     float score, p_value;       /* p_value < 0: the detector has none */
-    uint8_t severity;           /* enum severity */
-    uint8_t analysis_level;
+    uint8_t severity, analysis_level;
     uint8_t n_reasons, n_entities, n_evidence;
     uint8_t reserved[3];
     char detector[32];   /* port_scan, brute_force, beacon, anomaly */
     char signature[192]; /* one sentence: who did what to whom */
     char category[48];
-    char technique_id[12]; /* ATT&CK, e.g. T1046 */
-    char technique[48], tactic[32];
+    char technique_id[12], technique[48], tactic[32]; /* ATT&CK: T1046 and its names */
     char model[48];  /* "name version", "" = a detector without a model */
     char schema[32]; /* feature schema of that model */
-    char app[RECORD_APP_MAX];
-    char server_name[RECORD_NAME_MAX];
-    struct alert_entity entity[ALERT_ENTITIES_MAX]; /* entity[0] is whom it is about */
-    struct alert_reason reason[ALERT_REASONS_MAX];  /* the weightiest first */
-    struct flow_key evidence[ALERT_EVIDENCE_MAX];   /* flows behind it, the newest */
+    char app[RECORD_APP_MAX], server_name[RECORD_NAME_MAX]; /* of its flow */
+    struct alert_entity entity[ALERT_ENTITIES_MAX];         /* entity[0] is whom it is about */
+    struct alert_reason reason[ALERT_REASONS_MAX];          /* the weightiest first */
+    struct flow_key evidence[ALERT_EVIDENCE_MAX];           /* flows behind it, the newest */
 };
 
 /* Something odd in the input itself: a truncated file, time running backwards, ... */

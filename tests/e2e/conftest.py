@@ -1,7 +1,11 @@
 """Fixtures: a real collector on a database of its own, a sensor's key, a logged-in admin."""
 
+import sys
+
 import pytest
 import support
+
+sys.path.append(str(support.ROOT / "tests/support"))
 
 
 @pytest.fixture

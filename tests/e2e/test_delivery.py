@@ -6,25 +6,11 @@ import time
 
 import pytest
 import support
+from books import balance
 
 
 def eve(folder):
     return [json.loads(line) for line in (folder / "eve.json").read_text().splitlines()]
-
-
-def balance(stats):
-    """The three sums of sensor/counter.h."""
-    assert stats["capture"]["packets"] == sum(stats["decoder"].values())
-    flow = stats["flow"]
-    ended = sum(n for name, n in flow.items() if name.startswith("ended_"))
-    assert flow["made"] == ended + flow["live"] + flow["lost_ring"]
-    alert = stats["alert"]
-    assert alert["raised"] == sum(
-        alert[k] for k in ("suppressed", "lost_ring", "lost_crash", "published")
-    )
-    assert alert["published"] == sum(
-        alert[k] for k in ("logged", "delivered", "rejected", "spooled", "lost_spool")
-    )
 
 
 def last_revisions(folder):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import support
-from test_delivery import balance
+from books import balance
 
 SPEED = "60"  # the recording's six minutes in six seconds
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import support
-from test_delivery import balance
+from books import balance
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

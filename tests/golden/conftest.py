@@ -4,12 +4,14 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("WIND_BIN", ROOT / "build/dev/bin"))
 DEMO = ROOT / "tests/data/lab-demo"
+sys.path.append(str(ROOT / "tests/support"))
 # A tiny fixed model of the tests' own, so that retraining the shipped one breaks no golden.
 FIXED = ["--set", "sensor.name=golden", "--set", f"model.path={ROOT}/tests/models/data/tiny.model"]
 

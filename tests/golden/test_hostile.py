@@ -4,6 +4,7 @@ import random
 
 import captures
 import pytest
+from books import balance
 from conftest import DEMO
 
 YEAR = 365 * 24 * 3600 * 10**9
@@ -26,21 +27,6 @@ def the_sentence(run, code):
     assert run.code == code, run.stderr
     assert len(run.messages) == 1, run.stderr
     return run.messages[0]
-
-
-def balance(stats):
-    """The three sums that every run has to keep (sensor/counter.h)."""
-    assert stats["capture"]["packets"] == sum(stats["decoder"].values())
-    flow = stats["flow"]
-    ended = sum(v for k, v in flow.items() if k.startswith("ended_"))
-    assert flow["made"] == ended + flow["live"] + flow["lost_ring"]
-    alert = stats["alert"]
-    assert alert["raised"] == sum(
-        alert[k] for k in ("suppressed", "lost_ring", "lost_crash", "published")
-    )
-    assert alert["published"] == sum(
-        alert[k] for k in ("logged", "delivered", "rejected", "spooled", "lost_spool")
-    )
 
 
 def test_an_empty_file(sensor, tmp_path):

@@ -11,8 +11,8 @@ import os
 
 import jsonschema
 import pytest
+from books import balance
 from conftest import DEMO, ROOT
-from test_hostile import balance
 
 EXPECT = ROOT / "tests/golden/lab-demo.expect"
 SCHEMA = ROOT / "tests/golden/eve.schema.json"

@@ -56,3 +56,9 @@ export const alertHref = (id: number): string => `#/alerts/${id}`;
 export const incidentHref = (id: number): string => `#/incidents/${id}`;
 export const searchHref = (q: string): string =>
     q ? `#/alerts?${new URLSearchParams({ q }).toString()}` : "#/alerts";
+
+/* A click anywhere on a row opens it, but not one on a link in it, or one that ends a selection. */
+export const openRow = (href: string) => (event: { target: EventTarget }) => {
+    if (event.target instanceof HTMLAnchorElement || window.getSelection()?.toString()) return;
+    go(href);
+};

@@ -11,13 +11,11 @@ import { useKeys } from "../lib/keys";
 import { useLoad } from "../lib/load";
 import { alertHref, go, incidentHref, searchHref } from "../lib/router";
 import { useStore } from "../lib/store";
-import { span } from "../lib/time";
 import { alertList, neighbour, replaceAlert, sawAlert, selectAlert } from "../state/alert_list";
 import { BackIcon } from "../ui/icons";
 import {
     CopyButton,
     Empty,
-    EntityList,
     Failure,
     Loading,
     Panel,
@@ -27,6 +25,7 @@ import {
     Time,
 } from "../ui/parts";
 import { Steps } from "../ui/steps";
+import { EntitiesPanel, Seen, WorkPanel } from "../ui/work";
 
 const RELATED_SHOWN = 8;
 
@@ -37,8 +36,6 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
     const [error, setError] = useState("");
     const [isBusy, setBusy] = useState(false);
     const mayWrite = may(user, "alerts:write");
-    const who = alert.assigned_to;
-    const isMine = who !== null && who === user?.username;
 
     const change = (body: api.AlertChange) => {
         setBusy(true);
@@ -49,58 +46,39 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
     };
 
     return (
-        <Panel title="Triage">
-            <div className="triage">
-                <Steps
-                    label="Status"
-                    steps={ALERT_STATUSES}
-                    at={alert.status}
-                    isDisabled={!mayWrite || isBusy}
-                    onStep={(status) => change({ status })}
-                />
-                <label className="field">
-                    <span>Verdict</span>
-                    <select
-                        value={alert.verdict ?? ""}
-                        disabled={!mayWrite || isBusy}
-                        onChange={(event) =>
-                            change({ verdict: (event.target.value || null) as Verdict | null })
-                        }
-                    >
-                        <option value="">Not judged yet</option>
-                        {VERDICTS.map((verdict) => (
-                            <option key={verdict} value={verdict}>
-                                {title(verdict)}
-                            </option>
-                        ))}
-                    </select>
-                </label>
-                <div className="field">
-                    <span>Assigned to</span>
-                    <div className="assign">
-                        <span className={who ? "" : "muted"}>{who || "nobody"}</span>
-                        {mayWrite && user && (
-                            <button
-                                type="button"
-                                className="button small"
-                                disabled={isBusy}
-                                onClick={() =>
-                                    change({ assigned_to: isMine ? null : user.username })
-                                }
-                            >
-                                {isMine ? "Give back" : "Assign to me"}
-                            </button>
-                        )}
-                    </div>
-                </div>
-                {!mayWrite && (
-                    <p className="muted">
-                        You can look, but not change: your role is {user?.role}.
-                    </p>
-                )}
-                {error && <Failure message={error} />}
-            </div>
-        </Panel>
+        <WorkPanel
+            title="Triage"
+            who={alert.assigned_to}
+            mayWrite={mayWrite}
+            isBusy={isBusy}
+            failure={error}
+            onAssign={(who) => change({ assigned_to: who })}
+        >
+            <Steps
+                label="Status"
+                steps={ALERT_STATUSES}
+                at={alert.status}
+                isDisabled={!mayWrite || isBusy}
+                onStep={(status) => change({ status })}
+            />
+            <label className="field">
+                <span>Verdict</span>
+                <select
+                    value={alert.verdict ?? ""}
+                    disabled={!mayWrite || isBusy}
+                    onChange={(event) =>
+                        change({ verdict: (event.target.value || null) as Verdict | null })
+                    }
+                >
+                    <option value="">Not judged yet</option>
+                    {VERDICTS.map((verdict) => (
+                        <option key={verdict} value={verdict}>
+                            {title(verdict)}
+                        </option>
+                    ))}
+                </select>
+            </label>
+        </WorkPanel>
     );
 }
 
@@ -118,14 +96,7 @@ function Facts({ alert }: { alert: Alert }) {
     return (
         <Panel title="Facts">
             <dl className="facts">
-                <dt>First seen</dt>
-                <dd>
-                    <Time at={first} />
-                </dd>
-                <dt>Last seen</dt>
-                <dd>
-                    <Time at={last} /> <span className="muted">({span(first, last)})</span>
-                </dd>
+                <Seen first={first} last={last} />
                 <dt>Count</dt>
                 <dd>{count(meta.count ?? 1)}</dd>
                 <dt>Detector</dt>
@@ -332,13 +303,7 @@ export function AlertPage({ id }: { id: number }) {
                         replaceAlert(changed);
                     }}
                 />
-                <Panel title="Entities">
-                    {alert.related_entities.length ? (
-                        <EntityList entities={alert.related_entities} />
-                    ) : (
-                        <p className="muted pad">None named.</p>
-                    )}
-                </Panel>
+                <EntitiesPanel entities={alert.related_entities} />
                 <Facts alert={alert} />
                 <CommunityIds alert={alert} />
             </aside>

@@ -5,7 +5,7 @@ import { Timeline } from "../charts/timeline";
 import { count, plural, words } from "../lib/format";
 import { useKeys } from "../lib/keys";
 import { entityKey, pickValue, valuesOf, withRange } from "../lib/query";
-import { alertHref, go, replaceQuery } from "../lib/router";
+import { alertHref, go, openRow, replaceQuery } from "../lib/router";
 import { useStore } from "../lib/store";
 import { local, span } from "../lib/time";
 import {
@@ -57,11 +57,7 @@ function Row({ alert, isNew, isSelected }: { alert: Alert; isNew: boolean; isSel
         <tr
             className={`row edge-${alert.severity} ${isNew ? "is-new" : ""} ${isSelected ? "is-selected" : ""}`}
             data-alert={alert.id}
-            onClick={(event) => {
-                if (event.target instanceof HTMLAnchorElement) return;
-                if (window.getSelection()?.toString()) return;
-                go(alertHref(alert.id));
-            }}
+            onClick={openRow(alertHref(alert.id))}
         >
             <td className="col-severity">
                 <SeverityBadge severity={alert.severity} />

@@ -19,13 +19,11 @@ import { useKeys } from "../lib/keys";
 import { useLoad } from "../lib/load";
 import { alertHref, go } from "../lib/router";
 import { useStore } from "../lib/store";
-import { span } from "../lib/time";
 import { BackIcon } from "../ui/icons";
 import {
     Ago,
     CopyButton,
     Empty,
-    EntityList,
     Failure,
     Loading,
     Panel,
@@ -34,6 +32,7 @@ import {
     Time,
 } from "../ui/parts";
 import { Steps } from "../ui/steps";
+import { EntitiesPanel, Seen, WorkPanel } from "../ui/work";
 
 const ALERTS_SHOWN = 200;
 
@@ -82,58 +81,37 @@ function Work(props: { incident: Incident; change: Patch; isBusy: boolean; failu
     const { incident, change, isBusy, failure } = props;
     const { user } = useStore(session);
     const mayWrite = may(user, "incidents:write");
-    const who = incident.assigned_to;
-    const isMine = who !== null && who === user?.username;
     return (
-        <Panel title="Work">
-            <div className="triage">
-                <Steps
-                    label="Status"
-                    steps={INCIDENT_STATUSES}
-                    at={incident.status}
-                    isDisabled={!mayWrite || isBusy}
-                    onStep={(status) => void change({ status })}
-                />
-                <label className="field">
-                    <span>Severity</span>
-                    <select
-                        value={incident.severity}
-                        disabled={!mayWrite || isBusy}
-                        onChange={(event) =>
-                            void change({ severity: event.target.value as Severity })
-                        }
-                    >
-                        {SEVERITIES.map((severity) => (
-                            <option key={severity}>{severity}</option>
-                        ))}
-                    </select>
-                </label>
-                <div className="field">
-                    <span>Assigned to</span>
-                    <div className="assign">
-                        <span className={who ? "" : "muted"}>{who || "nobody"}</span>
-                        {mayWrite && user && (
-                            <button
-                                type="button"
-                                className="button small"
-                                disabled={isBusy}
-                                onClick={() =>
-                                    void change({ assigned_to: isMine ? null : user.username })
-                                }
-                            >
-                                {isMine ? "Give back" : "Assign to me"}
-                            </button>
-                        )}
-                    </div>
-                </div>
-                {!mayWrite && (
-                    <p className="muted">
-                        You can look, but not change: your role is {user?.role}.
-                    </p>
-                )}
-                {failure && <Failure message={failure} />}
-            </div>
-        </Panel>
+        <WorkPanel
+            title="Work"
+            who={incident.assigned_to}
+            mayWrite={mayWrite}
+            isBusy={isBusy}
+            failure={failure}
+            onAssign={(who) => void change({ assigned_to: who })}
+        >
+            <Steps
+                label="Status"
+                steps={INCIDENT_STATUSES}
+                at={incident.status}
+                isDisabled={!mayWrite || isBusy}
+                onStep={(status) => void change({ status })}
+            />
+            <label className="field">
+                <span>Severity</span>
+                <select
+                    value={incident.severity}
+                    disabled={!mayWrite || isBusy}
+                    onChange={(event) =>
+                        void change({ severity: event.target.value as Severity })
+                    }
+                >
+                    {SEVERITIES.map((severity) => (
+                        <option key={severity}>{severity}</option>
+                    ))}
+                </select>
+            </label>
+        </WorkPanel>
     );
 }
 
@@ -259,14 +237,7 @@ function Facts({ incident }: { incident: Incident }) {
     return (
         <Panel title="Facts">
             <dl className="facts">
-                <dt>First seen</dt>
-                <dd>
-                    <Time at={first} />
-                </dd>
-                <dt>Last seen</dt>
-                <dd>
-                    <Time at={last} /> <span className="muted">({span(first, last)})</span>
-                </dd>
+                <Seen first={first} last={last} />
                 <dt>Kind</dt>
                 <dd>{words(incident.type)}</dd>
                 <dt>Opened</dt>
@@ -334,13 +305,7 @@ export function IncidentPage({ id }: { id: number }) {
             </div>
             <aside className="detail-side" aria-label="Work and facts">
                 <Work incident={incident} change={change} isBusy={isBusy} failure={failure} />
-                <Panel title="Entities">
-                    {incident.related_entities.length ? (
-                        <EntityList entities={incident.related_entities} />
-                    ) : (
-                        <p className="muted pad">None named.</p>
-                    )}
-                </Panel>
+                <EntitiesPanel entities={incident.related_entities} />
                 <Facts incident={incident} />
             </aside>
         </article>

@@ -5,7 +5,7 @@ import { onLive, onRestart } from "../api/live";
 import { INCIDENT_STATUSES, SEVERITIES, type Incident } from "../api/types";
 import { count } from "../lib/format";
 import { useLoad } from "../lib/load";
-import { go, incidentHref, replaceQuery } from "../lib/router";
+import { incidentHref, openRow, replaceQuery } from "../lib/router";
 import { useStore } from "../lib/store";
 import { span } from "../lib/time";
 import { overview } from "../state/overview";
@@ -27,11 +27,7 @@ function Row({ incident }: { incident: Incident }) {
         <tr
             className={`row edge-${incident.severity}`}
             data-incident={incident.id}
-            onClick={(event) => {
-                if (event.target instanceof HTMLAnchorElement) return;
-                if (window.getSelection()?.toString()) return;
-                go(incidentHref(incident.id));
-            }}
+            onClick={openRow(incidentHref(incident.id))}
         >
             <td className="col-severity">
                 <SeverityBadge severity={incident.severity} />
