@@ -12,7 +12,7 @@
 
 #define COLUMNS_MAX   24
 #define BOLD          "1"
-#define LAST_AT_LEAST 20 /* the last column is not cut below this */
+#define LAST_AT_LEAST 40 /* the last column is not cut below this: it says what happened */
 
 static const struct {
     const char *word, *code;
@@ -182,7 +182,7 @@ static void put_row(const struct screen *s, const struct column *const *columns,
     buf_init(&cell, 6 * SCREEN_CELL_MAX);
     for (size_t i = 0; i < n; i++) {
         render(&cell, columns[i], row);
-        if (i + 1 == n && s->width > at + LAST_AT_LEAST &&
+        if (i + 1 == n && !s->has_reasons && s->width > at + LAST_AT_LEAST &&
             text_width(buf_text(&cell), cell.len) > s->width - at) {
             buf_truncate(&cell, text_fit(cell.data, cell.len, s->width - at - 1));
             buf_puts(&cell, "\xe2\x80\xa6"); /* an ellipsis */
