@@ -105,10 +105,13 @@ void summary_print(FILE *to, const struct sensor_args *args, const struct counte
     (void)snprintf(path, sizeof(path), "%s/eve.json", args->dir);
     if (args->pcap != NULL)
         print_alerts(to, path);
-    fprintf(to, "%llu packets, %llu flows, %llu hosts -> %s\n", value(c, COUNTER_capture_packets),
-            value(c, COUNTER_flow_made), value(c, COUNTER_host_made), path);
+    fprintf(to, "%llu packets, %llu flows, %llu host%s -> %s\n", value(c, COUNTER_capture_packets),
+            value(c, COUNTER_flow_made), value(c, COUNTER_host_made),
+            value(c, COUNTER_host_made) == 1 ? "" : "s", path);
     if (value(c, COUNTER_alert_delivered) + value(c, COUNTER_alert_spooled) > 0)
-        fprintf(to, "to the collector: %llu delivered, %llu refused, %llu still in the spool\n",
+        fprintf(to,
+                "to the collector: %llu alerts and updates of them delivered, %llu refused, "
+                "%llu still in the spool\n",
                 value(c, COUNTER_alert_delivered), value(c, COUNTER_alert_rejected),
                 value(c, COUNTER_alert_spooled));
     if (value(c, COUNTER_supervisor_analyser_restarts) > 0)

@@ -557,6 +557,9 @@ int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *arg
         r = start_analyser(&s, e);
     if (r == 0)
         r = start_uplink(&s, e);
+    if (r == 0 && args->pcap == NULL)
+        log_info("listening on '%s', writing to '%s/eve.json'%s%s", conf->interface, args->dir,
+                 conf->url[0] != '\0' ? ", reporting to " : "", conf->url);
     if (r == 0)
         r = watch(&s, e);
     tear_down(&s);
