@@ -156,5 +156,8 @@ const struct static_file *static_files_find(const struct static_files *f, const 
 
     if (last == NULL)
         return NULL;
-    return find(f, strchr(last, '.') == NULL ? "/index.html" : path);
+    if (strchr(last, '.') != NULL)
+        return find(f, path);
+    /* the page names its parts relative to itself: from deeper it would come up blank */
+    return last == path ? find(f, "/index.html") : NULL;
 }

@@ -32,5 +32,5 @@ WIND_MUST_USE int static_files_new(struct static_files **ret, const char *dir, s
 struct static_files *static_files_free(struct static_files *f);
 WIND_DEFINE_FREE(static_files)
 
-/* "/" and names without a dot (the page's own routes) give index.html. NULL: no such file. */
+/* "/" and a name without a dot beside it give index.html. NULL: no such file. */
 const struct static_file *static_files_find(const struct static_files *f, const char *path);

@@ -51,7 +51,8 @@ Test(static_files, paths_find_files_and_the_pages_own_routes_find_the_page)
     cr_assert_not_null(page);
     cr_assert(page->n == 6 && memcmp(page->bytes, "<page>", 6) == 0);
     cr_assert_not(page->is_immutable);
-    cr_assert_eq(static_files_find(f, "/alerts/7"), page);
+    cr_assert_eq(static_files_find(f, "/alerts"), page);
+    cr_assert_null(static_files_find(f, "/alerts/7"));
     cr_assert_eq(static_files_find(f, "/index.html"), page);
     const struct static_file *code = static_files_find(f, "/assets/a.js");
     cr_assert_str_eq(code->type, "text/javascript; charset=utf-8");
