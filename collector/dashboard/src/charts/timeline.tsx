@@ -33,7 +33,13 @@ function optionOf(timeline: Stats["timeline"], palette: Palette): ChartOption {
             data: times.map((t) => tickName(t, bucketS, spanS)),
             axisTick: { show: false },
             axisLine: { lineStyle: { color: palette.line } },
-            axisLabel: { color: palette.muted, fontSize: 11, fontFamily: FONT, hideOverlap: true },
+            axisLabel: {
+                color: palette.muted,
+                fontSize: 11,
+                fontFamily: FONT,
+                hideOverlap: true,
+                alignMinLabel: "left",
+            },
         },
         yAxis: {
             type: "value",

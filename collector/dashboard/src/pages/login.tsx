@@ -66,7 +66,7 @@ export function LoginPage() {
                     {isBusy ? "Signing in…" : "Sign in"}
                 </button>
                 <p className="login-hint muted">
-                    First start? The collector printed a password for <b>admin</b> on its terminal.
+                    First start? The collector printed a password for <b>admin</b> when it started.
                 </p>
             </form>
         </main>
