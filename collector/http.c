@@ -26,11 +26,6 @@ int64_t request_id(const struct request *rq, const char *name)
     return find_param(rq, name)->id;
 }
 
-const char *request_text(const struct request *rq, const char *name)
-{
-    return find_param(rq, name)->text;
-}
-
 int64_t request_query_int(const struct request *rq, const char *name, int64_t absent)
 {
     const char *s = request_query(rq, name);
@@ -41,12 +36,6 @@ const char *body_text(const struct request *rq, const char *field, const char *a
 {
     const char *s = json_string_value(json_object_get(rq->body, field));
     return s != NULL ? s : absent;
-}
-
-int64_t body_int(const struct request *rq, const char *field, int64_t absent)
-{
-    json_t *v = json_object_get(rq->body, field);
-    return json_is_integer(v) ? json_integer_value(v) : absent;
 }
 
 bool body_has(const struct request *rq, const char *field)

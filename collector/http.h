@@ -79,7 +79,6 @@ struct request {
 
 /* The pattern's {name}; naming one that is not in the pattern is a bug and aborts. */
 int64_t request_id(const struct request *rq, const char *name);
-const char *request_text(const struct request *rq, const char *name);
 
 /* NULL when absent. Query values that are in route->query have been checked. */
 const char *request_query(const struct request *rq, const char *name);
@@ -88,7 +87,6 @@ const char *request_header(const struct request *rq, const char *name);
 
 /* Body fields, already checked by the schema; `absent` when missing or null. */
 const char *body_text(const struct request *rq, const char *field, const char *absent);
-int64_t body_int(const struct request *rq, const char *field, int64_t absent);
 bool body_has(const struct request *rq, const char *field); /* also true for null */
 
 /* Faults that a table cannot say. After them: return respond_invalid(rq, rs). */

@@ -12,6 +12,14 @@
 
 #define REV_MAX INT64_C(0x7fffffff)
 
+/* An alert on the wire (EVE), checked and turned into what the store takes. */
+struct ingest_alert {
+    struct alert alert;
+    struct entity entities[ENTITIES_MAX];
+    char uid[37];   /* for answers; "" before one was read */
+    char *metadata; /* owned */
+};
+
 /* ---------------------------------------------------------------- reading one alert */
 
 /* A text of 1..max bytes, or (when it may be missing) NULL. */
@@ -173,19 +181,14 @@ static int read_alert(struct ingest_alert *ia, const json_t *item, struct err *e
     return make_metadata(ia, item, wind, e);
 }
 
-int ingest_read(struct ingest_alert *ret_alert, const json_t *item, const char *sensor,
-                struct err *e)
+/* Texts are borrowed from `item`. -EINVAL: permanently bad, with a sentence. */
+static int read_item(struct ingest_alert *ret_alert, const json_t *item, const char *sensor,
+                     struct err *e)
 {
     *ret_alert = (struct ingest_alert){.alert.source = sensor};
     if (!json_is_object(item))
         return err_set(e, -EINVAL, "an alert must be an object");
     return read_alert(ret_alert, item, e);
-}
-
-void ingest_done(struct ingest_alert *a)
-{
-    free(a->metadata);
-    a->metadata = NULL;
 }
 
 /* ---------------------------------------------------------------- storing a batch */
@@ -248,7 +251,7 @@ static int put_all(struct db_tx *tx, struct correlate *c, const struct ingest_ba
     for (size_t i = 0; r == 0 && i < json_array_size(b->alerts); i++) {
         struct ingest_alert a;
         struct err why = {0};
-        r = ingest_read(&a, json_array_get(b->alerts, i), b->sensor, &why);
+        r = read_item(&a, json_array_get(b->alerts, i), b->sensor, &why);
         if (r == 0)
             r = put_one(tx, c, &a.alert, res, e);
         else if (r == -EINVAL) {
@@ -256,7 +259,7 @@ static int put_all(struct db_tx *tx, struct correlate *c, const struct ingest_ba
             r = 0;
         } else
             r = err_set(e, r, "%s", why.text);
-        ingest_done(&a);
+        free(a.metadata);
     }
     return r;
 }

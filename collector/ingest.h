@@ -16,19 +16,6 @@
 #define INGEST_ALERTS 1000
 #define INGEST_BYTES  ((size_t)4 * 1024 * 1024)
 
-/* An alert on the wire (EVE), checked and turned into what the store takes. */
-struct ingest_alert {
-    struct alert alert;
-    struct entity entities[ENTITIES_MAX];
-    char uid[37];   /* for answers; "" before one was read */
-    char *metadata; /* owned */
-};
-
-/* Texts are borrowed from `item`. -EINVAL: permanently bad, with a sentence. */
-WIND_MUST_USE int ingest_read(struct ingest_alert *ret_alert, const json_t *item,
-                              const char *sensor, struct err *e);
-void ingest_done(struct ingest_alert *a);
-
 struct ingest_batch {
     const char *sensor, *version; /* 1..SOURCE_MAX bytes */
     const json_t *alerts;         /* array of at most INGEST_ALERTS */

@@ -86,13 +86,6 @@ int ip_parse(const char *s, uint8_t ret_a[16])
     return 0;
 }
 
-bool ip_is_private(const uint8_t a[16])
-{
-    if (!ip_is_v4(a))
-        return (a[0] & 0xfe) == 0xfc;
-    return a[12] == 10 || (a[12] == 172 && (a[13] & 0xf0) == 16) || (a[12] == 192 && a[13] == 168);
-}
-
 /* One to three digits and nothing else. */
 static bool parse_bits(const char *s, unsigned max, unsigned *ret_bits)
 {

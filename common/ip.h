@@ -36,9 +36,6 @@ size_t ip_format(const uint8_t a[16], char ret_text[IP_TEXT]);
 /* Either family. -EINVAL: not an address. */
 WIND_MUST_USE int ip_parse(const char *s, uint8_t ret_a[16]);
 
-/* RFC 1918 and ULA (fc00::/7). */
-bool ip_is_private(const uint8_t a[16]);
-
 struct cidr {
     uint8_t net[16]; /* bits beyond `bits` are zero */
     uint8_t bits;    /* of 128: 10.0.0.0/8 has 104 */

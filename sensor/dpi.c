@@ -169,14 +169,9 @@ void dpi_flow_drop(struct dpi *d, struct dpi_flow *f)
     recycle(d, f);
 }
 
-/* ---------------------------------------------------------------- figures and names */
+/* ---------------------------------------------------------------- figures */
 
 void dpi_stats(const struct dpi *d, struct dpi_stats *ret_stats)
 {
     *ret_stats = d->stats;
-}
-
-const char *dpi_risk_name(unsigned risk)
-{
-    return risk > NDPI_NO_RISK && risk < NDPI_MAX_RISK ? ndpi_risk2str((ndpi_risk_enum)risk) : NULL;
 }

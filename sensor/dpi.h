@@ -70,6 +70,3 @@ void dpi_finish(struct dpi *d, struct dpi_flow *f, struct dpi_result *ret_result
 void dpi_flow_drop(struct dpi *d, struct dpi_flow *f);
 
 void dpi_stats(const struct dpi *d, struct dpi_stats *ret_stats);
-
-/* "Self-signed Cert": nDPI's words for risk bit `risk`, or NULL. */
-const char *dpi_risk_name(unsigned risk);

@@ -188,7 +188,8 @@ bool client_has_key(const struct client *c)
     return c->key[0] != '\0';
 }
 
-bool client_has_login(const struct client *c)
+/* Is there a key, or a login at this address? */
+static bool has_login(const struct client *c)
 {
     return client_has_key(c) ||
            (c->profile->access[0] != '\0' && strcmp(c->url, c->profile->url) == 0);
@@ -293,7 +294,8 @@ static void first_fault(const json_t *body, char *ret_text, size_t size)
                        where != NULL ? ": " : "", text_in(fault, "msg"));
 }
 
-int reply_fail(const struct client *c, const struct reply *r, struct err *e)
+/* A refusal as a sentence; returns < 0. */
+static int reply_fail(const struct client *c, const struct reply *r, struct err *e)
 {
     const char *detail = text_in(r->body, "detail");
     char fault[200];
@@ -450,7 +452,7 @@ static int call(struct client *c, const char *path, const char *form, struct rep
 {
     int r = 0;
 
-    if (!client_has_login(c))
+    if (!has_login(c))
         return not_logged_in(c, e);
     if (client_has_key(c))
         return with_credentials(c, path, form, ret_reply, e);

@@ -41,16 +41,10 @@ WIND_DEFINE_FREE(client)
 const char *client_url(const struct client *c);
 bool client_has_key(const struct client *c);
 
-/* Is there a key, or a login at this address? */
-bool client_has_login(const struct client *c);
-
 /* GET, or POST when `form` is not NULL; without credentials. Fails only without any answer. */
 WIND_MUST_USE int client_ask(struct client *c, const char *path, const char *form,
                              struct reply *ret_reply, struct err *e);
 void reply_done(struct reply *r);
-
-/* A refusal as a sentence; returns < 0. */
-int reply_fail(const struct client *c, const struct reply *r, struct err *e);
 
 /*
  * GET with credentials; a token that has run out is renewed. OPTIONS_CONFIG: not logged in.

@@ -101,24 +101,3 @@ Test(ip, what_is_not_a_network_is_refused_with_a_sentence)
         cr_expect(e.text[0] != '\0');
     }
 }
-
-Test(ip, private_means_rfc_1918_and_ula)
-{
-    static const struct {
-        const char *address;
-        bool is_private;
-    } cases[] = {
-        {"10.0.0.0", true},        {"9.255.255.255", false}, {"11.0.0.0", false},
-        {"172.16.0.0", true},      {"172.31.255.255", true}, {"172.32.0.0", false},
-        {"172.15.255.255", false}, {"192.168.255.1", true},  {"192.169.0.0", false},
-        {"fc00::1", true},         {"fdff::1", true},        {"fe80::1", false},
-        {"2001:db8::1", false},    {"127.0.0.1", false},
-    };
-
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(cases); i++) {
-        uint8_t a[16];
-
-        cr_assert_eq(ip_parse(cases[i].address, a), 0);
-        cr_expect_eq(ip_is_private(a), cases[i].is_private, "%s", cases[i].address);
-    }
-}

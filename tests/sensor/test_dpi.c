@@ -225,10 +225,3 @@ Test(dpi, the_same_packets_give_the_same_answer_again)
     }
     cr_assert_arr_eq(&first, &again, sizeof(first));
 }
-
-Test(dpi, risks_have_names)
-{
-    cr_assert_null(dpi_risk_name(0));
-    cr_assert_null(dpi_risk_name(64));
-    cr_assert_not_null(dpi_risk_name(5));
-}
