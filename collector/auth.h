@@ -5,7 +5,7 @@
  *          before a handler runs. Handlers never look at a role.
  * Owns     The signing key. Users, sessions and keys live in the database.
  * Threads  Any: every function is safe to call from all server threads.
- * Bounds   Sessions per user (auth.sessions_max); concurrent password hashes (auth.hashes),
+ * Bounds   Sessions per user (auth.sessions); concurrent password hashes (auth.hashes),
  *          a caller beyond waits up to 2 s and then gets -EBUSY.
  */
 #pragma once

@@ -3,6 +3,7 @@
  *
  * Why      Labels and inputs belong together in the order they are written.
  * Owns     Nothing: texts are argv's.
+ * Threads  Start-up only.
  * Bounds   TRAIN_INPUTS_MAX inputs and truth files.
  */
 #pragma once

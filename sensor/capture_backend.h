@@ -3,6 +3,7 @@
  *
  * Why      A backend is one file: it embeds struct capture as its first member.
  * Owns     The state every backend has: how the input fared, what was counted.
+ * Threads  The one that has the handle (capture.h).
  */
 #pragma once
 

@@ -3,6 +3,7 @@
  *
  * Why      pcap_format.c and pcapng_format.c know bytes; capture_file.c knows files.
  * Owns     Nothing: packets borrow from the window.
+ * Threads  The one that has the handle (capture.h).
  * Bounds   A packet has at most CAPTURE_PACKET_MAX bytes, a block that we look into at most
  *          PCAPNG_BLOCK_MAX, a section at most PCAPNG_INTERFACES_MAX interfaces.
  *

@@ -6,7 +6,7 @@
  * Owns     The page: made before the first fork, freed by the supervisor.
  * Threads  Each counter has one writer (the section it stands in); anyone reads, relaxed.
  *
- * The books, tested in tests/e2e/test_balance.py:
+ * The books, checked after every run by tests/support/books.py:
  *     capture.packets = sum of decoder.* (shed and lost included)
  *     layer.* says what was in them: a packet counts once for each kind of header in it
  *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring

@@ -3,6 +3,7 @@
  *
  * Why      Each layer is a small function; none knows the one before it.
  * Owns     Nothing: it lives as long as one call of decode_packet.
+ * Threads  Any: there is no state.
  * Bounds   `left` of a cursor is what the capture kept, `wire` what was on the wire: a header
  *          that does not fit in `wire` is malformed, one that does not fit in `left` was cut.
  *

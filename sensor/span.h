@@ -3,6 +3,7 @@
  *
  * Why      Every parser of packets and capture files reads through this and nothing else.
  * Owns     Nothing: at..at+left is borrowed.
+ * Threads  Any: there is no state.
  * Bounds   span_take says no (NULL) rather than go past the end.
  */
 #pragma once

@@ -3,7 +3,9 @@
  *
  * Why      `wind-sensor -r FILE` is an answer by itself, without jq.
  * Owns     Nothing. Reads the eve.json that the run wrote.
- * Bounds   SUMMARY_ALERTS alerts are shown, the worst first; the rest is counted.
+ * Threads  The supervisor, after all other processes have ended.
+ * Bounds   SUMMARY_ALERTS alerts are shown, the worst first; the rest is counted,
+ *          up to 4096 in all.
  */
 #pragma once
 
