@@ -9,6 +9,7 @@
  * The books, checked after every run by tests/support/books.py:
  *     capture.packets = sum of decoder.* (shed and lost included)
  *     layer.* says what was in them: a packet counts once for each kind of header in it
+ *     defrag.started = completed + timed_out + evicted + live, but for those a crash cost
  *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring
  *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
  *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)

@@ -43,7 +43,8 @@ static enum decode_layer first_layer(struct decoding *d, uint16_t linktype)
 enum decode_verdict decode_by_layers(const struct decode_conf *conf, const struct packet *p,
                                      struct packet_view *ret_view)
 {
-    struct decoding d = {.c = {{p->data, p->len}, p->wire_len}, .v = ret_view, .conf = conf};
+    struct decoding d = {
+        .c = {{p->data, p->len}, p->wire_len}, .v = ret_view, .conf = conf, .time_ns = p->time_ns};
     unsigned n = 0;
 
     *ret_view = (struct packet_view){0};

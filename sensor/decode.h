@@ -3,7 +3,7 @@
  *
  * Why      Everything later works on a packet_view, never on raw bytes.
  * Owns     Nothing. A view borrows from the packet and dies with it.
- * Threads  Pure functions: any.
+ * Threads  Pure functions, but for conf.defrag: one.
  * Bounds   Reads only [data, data + len). At most DECODE_LAYERS_MAX layers, and of them
  *          conf.tunnel_depth packets inside another. No length in the view is larger than what
  *          was on the wire, whatever the headers claim.
@@ -15,6 +15,9 @@
  *     decode_tunnel.c    GRE, ERSPAN I to III, VXLAN, GENEVE
  *     decode_transport.c TCP and its options, UDP, SCTP, ICMP; any other is a flow with ports 0
  *
+ * A whole fragment is held in conf.defrag: DECODE_FRAGMENT. The one that makes the packet whole has
+ * the verdict of that packet, and the view is of it. Without defrag, or for a fragment that the
+ * capture cut, the first is a packet with ports and later ones are DECODE_FRAGMENT.
  * With conf.tunnels the view is that of the innermost packet; what is no IP in there (ARP, STP)
  * is a packet of the tunnel's own flow.
  */
@@ -46,10 +49,13 @@ enum decode_layer {
     DECODE_LAYERS
 };
 
+struct defrag;
+
 struct decode_conf {
-    bool tunnels;         /* look into them */
-    bool vlan_in_key;     /* else key.vlan is 0 */
-    uint8_t tunnel_depth; /* packets in packets; more are DECODE_TOO_DEEP */
+    bool tunnels;          /* look into them */
+    bool vlan_in_key;      /* else key.vlan is 0 */
+    uint8_t tunnel_depth;  /* packets in packets; more are DECODE_TOO_DEEP */
+    struct defrag *defrag; /* borrowed; NULL: fragments are not put together */
 };
 
 enum {
@@ -90,6 +96,8 @@ struct packet_view {
     uint8_t last_layer;    /* where decoding ended, or failed */
     uint8_t ttl;           /* IPv6: hop limit */
     bool is_fragment;      /* the first fragment of several */
+    bool is_reassembled;   /* of fragments: lies in conf.defrag until defrag_release */
+    bool is_overlap;       /* a fragment that contradicts others */
     bool has_inner;        /* an ICMP error that quotes the packet it is about: */
     struct flow_key inner; /* src sent that packet */
 };

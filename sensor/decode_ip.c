@@ -1,4 +1,5 @@
 #include "sensor/decode_layer.h"
+#include "sensor/defrag.h"
 
 /*
  * IPv4 | IPv6 and its extensions -> transport, or another packet inside.
@@ -73,6 +74,8 @@ static enum decode_verdict fragment_header(const uint8_t *h, struct ip_info *inf
 /* Step over extension headers to the transport header, or to the data of a fragment. */
 static enum decode_verdict ipv6_extensions(struct cursor *c, uint8_t *proto, struct ip_info *info)
 {
+    const uint8_t *named = info->fragment_named; /* the byte that *proto was read from */
+
     for (unsigned i = 0; is_extension(*proto); i++) {
         const uint8_t *const h = take(c, IPV6_EXTENSION);
         const bool is_fragment = *proto == PROTO_FRAGMENT;
@@ -91,8 +94,12 @@ static enum decode_verdict ipv6_extensions(struct cursor *c, uint8_t *proto, str
         if (is_fragment && fragment_header(h, info) != DECODE_OK)
             return DECODE_MALFORMED;
         *proto = h[0];
-        if (is_fragment && info->is_fragment)
+        if (is_fragment && info->is_fragment) {
+            info->fragment_header = h;
+            info->fragment_named = named;
             break;
+        }
+        named = h;
     }
     return DECODE_OK;
 }
@@ -113,6 +120,7 @@ enum decode_verdict decode_ipv6_header(struct cursor *c, struct flow_key *key,
     *ret_info = (struct ip_info){
         .len =
             (uint32_t)(claimed == 0 || claimed + IPV6_HEADER > wire ? wire : claimed + IPV6_HEADER),
+        .fragment_named = h + 6,
         .ttl = h[7],
     };
     key->ip_version = 6;
@@ -153,10 +161,51 @@ static inline enum decode_layer next_layer(struct decoding *d)
     }
 }
 
+static enum decode_layer reassemble(struct decoding *d, const struct ip_info *info)
+{
+    const struct flow_key *const key = &d->v->key;
+    const uint8_t *const ip = d->v->ip;
+    struct defrag_fragment f = {
+        .key = {.id = info->fragment_id, .vlan = key->vlan, .ip_version = key->ip_version},
+        .header = {ip, (size_t)(d->c.bytes.at - ip)},
+        .data = d->c.bytes,
+        .at = info->fragment_at,
+        .has_more = info->has_more,
+    };
+    struct span whole = {0};
+
+    memcpy(f.key.src, key->src, sizeof(f.key.src));
+    memcpy(f.key.dst, key->dst, sizeof(f.key.dst));
+    if (key->ip_version == 6) {
+        f.header.left = (size_t)(info->fragment_header - ip);
+        f.next_at = (uint16_t)(info->fragment_named - ip);
+        f.next = info->fragment_header[0];
+    } else {
+        f.key.proto = key->proto;
+    }
+    switch (defrag_add(d->conf->defrag, &f, d->time_ns, &whole, &d->v->is_overlap)) {
+    case DEFRAG_HELD:
+        return decode_end(d, DECODE_FRAGMENT);
+    case DEFRAG_BAD:
+        return decode_end(d, DECODE_MALFORMED);
+    case DEFRAG_WHOLE:
+        break;
+    }
+    const enum decode_layer again = key->ip_version == 6 ? DECODE_LAYER_ipv6 : DECODE_LAYER_ipv4;
+    d->c = (struct cursor){whole, whole.left};
+    d->wholes++;
+    d->v->is_fragment = false;
+    d->v->is_reassembled = true;
+    d->v->key.ip_version = 0; /* the same packet again, not one inside it */
+    return again;
+}
+
 /* The first fragment has a transport header, as far as it goes; later ones have none. */
 static enum decode_layer fragment(struct decoding *d, struct ip_info *info)
 {
     d->v->is_fragment = true;
+    if (d->conf->defrag != NULL && d->c.bytes.left == d->c.wire && d->wholes < DEFRAG_NESTED_MAX)
+        return reassemble(d, info);
     if (info->fragment_at != 0)
         return decode_end(d, DECODE_FRAGMENT);
     if (d->v->key.ip_version == 6 && is_extension(d->v->key.proto)) {

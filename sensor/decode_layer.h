@@ -55,16 +55,19 @@ struct decoding {
     struct packet_view *v;
     const struct decode_conf *conf;
     enum decode_verdict verdict; /* once a layer has returned LAYERS */
-    uint8_t vlans, tunnels;      /* so far */
+    uint64_t time_ns;
+    uint8_t vlans, tunnels, wholes; /* so far; wholes: packets put together */
 };
 
 /* What an IP header says, beside the key. */
 struct ip_info {
-    uint32_t len;         /* of the packet, bounded by the wire */
-    uint32_t fragment_id; /* these three: is_fragment */
-    uint32_t fragment_at; /* of its data, in the datagram's */
-    bool has_more;        /* fragments behind it */
-    bool is_fragment;     /* any of several */
+    uint32_t len;                   /* of the packet, bounded by the wire */
+    uint32_t fragment_id;           /* these three: is_fragment */
+    uint32_t fragment_at;           /* of its data, in the datagram's */
+    const uint8_t *fragment_header; /* IPv6: where it is, and what names it */
+    const uint8_t *fragment_named;
+    bool has_more;    /* fragments behind it */
+    bool is_fragment; /* any of several */
     uint8_t ttl;
 };
 

@@ -165,12 +165,20 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
         return err_set(e, -ENOMEM, "out of memory");
     w->conf = *conf;
     w->conf.dpi = NULL; /* taken at the end, when nothing can fail */
+    w->conf.decode.defrag = NULL;
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
     w->may_wait = !capture_is_live(conf->capture);
+    int r = 0;
+    if (conf->defrag.max > 0) {
+        w->conf.defrag.counters = conf->counters;
+        r = defrag_new(&w->conf.decode.defrag, &w->conf.defrag, e);
+    }
+    if (r < 0)
+        return r;
     w->dpi_result = calloc(conf->flows.max, sizeof(*w->dpi_result));
     if (w->dpi_result == NULL)
         return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->flows.max);
-    const int r = flow_table_new(&w->flows, &conf->flows, on_flow, w, e);
+    r = flow_table_new(&w->flows, &conf->flows, on_flow, w, e);
     if (r < 0)
         return r;
     w->conf.dpi = conf->dpi;
@@ -186,6 +194,7 @@ struct worker *worker_free(struct worker *w)
             flow_table_flush(w->flows);
         w->flows = flow_table_free(w->flows);
         w->conf.dpi = dpi_free(w->conf.dpi);
+        w->conf.decode.defrag = defrag_free(w->conf.decode.defrag);
         free(w->dpi_result);
         free(w);
     }
@@ -341,6 +350,8 @@ size_t worker_step(struct worker *w, int wait_ms)
         /* Counted first: should a packet be our end, the next analyser goes on behind it. */
         counters_add(w->conf.counters, COUNTER_capture_packets, n);
         take_batch(w, packets, n);
+        if (w->conf.decode.defrag != NULL)
+            defrag_release(w->conf.decode.defrag);
         capture_release(w->conf.capture);
     }
     if (capture_is_live(w->conf.capture))

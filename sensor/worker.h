@@ -14,6 +14,7 @@
 #include "common/ring.h"
 #include "sensor/capture.h"
 #include "sensor/counter.h"
+#include "sensor/defrag.h"
 #include "sensor/dpi.h"
 #include "sensor/flow_table.h"
 
@@ -21,7 +22,8 @@ struct worker;
 
 struct worker_conf {
     struct flow_table_conf flows;
-    struct decode_conf decode;
+    struct decode_conf decode; /* but for .defrag */
+    struct defrag_conf defrag; /* max 0: without; but for .counters */
     struct capture *capture;
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;

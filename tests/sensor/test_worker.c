@@ -172,6 +172,39 @@ Test(worker, every_packet_has_one_verdict)
     cr_assert_eq(get(COUNTER_flow_made), 1);
 }
 
+/* A fragment of 16 bytes of a UDP packet to port 53. */
+static void fragment(uint64_t at, unsigned id, bool is_last)
+{
+    frame_eth(&fake.frames, 0x0800);
+    frame_ipv4(&fake.frames, 17, 1, 2, 16);
+    fake.frames.data[fake.frames.len - 16 + 1] = (uint8_t)id;
+    fake.frames.data[fake.frames.len - 14] = is_last ? 0 : 0x20;
+    fake.frames.data[fake.frames.len - 13] = is_last ? 2 : 0;
+    if (is_last)
+        put(&fake.frames, "the rest of it..", 16);
+    else
+        put(&fake.frames, "\x03\xe8\0\x35\0\x20\0\0the one ", 16);
+    fake_offer(at);
+}
+
+Test(worker, fragments_are_one_packet_of_the_flow)
+{
+    t.conf.defrag = (struct defrag_conf){.max = 64, .memory = 1 << 20, .timeout_ns = 30 * S};
+    fake.batch = 1; /* fragments outlive the batch that they came in */
+    for (unsigned i = 0; i < 100; i++)
+        fragment(i * 1000, i, false);
+    for (unsigned i = 36; i < 100; i++)
+        fragment(S + i * 1000, i, true);
+    run_to_the_end();
+    cr_assert_eq(get(COUNTER_decoder_FRAGMENT), 100);
+    cr_assert_eq(get(COUNTER_decoder_OK), 64);
+    cr_assert_eq(get(COUNTER_defrag_completed), 64);
+    cr_assert_eq(get(COUNTER_defrag_evicted), 36);
+    cr_assert_eq(get(COUNTER_flow_made), 1);
+    cr_assert(t.record[1].key.dport == 53 && t.record[1].pkts[0] == 64);
+    cr_assert_eq(t.record[1].bytes[0], 64 * (20 + 32));
+}
+
 /* What came out, with batches cut after so many packets. */
 static void records_with_batches_of(size_t batch, struct flow_record *out, size_t *ret_n)
 {
