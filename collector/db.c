@@ -518,7 +518,7 @@ int db_query_i64(struct db_tx *tx, const char *sql, const struct db_value *args,
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     const int r = db_query_row(tx, sql, args, n_args, &s, e);
 
-    if (r == DB_ROW)
+    if (r == DB_ROW && s != NULL)
         *ret_value = db_i64(s, 0);
     return r == DB_ROW ? 0 : r;
 }

@@ -155,8 +155,8 @@ int sandbox_identity(const char *user, const char *group, uid_t *ret_uid, gid_t 
 
 int sandbox_drop(const char *user, const char *group, struct err *e)
 {
-    uid_t uid;
-    gid_t gid;
+    uid_t uid = (uid_t)-1;
+    gid_t gid = (gid_t)-1;
     const int r = sandbox_identity(user, group, &uid, &gid, e);
 
     if (r < 0 || (user == NULL && group == NULL))

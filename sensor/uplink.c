@@ -157,7 +157,7 @@ static int replace_eve(struct uplink *u, struct stat *ret_st, struct err *e)
 static int open_eve(struct uplink *u, struct err *e)
 {
     struct uplink_commit *c = &u->now;
-    struct stat st;
+    struct stat st = {0};
     const int r = replace_eve(u, &st, e);
 
     if (r < 0)

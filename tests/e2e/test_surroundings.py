@@ -39,9 +39,7 @@ def start(out, *more, **options):
 
 
 def children(pid):
-    return [
-        int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    ]
+    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def status(pid, field):
