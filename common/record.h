@@ -22,7 +22,7 @@ enum record_kind {
     RECORD_FLOW_UPDATE, /* so far: after the first packets, and at every active time-out */
     RECORD_FLOW_ENDED,  /* the one that becomes the flow's line in eve.json */
     RECORD_ALERT,       /* alert ring only */
-    RECORD_ANOMALY,     /* alert ring only */
+    RECORD_ANOMALY,     /* of a packet: made in the flow ring, copied into the alert ring */
     RECORD_KINDS
 };
 

@@ -254,6 +254,21 @@ void alerts_anomaly(struct alerts *a, const char *type, const char *event, const
     publish(a, &slot->header, RECORD_ANOMALY);
 }
 
+void alerts_packet_anomaly(struct alerts *a, const struct anomaly_record *r)
+{
+    a->clock_ns = r->header.time_ns > a->clock_ns ? r->header.time_ns : a->clock_ns;
+    counters_add(a->conf.counters, COUNTER_anomaly_raised, 1);
+    struct anomaly_record *slot = reserve(a, sizeof(*slot));
+    if (slot == NULL) {
+        counters_add(a->conf.counters, COUNTER_anomaly_lost, 1);
+        return;
+    }
+    const struct record_header header = slot->header;
+    *slot = *r;
+    slot->header = header;
+    publish(a, &slot->header, RECORD_ANOMALY);
+}
+
 /* ---------------------------------------------------------------- for detectors */
 
 void alert_entity(struct alert_record *a, const char *role, const uint8_t address[16])

@@ -78,6 +78,9 @@ void alerts_close(struct alerts *a);
 #define ALERTS_ANOMALIES_MAX 1000
 void alerts_anomaly(struct alerts *a, const char *type, const char *event, const char *text);
 
+/* The same of a packet; the worker that made it has capped their rate. */
+void alerts_packet_anomaly(struct alerts *a, const struct anomaly_record *r);
+
 /* Helpers for detectors, all of them cutting what is too long. */
 void alert_entity(struct alert_record *a, const char *role, const uint8_t address[16]);
 struct alert_reason *alert_reason(struct alert_record *a, const char *name, const char *unit,

@@ -141,6 +141,7 @@ static int make_worker(struct analyser *a, const struct analyser_conf *conf, str
         .decode = {.tunnels = c->tunnels,
                    .vlan_in_key = c->vlan_in_key,
                    .tunnel_depth = (uint8_t)c->tunnel_depth},
+        .anomalies = (uint32_t)c->decode_anomalies,
         .defrag = {.max = (size_t)c->defrag_max,
                    .memory = (size_t)c->defrag_memory,
                    .timeout_ns = (uint64_t)c->defrag_timeout},

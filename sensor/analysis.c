@@ -186,14 +186,14 @@ static void see_flow(struct analysis *a, struct flow_record *r)
  * before it, so nothing that is through may be held back while alerts are told: each record is
  * released by itself, and the clock goes on with none in hand.
  */
-static struct flow_record *next(struct analysis *a)
+static struct record_header *next(struct analysis *a)
 {
     struct ring *ring = a->conf.alerts.flows;
-    struct flow_record *r = ring_peek(ring, 0, NULL);
+    struct record_header *r = ring_peek(ring, 0, NULL);
 
-    if (r == NULL || !alerts_is_due(a->alerts, r->header.time_ns))
+    if (r == NULL || !alerts_is_due(a->alerts, r->time_ns))
         return r;
-    const uint64_t now_ns = r->header.time_ns;
+    const uint64_t now_ns = r->time_ns;
     ring_rewind(ring, 0);
     alerts_tick(a->alerts, now_ns);
     return ring_peek(ring, 0, NULL);
@@ -201,15 +201,19 @@ static struct flow_record *next(struct analysis *a)
 
 size_t analysis_step(struct analysis *a)
 {
-    struct flow_record *r;
-    size_t n = 0;
+    struct record_header *r;
+    size_t n = 0, flows = 0;
 
-    while ((r = next(a)) != NULL) {
-        see_flow(a, r);
+    for (; (r = next(a)) != NULL; n++) {
+        if (r->kind == RECORD_ANOMALY) {
+            alerts_packet_anomaly(a->alerts, (const struct anomaly_record *)r);
+        } else {
+            see_flow(a, (struct flow_record *)r);
+            flows++;
+        }
         ring_release(a->conf.alerts.flows, 0);
-        n++;
     }
-    counters_add(a->counters, COUNTER_analysis_flows, n);
+    counters_add(a->counters, COUNTER_analysis_flows, flows);
     counters_set(a->counters, COUNTER_analysis_evidence_evicted, detectors_evicted(a->detectors));
     return n;
 }

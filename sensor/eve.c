@@ -57,7 +57,8 @@ int eve_take(const void *slot, size_t room, enum eve_ring ring, union eve_record
     if (h.version != RECORD_VERSION || h.len > room)
         return -EBADMSG;
     ret_record->header = h;
-    if (ring == EVE_RING_FLOWS && (h.kind == RECORD_FLOW_OPENED || h.kind == RECORD_FLOW_UPDATE))
+    if (ring == EVE_RING_FLOWS && (h.kind == RECORD_FLOW_OPENED || h.kind == RECORD_FLOW_UPDATE ||
+                                   h.kind == RECORD_ANOMALY)) /* has come by the other ring */
         return EVE_NO_LINE;
 
     if (ring == EVE_RING_FLOWS && h.kind == RECORD_FLOW_ENDED)

@@ -35,6 +35,7 @@ const struct conf_key sensor_keys[] = {
 
     CONF_BOOL(S, tunnels, "decode.tunnels", "yes", "A packet in a tunnel (GRE, ERSPAN, VXLAN, GENEVE, IP in IP) belongs to the flow of the innermost packet; no = to the tunnel's."),
     CONF_INT(S, tunnel_depth, "decode.tunnel_depth", "4", 1, 8, "Tunnels in tunnels that are followed; a packet with more is counted as too_deep."),
+    CONF_INT(S, decode_anomalies, "decode.anomalies", "10", 0, 100000, "Anomaly records a second of packets that are truncated, malformed, too deep, of an unknown link or overlapping; so many of each."),
     CONF_INT(S, defrag_max, "defrag.max", "4096", 0, 1000000, "Fragmented packets that are put together at a time; when full, the one that waits longest is given up; 0 = none are put together."),
     CONF_SIZE(S, defrag_memory, "defrag.memory", "8mb", MB / 4, 4096 * MB, "Memory for their fragments; likewise."),
     CONF_TIME(S, defrag_timeout, "defrag.timeout", "30s", NS(1), NS(600), "A packet that gets no fragment for so long is given up."),

@@ -24,7 +24,7 @@ struct sensor_conf {
     int64_t snaplen, kernel_buffer;
 
     bool tunnels, vlan_in_key;
-    int64_t tunnel_depth;
+    int64_t tunnel_depth, decode_anomalies;
     int64_t defrag_max, defrag_memory, defrag_timeout;
     int64_t flow_max, flow_idle, flow_idle_new, flow_linger, flow_active, flow_first_pkts;
     bool dpi_enabled;

@@ -1,6 +1,7 @@
 #include "sensor/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,7 +19,11 @@ struct worker {
     struct flow_table *flows;
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     uint64_t clock_ns;
-    bool is_discarding; /* worker_free: nobody is told of the flows that are left */
+    struct {
+        uint64_t second;
+        uint32_t told;
+    } odd[DECODE_VERDICTS]; /* DECODE_OK: overlaps */
+    bool is_discarding;     /* worker_free: nobody is told of the flows that are left */
     bool may_wait; /* for room in the ring: replay always, live when no packet is waiting for us */
     uint64_t followed_ns, followed_mono_ns;           /* live: our clock and the monotonic one */
     uint64_t pace_packet_ns, pace_mono_ns;            /* where the replay's pace started */
@@ -42,10 +47,9 @@ static void relieve(const struct worker *w)
         w->conf.relieve(w->conf.relieve_arg);
 }
 
-static struct flow_record *reserve(struct worker *w, size_t n_features)
+static void *reserve(struct worker *w, size_t len)
 {
-    const size_t len = sizeof(struct flow_record) + n_features * sizeof(float);
-    struct flow_record *r = ring_reserve(w->conf.ring, len);
+    void *r = ring_reserve(w->conf.ring, len);
 
     while (r == NULL && w->may_wait) {
         relieve(w);
@@ -142,7 +146,7 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
             counters_add(w->conf.counters, end_counter(end), 1);
         return;
     }
-    struct flow_record *r = reserve(w, n_features);
+    struct flow_record *r = reserve(w, sizeof(*r) + n_features * sizeof(float));
     if (r == NULL) {
         counters_add(w->conf.counters,
                      kind == RECORD_FLOW_ENDED ? COUNTER_flow_lost_ring : COUNTER_flow_events_lost,
@@ -261,6 +265,53 @@ static void count_layers(struct worker *w, uint32_t layers, uint64_t n)
                      n);
 }
 
+/* So many a second are worth a line; the others are counted. */
+static bool is_told(struct worker *w, enum decode_verdict verdict)
+{
+    const uint64_t second = w->clock_ns / WIND_NS_PER_S;
+
+    if (w->odd[verdict].second != second)
+        w->odd[verdict].told = 0;
+    w->odd[verdict].second = second;
+    return w->odd[verdict].told++ < w->conf.anomalies;
+}
+
+/* "tcp_truncated": tell analysis what is odd about a packet. */
+static void tell_oddity(struct worker *w, enum decode_verdict verdict, const struct packet_view *v)
+{
+    const bool is_overlap = v->is_overlap;
+    const char *const layer = decode_layer_name((enum decode_layer)v->last_layer);
+    struct anomaly_record *const a =
+        is_told(w, is_overlap ? DECODE_OK : verdict) ? reserve(w, sizeof(*a)) : NULL;
+
+    if (a == NULL) {
+        counters_add(w->conf.counters, COUNTER_anomaly_capped, 1);
+        return;
+    }
+    memset((char *)a + sizeof(a->header), 0, sizeof(*a) - sizeof(a->header));
+    a->header.kind = RECORD_ANOMALY;
+    a->header.time_ns = w->clock_ns;
+    a->header.after = 0;
+    (void)snprintf(a->type, sizeof(a->type), "decode");
+    if (is_overlap)
+        (void)snprintf(a->event, sizeof(a->event), "fragment_overlap");
+    else if (verdict == DECODE_UNSUPPORTED_LINK)
+        (void)snprintf(a->event, sizeof(a->event), "%s", decode_verdict_name(verdict));
+    else
+        (void)snprintf(a->event, sizeof(a->event), "%s_%s", layer, decode_verdict_name(verdict));
+    (void)snprintf(a->text, sizeof(a->text), "%s",
+                   is_overlap ? "a fragment contradicts those before it, whose bytes stay"
+                              : decode_verdict_meaning(verdict));
+    a->key = v->key;
+    ring_commit(w->conf.ring);
+}
+
+static bool is_odd(enum decode_verdict verdict, const struct packet_view *v)
+{
+    return verdict == DECODE_TRUNCATED || verdict == DECODE_MALFORMED ||
+           verdict == DECODE_TOO_DEEP || verdict == DECODE_UNSUPPORTED_LINK || v->is_overlap;
+}
+
 /* Decode and hash the whole batch first, so that the table's memory is on its way when touched. */
 static void take_batch(struct worker *w, const struct packet *packets, size_t n)
 {
@@ -289,6 +340,9 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
         if (verdict[i] == DECODE_OK)
             take_packet(w, &packets[i], &view[i], hash[i]);
         counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict[i], 1);
+        if (WIND_UNLIKELY(is_odd(verdict[i], &view[i])) && w->conf.anomalies > 0 &&
+            w->conf.level != ANALYSIS_COUNTERS)
+            tell_oddity(w, verdict[i], &view[i]);
     }
 }
 

@@ -28,6 +28,7 @@ struct worker_conf {
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;
     struct counters *counters;
+    uint32_t anomalies;        /* of packets, told a second of packet time and verdict; 0 = none */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
     double speed;              /* replay: packets come as fast as then, times this; 0 = at once */
     /* Replay: the ring is full, or there is time; let the later stages run. NULL: they do. */

@@ -164,3 +164,18 @@ def test_a_wrong_value(sensor, setting, words):
 )
 def test_wrong_usage(sensor, args, words):
     assert words in the_sentence(sensor(*args), 2)
+
+
+def test_packets_that_make_no_sense_are_told_at_a_capped_rate(sensor, tmp_path):
+    """In the order of the input, with their addresses, and not one line more than asked for."""
+    frame = bytes(12) + b"\x08\0\x45\0\0\x18\0\1\0\0\x40\x06\0\0\x0a\0\0\1\x0a\0\0\2abcd"
+    packets = [(START + i * 10**6, frame, len(frame)) for i in range(50)]
+    packets.append((START + 60 * 10**6, frame[:20], len(frame)))
+    run = sensor("-r", write(tmp_path, captures.pcap(packets)), "--set", "decode.anomalies=4")
+    assert run.code == 0
+    found = [(a["anomaly"]["event"], a.get("src_ip")) for a in run.of_type("anomaly")]
+    assert found == [("tcp_malformed", "10.0.0.1")] * 4 + [("ipv4_truncated", None)]
+    assert all(a["anomaly"]["type"] == "decode" for a in run.of_type("anomaly"))
+    assert run.stats["anomaly"] == {"capped": 46, "raised": 5, "lost": 0}
+    assert run.stats["decoder"]["malformed"] == 50
+    balance(run.stats)

@@ -20,6 +20,8 @@ static struct {
     struct flow_record record[8192];
     float duration[8192];
     size_t n;
+    struct anomaly_record anomaly; /* the last one */
+    size_t anomalies;
     unsigned relieved;
 } t;
 
@@ -29,6 +31,11 @@ static void drain(void)
 
     while ((r = ring_peek(t.ring, 0, NULL)) != NULL) {
         cr_assert_lt(t.n, WIND_ARRAY_SIZE(t.record));
+        if (r->header.kind == RECORD_ANOMALY) {
+            memcpy(&t.anomaly, r, sizeof(t.anomaly));
+            t.anomalies++;
+            continue;
+        }
         cr_assert_eq(r->n_features, r->header.kind == RECORD_FLOW_OPENED ? 0 : FEATURE_COUNT);
         t.duration[t.n] = r->n_features > 0 ? r->feature[FEATURE_duration] : -1;
         t.record[t.n++] = *r;
@@ -192,9 +199,9 @@ Test(worker, fragments_are_one_packet_of_the_flow)
     t.conf.defrag = (struct defrag_conf){.max = 64, .memory = 1 << 20, .timeout_ns = 30 * S};
     fake.batch = 1; /* fragments outlive the batch that they came in */
     for (unsigned i = 0; i < 100; i++)
-        fragment(i * 1000, i, false);
+        fragment(UINT64_C(1000) * i, i, false);
     for (unsigned i = 36; i < 100; i++)
-        fragment(S + i * 1000, i, true);
+        fragment(S + UINT64_C(1000) * i, i, true);
     run_to_the_end();
     cr_assert_eq(get(COUNTER_decoder_FRAGMENT), 100);
     cr_assert_eq(get(COUNTER_decoder_OK), 64);
@@ -202,7 +209,48 @@ Test(worker, fragments_are_one_packet_of_the_flow)
     cr_assert_eq(get(COUNTER_defrag_evicted), 36);
     cr_assert_eq(get(COUNTER_flow_made), 1);
     cr_assert(t.record[1].key.dport == 53 && t.record[1].pkts[0] == 64);
-    cr_assert_eq(t.record[1].bytes[0], 64 * (20 + 32));
+    cr_assert_eq(t.record[1].bytes[0], UINT64_C(64) * (20 + 32));
+}
+
+/* A TCP header that does not fit, from 10.0.0.1. */
+static void malformed(uint64_t at)
+{
+    frame_eth(&fake.frames, 0x0800);
+    frame_ipv4(&fake.frames, 6, 1, 2, 4);
+    put(&fake.frames, "abcd", 4);
+    fake_offer(at);
+}
+
+Test(worker, odd_packets_are_told_at_a_capped_rate)
+{
+    t.conf.anomalies = 3;
+    for (unsigned i = 0; i < 50; i++)
+        malformed(i * S / 25);
+    run_to_the_end();
+    cr_assert_eq(t.anomalies, 6, "three in each of two seconds");
+    cr_assert_eq(get(COUNTER_anomaly_capped), 44);
+    cr_assert_str_eq(t.anomaly.type, "decode");
+    cr_assert_str_eq(t.anomaly.event, "tcp_malformed");
+    cr_assert(t.anomaly.key.ip_version == 4 && t.anomaly.key.src[15] == 1);
+    cr_assert_eq(t.anomaly.header.time_ns, FAKE_T0 + 27 * S / 25);
+    cr_assert_eq(get(COUNTER_decoder_MALFORMED), 50);
+}
+
+Test(worker, an_overlap_is_told_whatever_becomes_of_the_packet)
+{
+    t.conf.anomalies = 3;
+    t.conf.defrag = (struct defrag_conf){.max = 64, .memory = 1 << 20, .timeout_ns = 30 * S};
+    fragment(0, 1, false);
+    fragment(1, 1, false);
+    cr_assert_eq(t.anomalies, 0);
+    fragment(2, 1, false);
+    fake.frames.data[fake.frames.len - 1] ^= 1;
+    fragment(3, 1, true);
+    run_to_the_end();
+    cr_assert_eq(t.anomalies, 1);
+    cr_assert_str_eq(t.anomaly.event, "fragment_overlap");
+    cr_assert_eq(get(COUNTER_defrag_overlaps), 1);
+    cr_assert_eq(get(COUNTER_decoder_OK), 1);
 }
 
 /* What came out, with batches cut after so many packets. */
