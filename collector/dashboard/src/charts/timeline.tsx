@@ -27,19 +27,13 @@ function optionOf(timeline: Stats["timeline"], palette: Palette): ChartOption {
     return {
         animationDuration: 250,
         animationDurationUpdate: 250,
-        grid: { left: 4, right: 8, top: 10, bottom: 2, containLabel: true },
+        grid: { left: 14, right: 14, top: 10, bottom: 2, containLabel: true },
         xAxis: {
             type: "category",
             data: times.map((t) => tickName(t, bucketS, spanS)),
             axisTick: { show: false },
             axisLine: { lineStyle: { color: palette.line } },
-            axisLabel: {
-                color: palette.muted,
-                fontSize: 11,
-                fontFamily: FONT,
-                hideOverlap: true,
-                alignMinLabel: "left",
-            },
+            axisLabel: { color: palette.muted, fontSize: 11, fontFamily: FONT, hideOverlap: true },
         },
         yAxis: {
             type: "value",
