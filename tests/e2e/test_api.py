@@ -69,7 +69,7 @@ def at_once(n, call):
         return list(pool.map(call, range(n)))
 
 
-def raw(collector, request, timeout=10):
+def raw(collector, request, timeout=60):
     """Bytes as they are on the wire, for what clients do not let one send."""
     with socket.create_connection(("127.0.0.1", collector.port), timeout) as s:
         s.sendall(request)

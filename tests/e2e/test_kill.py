@@ -177,7 +177,7 @@ def test_a_killed_supervisor_leaves_nobody(replay):
                 pass
         return True
 
-    support.until("both are gone", gone, 5)
+    support.until("both are gone", gone)
 
 
 def test_an_analyser_that_never_gets_on_ends_the_run(replay):

@@ -142,12 +142,12 @@ def test_a_scan_is_told_while_it_runs_and_the_books_balance(link, live, tmp_path
     started = time.monotonic()
     link.run(link.a, "nmap", "-n", "-Pn", "-sS", "-p", "1-300", SERVER)
     alert = support.until(
-        "an alert", lambda: [a for a in live.of_type("alert") if _is_scan(a)], 15
+        "an alert", lambda: [a for a in live.of_type("alert") if _is_scan(a)], 60
     )[0]
-    assert time.monotonic() - started < 20 * support.SLOW
+    assert time.monotonic() - started < 60 * support.SLOW
     assert alert["src_ip"] == CLIENT and alert["in_iface"] == "wb"
     pages = [f for f in live.of_type("flow") if f.get("dest_port") == 80]
-    support.until("the web flows", lambda: [f for f in live.of_type("flow") if _is_page(f)], 15)
+    support.until("the web flows", lambda: [f for f in live.of_type("flow") if _is_page(f)], 60)
     assert all(f["src_ip"] == CLIENT for f in pages)
 
     stats = live.stop()
@@ -227,7 +227,7 @@ def test_a_killed_analyser_listens_again(link, live):
     support.until("it was noticed", lambda: "starting it again" in live.log)
     time.sleep(1)
     link.run(link.a, "nmap", "-n", "-Pn", "-sS", "-p", "1-100", SERVER)
-    support.until("an alert", lambda: [a for a in live.of_type("alert") if _is_scan(a)], 15)
+    support.until("an alert", lambda: [a for a in live.of_type("alert") if _is_scan(a)], 60)
     live.process.send_signal(signal.SIGTERM)
     assert live.process.wait(30 * support.SLOW) == 0, live.log
     stats = live.lines[-1]["stats"]

@@ -162,7 +162,7 @@ def test_nobody_outlives_a_killed_supervisor(open_folder, user):
     left = children(pid)
     os.kill(pid, signal.SIGKILL)
     sensor.popen.wait()
-    support.until("its children end", lambda: not any(is_alive(p) for p in left), 5)
+    support.until("its children end", lambda: not any(is_alive(p) for p in left))
 
 
 @as_root

@@ -91,7 +91,7 @@ def test_nothing_without_a_token(shared):
     with WebSocket(shared) as ws:
         began = time.monotonic()
         assert closed(ws) == 4401
-        assert 4 < time.monotonic() - began < 9
+        assert time.monotonic() - began > 4
 
 
 def test_a_token_in_the_head_of_the_request(shared):

@@ -28,7 +28,7 @@ def frame(payload, opcode=TEXT, fin=True, masked=True):
 
 
 class WebSocket:
-    def __init__(self, collector, timeout=10, **headers):
+    def __init__(self, collector, timeout=60, **headers):
         self.socket = socket.create_connection(("127.0.0.1", collector.port), timeout)
         self.left = b""
         self.close_code = None

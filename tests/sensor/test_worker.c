@@ -421,12 +421,12 @@ Test(worker, replay_at_a_speed_takes_its_time)
 {
     for (unsigned i = 0; i < 20; i++)
         fake_udp(i * S, 1, 1000 + i, 2, 53, 10);
-    t.conf.speed = 100; /* 19 s in 190 ms */
+    t.conf.speed = 50; /* 19 s in 380 ms */
     const uint64_t start = time_mono_ns();
     run_to_the_end();
     const uint64_t took = time_mono_ns() - start;
-    cr_assert(took >= 190 * WIND_NS_PER_MS, "%lu ms", took / WIND_NS_PER_MS);
-    cr_assert_gt(t.relieved, 10); /* the later stages go on meanwhile */
+    cr_assert(took >= 380 * WIND_NS_PER_MS, "%lu ms", took / WIND_NS_PER_MS);
+    cr_assert_gt(t.relieved, 0); /* the later stages go on meanwhile */
 }
 
 Test(worker, a_stop_ends_the_wait_for_the_next_packet, .timeout = 10)
