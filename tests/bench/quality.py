@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""quality.py BIN [--corpus DIR] [--recordings DIR...]: which alerts are raised, and on whom?
+"""quality.py [--corpus DIR] [--recordings DIR...]: which alerts are raised, and on whom?
 
 One JSON line a family of captures (or a recording of the lab): how many captures, in how many of
 them an alert names the malicious side, and every alert on somebody who did nothing. Settings are
@@ -21,6 +21,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+DEMO = Path(__file__).resolve().parents[1] / "data/lab-demo"
 ATTACKS = ("port_scan", "brute_force", "beacon")
 
 
@@ -160,7 +161,6 @@ def run_recording(args, folder, keep):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bin", type=Path, help="folder with wind-sensor")
     parser.add_argument("--corpus", type=Path, help="folder with manifest.csv")
     parser.add_argument("--recordings", type=Path, nargs="*", default=[])
     parser.add_argument("--role", default="val", help="roles of the corpus, by comma")
@@ -169,7 +169,9 @@ def main():
     parser.add_argument("--keep", type=Path, help="write every alert there")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
-    args.sensor = str(args.bin / "wind-sensor")
+    args.sensor = str(Path(os.environ["WIND_BIN"]) / "wind-sensor")
+    if args.corpus is None and not args.recordings:
+        args.recordings = [DEMO]
     kept = open(args.keep, "w") if args.keep else None
 
     def keep(name, truth, alerts):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""replay.py BIN CAPTURE [RUNS]: packets per CPU-second of replay, beside ndpiReader.
+"""replay.py [CAPTURE]: packets per CPU-second of replay, beside ndpiReader where it is installed.
 
+Without CAPTURE: COPIES (80) copies of the committed recording, side by side. RUNS=3.
 Everything runs on one core, over the same file out of the page cache, in rounds; the median of
 the runs is printed, one JSON line a case. CPU time is user + system of the program and all its
 children. Ratios count, not absolute values.
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 CORE = os.cpu_count() - 1
 CASES = {
     "wind": [],
@@ -38,9 +40,22 @@ def measure(command):
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
+def mix():
+    capture = ROOT / "build/bench-mix.pcap"
+    if not capture.exists():
+        script = ROOT / "tests/bench/make_mix.py"
+        new = capture.with_suffix(".new")
+        subprocess.run(
+            [sys.executable, script, new, os.environ.get("COPIES", "80")],
+            check=True,
+        )
+        new.rename(capture)
+    return str(capture)
+
+
 def main():
-    programs, capture = Path(sys.argv[1]), sys.argv[2]
-    runs = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    programs, capture = Path(os.environ["WIND_BIN"]), sys.argv[1] if len(sys.argv) > 1 else mix()
+    runs = int(os.environ.get("RUNS", "3"))
     out = tempfile.mkdtemp(prefix="wind-bench-")
     sensor = [str(programs / "wind-sensor"), "-q", "-r", capture, "-l", out]
     commands = {name: sensor + more for name, more in CASES.items()}
