@@ -21,11 +21,18 @@
  *      before the cursor are finished. The producer is next in line after the last stage.
  *   W2 owner fences after W1, then loads `asleep`; R2 sleeper stores `asleep`, fences, then
  *      loads the cursor again: one of the two sees the other, so no wake-up is lost.
+ *   W3 sleeper stores `wake_at` before `asleep` (release) -> R3 owner loads them in turn (acquire).
+ *
+ * A sleeper is woken when there is enough for it, not at the first record: a switch of tasks costs
+ * more than a record. What is less waits until the sleeper's own time is up.
  */
 struct cursor {
     alignas(WIND_CACHE_LINE) _Atomic uint64_t position; /* written by its owner alone */
+    _Atomic uint64_t wake_at;                           /* position that is worth a wake-up */
     _Atomic uint32_t asleep;                            /* who is next in line waits here */
 };
+
+#define WAKE_BYTES ((size_t)256 * 1024) /* or a quarter of the ring: some hundred records */
 
 struct shared {
     struct cursor producer;
@@ -100,7 +107,8 @@ static void move_to(struct cursor *c, uint64_t position)
 {
     atomic_store_explicit(&c->position, position, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&c->asleep, memory_order_relaxed) != 0) {
+    if (atomic_load_explicit(&c->asleep, memory_order_acquire) != 0 && /* R3 */
+        (int64_t)(position - atomic_load_explicit(&c->wake_at, memory_order_relaxed)) >= 0) {
         atomic_store_explicit(&c->asleep, 0, memory_order_relaxed);
         (void)futex(&c->asleep, FUTEX_WAKE, INT_MAX, NULL);
     }
@@ -112,14 +120,17 @@ static uint64_t position_of(const struct cursor *c)
     return atomic_load_explicit(&c->position, memory_order_acquire);
 }
 
-static void sleep_until_moved(struct cursor *c, uint64_t seen, int wait_ms)
+static void sleep_until_moved(const struct ring *r, struct cursor *c, uint64_t seen, int wait_ms)
 {
     const struct timespec timeout = {wait_ms / 1000, wait_ms % 1000 * 1000000L};
+    const uint64_t enough = r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
 
-    atomic_store_explicit(&c->asleep, 1, memory_order_relaxed); /* R2 */
+    atomic_store_explicit(&c->wake_at, seen + enough, memory_order_relaxed);
+    atomic_store_explicit(&c->asleep, 1, memory_order_release); /* R2, W3 */
     atomic_thread_fence(memory_order_seq_cst);
-    if (position_of(c) == seen)
+    if (position_of(c) - seen < enough)
         (void)futex(&c->asleep, FUTEX_WAIT, 1, &timeout);
+    atomic_store_explicit(&c->asleep, 0, memory_order_relaxed); /* nobody needs to wake us now */
 }
 
 /* ---------------------------------------------------------------- producer */
@@ -170,7 +181,7 @@ void ring_commit(struct ring *r)
 
 void ring_wait_room(struct ring *r, int wait_ms)
 {
-    sleep_until_moved(&r->shared->stage[r->stages - 1], r->producer.seen, wait_ms);
+    sleep_until_moved(r, &r->shared->stage[r->stages - 1], r->producer.seen, wait_ms);
 }
 
 /* ---------------------------------------------------------------- stages */
@@ -228,7 +239,7 @@ void ring_rewind(struct ring *r, unsigned stage)
 
 void ring_wait_data(struct ring *r, unsigned stage, int wait_ms)
 {
-    sleep_until_moved(before(r, stage), r->stage[stage].at, wait_ms);
+    sleep_until_moved(r, before(r, stage), r->stage[stage].at, wait_ms);
 }
 
 uint64_t ring_released(const struct ring *r, unsigned stage)

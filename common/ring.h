@@ -37,10 +37,13 @@ WIND_DEFINE_FREE(ring)
  */
 void *ring_reserve(struct ring *r, size_t len);
 
-/* Publish the reserved record. Wakes stage 0 if it sleeps. */
+/* Publish the reserved record. Wakes stage 0 if it sleeps and has enough to do. */
 void ring_commit(struct ring *r);
 
-/* Producer: sleep until the last stage has released something, at most wait_ms. */
+/*
+ * Producer: sleep until the last stage has released a good deal (a quarter of the ring, or 256 KiB),
+ * at most wait_ms.
+ */
 void ring_wait_room(struct ring *r, int wait_ms);
 
 /*
@@ -56,7 +59,7 @@ void ring_release(struct ring *r, unsigned stage);
 /* Stage: forget what was peeked since the last release, and peek it again. */
 void ring_rewind(struct ring *r, unsigned stage);
 
-/* Stage: sleep until the stage before has something, at most wait_ms. */
+/* Stage: sleep until the stage before has as much, at most wait_ms: look again then anyway. */
 void ring_wait_data(struct ring *r, unsigned stage, int wait_ms);
 
 /* Where a stage stands (released), where it has peeked to, and where the producer stands. */

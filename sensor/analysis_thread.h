@@ -15,7 +15,7 @@
 
 #include "sensor/analysis.h"
 
-#define ANALYSIS_THREAD_WAIT_MS 100
+#define ANALYSIS_THREAD_WAIT_MS 20
 
 struct analysis_thread;
 

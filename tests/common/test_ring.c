@@ -111,6 +111,42 @@ Test(ring, a_stage_whose_process_died_goes_on_where_it_had_released)
     cr_assert(h != NULL && h->time_ns == 2);
 }
 
+/* How many times a stage that sleeps until it has something was woken by `records` of 1 KiB. */
+static unsigned wakes_by(unsigned records, int wait_ms)
+{
+    WIND_AUTO(ring) struct ring *r = two_stages();
+    unsigned wakes = 0;
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        for (unsigned i = 1; i <= records; i++) {
+            put(r, 1024, i);
+            (void)usleep(1000); /* so that whoever was woken is asleep again */
+        }
+        _exit(0);
+    }
+    for (uint64_t last = 0; last < records; wakes++) {
+        const struct record_header *h;
+
+        ring_wait_data(r, 0, wait_ms);
+        while ((h = ring_peek(r, 0, NULL)) != NULL)
+            last = h->time_ns;
+        ring_release(r, 0);
+    }
+    cr_assert(waitpid(child, NULL, 0) == child);
+    return wakes;
+}
+
+Test(ring, a_stage_is_woken_when_there_is_a_quarter_of_the_ring_and_not_for_each_record)
+{
+    cr_assert_eq(wakes_by(2 * SIZE / 4 / 1024, 60000), 2); /* by its own time: never in this test */
+}
+
+Test(ring, a_stage_wakes_by_its_own_time_when_less_comes)
+{
+    cr_assert_geq(wakes_by(3, 20), 1);
+}
+
 Test(ring, a_hostile_length_is_reported_and_skipped)
 {
     static const uint32_t lengths[] = {0, 32, 63, 65, 128 * 1024, 0xffffffc0, 192};
