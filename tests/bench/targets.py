@@ -1,0 +1,99 @@
+"""The targets of the packet path, and the tables that say how far from them a run was."""
+
+import peers
+
+# row, capture, case of Wind, peers (the fastest counts), target, stretch; all of them "at least"
+SPEED = [
+    ("everything on", "mix", "wind", ("ndpiReader",), 1.5, 2),
+    ("everything on", "mix", "wind", ("suricata",), 3.5, 5),
+    ("everything on", "mix", "wind", ("nfstream-dpi",), 7, 10),
+    ("everything on", "flows-100k", "wind", ("ndpiReader",), 3, 4),
+    ("everything on", "flows-1m", "wind", ("ndpiReader",), 2, 3),
+    ("without nDPI", "flows-100k", "wind-nodpi", peers.FLOW_ENGINES, 2, 3),
+    ("without nDPI", "flows-1m", "wind-nodpi", peers.FLOW_ENGINES, 0.8, 1.2),
+    ("without nDPI", "flows-100k", "wind-nodpi", ("nfstream",), 10, 10),
+    ("without nDPI", "flows-1m", "wind-nodpi", ("nfstream",), 10, 10),
+    ("flow engine", "flows-100k", "wind-engine", ("null-flow",), 0.5, 0.7),
+    ("flow engine", "flows-1m", "wind-engine", ("null-flow",), 0.7, 1),
+]
+# row, bench, case, key, target, stretch; all of them "at most"
+COST = [
+    ("what a flow costs once, µs", "flow", "sum", "us", 8, 5),
+    ("memory at 1 M live flows without nDPI, MiB", "memory", "wind-nodpi", "anon_mib", 700, None),
+    ("memory at 1 M live flows with nDPI, MiB", "memory", "wind", "anon_mib", 1536, None),
+]
+NULL = "null-mmap"
+
+
+def judged(target, have, want, stretch, at_least):
+    def met(limit):
+        return limit is not None and (have >= limit if at_least else have <= limit)
+
+    return {
+        "bench": "sensor",
+        "target": target,
+        "have": have,
+        "want": want,
+        "stretch": stretch,
+        "met": met(want),
+        "stretch_met": met(stretch),
+    }
+
+
+def verdicts(lines):
+    cases = {(x["capture"], x["case"]): x for x in lines if x["bench"] == "sensor"}
+    out = []
+    for row, capture, case, rivals, want, stretch in SPEED:
+        x = cases.get((capture, case), {}).get("x", {})
+        there = {r: x[r] for r in rivals if r in x}
+        if there:
+            rival = min(there, key=there.get)
+            name = f"{row}, {capture}: × {rival}"
+            out.append(judged(name, there[rival], want, stretch, True))
+    for row, bench, case, key, want, stretch in COST:
+        for line in lines:
+            if line["bench"] == bench and line.get("case") == case and key in line:
+                out.append(judged(row, line[key], want, stretch, False))
+    return out
+
+
+def verdict_table(judgements):
+    text = ["| target | at least / at most | here | met | stretch |", "|---|--:|--:|---|---|"]
+    for v in judgements:
+        stretch = "" if v["stretch"] is None else f"{v['stretch']}: {yes(v['stretch_met'])}"
+        text.append(
+            f"| {v['target']} | {v['want']} | {v['have']:.3g} | {yes(v['met'])} | {stretch} |"
+        )
+    return text
+
+
+def yes(is_met):
+    return "yes" if is_met else "**no**"
+
+
+def case_table(capture, lines):
+    flows = next((x["flows"] for x in lines if "flows" in x), 0)
+    packets = lines[0]["packets"]
+    text = [
+        f"**{capture}** ({packets:,} packets, {flows:,} flows)",
+        "",
+        "| case | million packets per CPU-second | ns a packet | user s | sys s | RSS MiB | runs |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for x in sorted(lines, key=lambda x: -x["mpps_cpu"]):
+        text.append(
+            f"| {x['case']} | {x['mpps_cpu']:.3g} | {x['ns_packet']:,.0f} | {x['user_s']:.2f} "
+            f"| {x['sys_s']:.2f} | {x['rss_mib']:,} | {x['runs']} |"
+        )
+    return [*text, ""]
+
+
+def tables(lines, judgements):
+    text = []
+    sensor = [x for x in lines if x["bench"] == "sensor"]
+    for capture in dict.fromkeys(x["capture"] for x in sensor):
+        text += case_table(capture, [x for x in sensor if x["capture"] == capture])
+    for x in sensor:
+        if x["case"] == "wind-engine" and NULL in x.get("x", {}):
+            text.append(f"distance to {NULL}, {x['capture']}: {1 / x['x'][NULL]:.1f} ×")
+    return "\n".join([*text, "", *verdict_table(judgements)])
