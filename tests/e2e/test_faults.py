@@ -182,16 +182,15 @@ def test_what_was_confirmed_is_there_after_any_end(collector, how):
     assert len(incidents) == len(stored)
 
 
-def test_an_end_waits_for_nobody(collector):
+def test_an_end_waits_for_nobody(tmp_path):
+    server = support.Collector(tmp_path, api__timeout="1h").start()
     held = []
     for head in (b"GET /api/alerts/ HTTP/1.1\r\nHost: x\r\nX-A: ", b"POST /api/auth/refresh HTTP"):
         for _ in range(20):
-            s = socket.create_connection(("127.0.0.1", collector.port))
+            s = socket.create_connection(("127.0.0.1", server.port))
             s.sendall(head)
             held.append(s)
-    began = time.monotonic()
-    assert collector.stop() == 0
-    assert time.monotonic() - began < 20 * support.SLOW  # one without traffic may stay 30 s
+    assert server.stop() == 0  # they could stay for an hour
     for s in held:
         s.close()
 
@@ -236,9 +235,8 @@ def test_a_key_from_the_command_line_works_at_once(collector):
 
 
 def test_one_address_cannot_take_all_connections(tmp_path):
-    server = support.Collector(
-        tmp_path, api__connections="64", api__connections_each="16", api__threads="1"
-    ).start()
+    limits = {"api__connections": "64", "api__connections_each": "16", "api__threads": "1"}
+    server = support.Collector(tmp_path, api__timeout="1h", **limits).start()
     held = []
     try:
         for _ in range(100):

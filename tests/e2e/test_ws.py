@@ -88,10 +88,12 @@ def test_nothing_without_a_token(shared):
     with WebSocket(shared) as ws:
         ws.write({"type": "subscribe", "topics": ["alerts"]})
         assert closed(ws) == 4401
-    with WebSocket(shared) as ws:
-        began = time.monotonic()
-        assert closed(ws) == 4401
+    began = time.monotonic()
+    with WebSocket(shared) as known, WebSocket(shared) as silent:
+        assert known.log_in(shared.token(), ["incidents"])["type"] == "ready"
+        assert closed(silent) == 4401
         assert time.monotonic() - began > 4
+        assert not known.has_news  # not even the first ping, after 20 s
 
 
 def test_a_token_in_the_head_of_the_request(shared):

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import socket
 import struct
 
@@ -86,6 +87,11 @@ class WebSocket:
                 message = json.loads(payload)
                 if message["type"] != "ping":
                     return message
+
+    @property
+    def has_news(self):
+        """Something has come that was not read."""
+        return bool(self.left or select.select([self.socket], [], [], 0)[0])
 
     def write(self, message):
         self.socket.sendall(frame(json.dumps(message).encode()))
