@@ -1,6 +1,5 @@
 /* /api/alerts/: what sensors saw, and what people made of it. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "collector/alerts.h"
@@ -49,7 +48,7 @@ static const struct field alert_fields[] = {
 static const struct schema alert_schema = {.name = "Alert", .fields = alert_fields};
 
 static const struct field create_fields[] = {
-    {.name = "severity", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = severity_words},
+    {SEVERITY_FIELD, .flags = FIELD_REQUIRED},
     {.name = "type", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .min = 1, .max = TYPE_MAX},
     {.name = "description",
      .type = FIELD_TEXT,
@@ -63,10 +62,7 @@ static const struct field create_fields[] = {
      .help = "Without it: who posts."},
     {.name = "detected_at", .type = FIELD_TIME, .help = "Without it: now."},
     {.name = "status", .type = FIELD_WORD, .words = alert_status_words},
-    {.name = "assigned_to",
-     .type = FIELD_NAME,
-     .flags = FIELD_NULLABLE,
-     .help = "A user's name or id."},
+    ASSIGNED_FIELD,
     {.name = "metadata", .type = FIELD_OBJECT},
     {.name = "related_entities",
      .type = FIELD_LIST,
@@ -77,7 +73,7 @@ static const struct field create_fields[] = {
      .type = FIELD_LIST,
      .item = FIELD_INT,
      .help = "It joins the incident of the first of them."},
-    {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT},
+    TAGS_FIELD,
     {.name = NULL},
 };
 static const struct schema create_schema = {.name = "AlertCreate", .fields = create_fields};
@@ -85,12 +81,9 @@ static const struct schema create_schema = {.name = "AlertCreate", .fields = cre
 static const struct field patch_fields[] = {
     {.name = "status", .type = FIELD_WORD, .words = alert_status_words},
     {.name = "verdict", .type = FIELD_WORD, .flags = FIELD_NULLABLE, .words = verdict_words},
-    {.name = "assigned_to",
-     .type = FIELD_NAME,
-     .flags = FIELD_NULLABLE,
-     .help = "A user's name or id, or null."},
-    {.name = "severity", .type = FIELD_WORD, .words = severity_words},
-    {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT},
+    ASSIGNED_FIELD,
+    {SEVERITY_FIELD},
+    TAGS_FIELD,
     {.name = NULL},
 };
 static const struct schema patch_schema = {.name = "AlertPatch", .fields = patch_fields};
@@ -100,24 +93,6 @@ static const struct schema patch_schema = {.name = "AlertPatch", .fields = patch
 static int list(struct request *rq, struct response *rs)
 {
     return api_list(rq, rs, FILTER_ALERTS, alert_list);
-}
-
-static int absent(struct response *rs)
-{
-    return respond_problem(rs, 404, "not_found", "there is no such alert");
-}
-
-static int show(struct request *rq, struct response *rs)
-{
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *alert = NULL;
-
-    int r = db_begin_read(rq->db, &tx, &rq->err);
-    if (r == 0)
-        r = alert_get(tx, request_id(rq, "id"), &alert, &rq->err);
-    if (r == STORE_ABSENT)
-        return absent(rs);
-    return r < 0 ? r : respond_json(rs, 200, alert);
 }
 
 /* ---------------------------------------------------------------- making */
@@ -214,27 +189,13 @@ static int put_draft(struct request *rq, struct db_tx *tx, struct draft *d, int6
     return r == 0 ? join(rq, tx, *ret_id, &d->alert) : r;
 }
 
-static int create(struct request *rq, struct response *rs)
+static int add(struct request *rq, struct db_tx *tx, int64_t *ret_id)
 {
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct draft d = {.metadata = NULL};
-    json_auto_t *alert = NULL;
-    int64_t id = 0;
+    const int r = put_draft(rq, tx, &d, ret_id);
 
-    int r = db_begin_write(rq->db, &tx, &rq->err);
-    if (r == 0)
-        r = put_draft(rq, tx, &d, &id);
     free(d.metadata);
-    if (r == API_FAULT)
-        return respond_invalid(rq, rs);
-    if (r == 0)
-        r = alert_get(tx, id, &alert, &rq->err);
-    if (r == 0)
-        r = db_commit(&tx, &rq->err);
-    if (r != 0)
-        return r < 0 ? r : err_set(&rq->err, -EIO, "the new alert is gone");
-    respond_header(rs, "Location", "/api/alerts/%" PRId64, id);
-    return respond_json(rs, 201, WIND_STEAL(alert));
+    return r;
 }
 
 /* ---------------------------------------------------------------- triage */
@@ -256,24 +217,24 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
     return r == 0 ? correlate_finish(&c, tx, &rq->err) : r;
 }
 
+/* ---------------------------------------------------------------- routes */
+
+static const struct api_object object = {
+    .name = "alert", .get = alert_get, .add = add, .change = change};
+
+static int show(struct request *rq, struct response *rs)
+{
+    return api_show(rq, rs, &object);
+}
+
+static int create(struct request *rq, struct response *rs)
+{
+    return api_create(rq, rs, &object);
+}
+
 static int patch(struct request *rq, struct response *rs)
 {
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    const int64_t id = request_id(rq, "id");
-    json_auto_t *alert = NULL;
-
-    int r = db_begin_write(rq->db, &tx, &rq->err);
-    if (r == 0)
-        r = change(rq, tx, id);
-    if (r == API_FAULT)
-        return respond_invalid(rq, rs);
-    if (r == STORE_ABSENT)
-        return absent(rs);
-    if (r == 0)
-        r = alert_get(tx, id, &alert, &rq->err);
-    if (r == 0)
-        r = db_commit(&tx, &rq->err);
-    return r < 0 ? r : respond_json(rs, 200, WIND_STEAL(alert));
+    return api_patch(rq, rs, &object);
 }
 
 const struct route alerts_routes[] = {

@@ -1,6 +1,7 @@
 #include "collector/api_common.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "collector/collector.h"
 
@@ -72,6 +73,84 @@ int api_list(struct request *rq, struct response *rs, enum filter_table t, api_l
         r = list(tx, f, &rows, cursor, &rq->err);
     return r == 0 ? respond_list(rs, rows, cursor[0] != '\0' ? cursor : NULL) : r;
 }
+
+/* ---------------------------------------------------------------- one object */
+
+int api_absent(struct response *rs, const struct api_object *o)
+{
+    return respond_problem(rs, 404, "not_found", "there is no such %s", o->name);
+}
+
+/* Takes the object. */
+static int answer(struct response *rs, int status, const struct api_object *o, json_t *object)
+{
+    if (o->version != NULL)
+        respond_etag(rs, json_integer_value(json_object_get(object, "id")),
+                     json_integer_value(json_object_get(object, "version")));
+    return respond_json(rs, status, object);
+}
+
+int api_show(struct request *rq, struct response *rs, const struct api_object *o)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    json_t *object = NULL;
+
+    int r = db_begin_read(rq->db, &tx, &rq->err);
+    if (r == 0)
+        r = o->get(tx, request_id(rq, "id"), &object, &rq->err);
+    if (r == STORE_ABSENT)
+        return api_absent(rs, o);
+    return r < 0 ? r : answer(rs, 200, o, object);
+}
+
+int api_create(struct request *rq, struct response *rs, const struct api_object *o)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    json_auto_t *object = NULL;
+    int64_t id = 0;
+
+    int r = db_begin_write(rq->db, &tx, &rq->err);
+    if (r == 0)
+        r = o->add(rq, tx, &id);
+    if (r == API_FAULT)
+        return respond_invalid(rq, rs);
+    if (r == 0)
+        r = o->get(tx, id, &object, &rq->err);
+    if (r == 0)
+        r = db_commit(&tx, &rq->err);
+    if (r != 0)
+        return r < 0 ? r : err_set(&rq->err, -EIO, "the new %s is gone", o->name);
+    respond_header(rs, "Location", "/api/%ss/%" PRId64, o->name, id);
+    return answer(rs, 201, o, WIND_STEAL(object));
+}
+
+int api_patch(struct request *rq, struct response *rs, const struct api_object *o)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    const int64_t id = request_id(rq, "id");
+    json_auto_t *object = NULL;
+    int64_t version = 0;
+
+    int r = db_begin_write(rq->db, &tx, &rq->err);
+    if (r == 0 && o->version != NULL) {
+        r = o->version(tx, id, &version, &rq->err);
+        if (r == 0 && !request_if_match(rq, rs, id, version))
+            return 0;
+    }
+    if (r == 0)
+        r = o->change(rq, tx, id);
+    if (r == API_FAULT)
+        return respond_invalid(rq, rs);
+    if (r == STORE_ABSENT)
+        return api_absent(rs, o);
+    if (r == 0)
+        r = o->get(tx, id, &object, &rq->err);
+    if (r == 0)
+        r = db_commit(&tx, &rq->err);
+    return r < 0 ? r : answer(rs, 200, o, WIND_STEAL(object));
+}
+
+/* ---------------------------------------------------------------- parts of a body */
 
 int api_assignee(struct request *rq, struct db_tx *tx)
 {

@@ -26,6 +26,11 @@ extern const struct field list_query[];   /* limit, cursor, sort, q */
 #define PASSWORD_FIELD(field) {.name = (field), .type = FIELD_TEXT, .flags = FIELD_REQUIRED, \
                                .min = PASSWORD_MIN, .max = PASSWORD_MAX}
 #define EMAIL_FIELD {.name = "email", .type = FIELD_TEXT, .flags = FIELD_NULLABLE, .max = 254}
+
+#define SEVERITY_FIELD .name = "severity", .type = FIELD_WORD, .words = severity_words
+#define ASSIGNED_FIELD {.name = "assigned_to", .type = FIELD_NAME, .flags = FIELD_NULLABLE, \
+                        .help = "A user's name or id."}
+#define TAGS_FIELD     {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT}
 /* clang-format on */
 
 typedef int api_list_fn(struct db_tx *tx, struct filter *f, json_t **ret_list,
@@ -33,6 +38,30 @@ typedef int api_list_fn(struct db_tx *tx, struct filter *f, json_t **ret_list,
 
 /* The whole handler of a list. */
 int api_list(struct request *rq, struct response *rs, enum filter_table t, api_list_fn *list);
+
+/*
+ * What people work on: one object of a table, shown, made, and changed. Everything between the
+ * request and the answer is one transaction.
+ */
+struct api_object {
+    const char *name; /* "alert" of /api/alerts/ */
+    /* 0, STORE_ABSENT */
+    int (*get)(struct db_tx *tx, int64_t id, json_t **ret_object, struct err *e);
+    /* 0, API_FAULT */
+    int (*add)(struct request *rq, struct db_tx *tx, int64_t *ret_id);
+    /* 0, API_FAULT, STORE_ABSENT */
+    int (*change)(struct request *rq, struct db_tx *tx, int64_t id);
+    /* 0, STORE_ABSENT. NULL: the object has no version, and answers no ETag */
+    int (*version)(struct db_tx *tx, int64_t id, int64_t *ret_version, struct err *e);
+};
+
+/* The whole handlers of {id}, of POST, and of PATCH {id}. */
+int api_show(struct request *rq, struct response *rs, const struct api_object *o);
+int api_create(struct request *rq, struct response *rs, const struct api_object *o);
+int api_patch(struct request *rq, struct response *rs, const struct api_object *o);
+
+/* 404 in one sentence. */
+int api_absent(struct response *rs, const struct api_object *o);
 
 /*
  * Replace the body's assigned_to, a user's name or id, by that user's name.

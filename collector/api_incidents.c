@@ -1,6 +1,5 @@
 /* /api/incidents/: what people work on. */
 #include <errno.h>
-#include <inttypes.h>
 
 #include "collector/api_common.h"
 #include "collector/routes.h"
@@ -79,9 +78,6 @@ static const struct schema incident_schema = {.name = "Incident", .fields = inci
 #define DESCRIPTION_FIELD {.name = "description", .type = FIELD_TEXT, .max = DESCRIPTION_MAX}
 #define TYPE_FIELD        .name = "type", .type = FIELD_WORD, .words = incident_type_words
 #define STATUS_FIELD      {.name = "status", .type = FIELD_WORD, .words = incident_status_words}
-#define SEVERITY_FIELD    .name = "severity", .type = FIELD_WORD, .words = severity_words
-#define ASSIGNED_FIELD    {.name = "assigned_to", .type = FIELD_NAME, .flags = FIELD_NULLABLE, .help = "A user's name or id."}
-#define TAGS_FIELD        {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT}
 #define ALERTS_FIELD      {.name = "related_alerts", .type = FIELD_LIST, .item = FIELD_INT, \
                            .help = "These alerts move here; others stay."}
 /* clang-format on */
@@ -140,18 +136,14 @@ static int list(struct request *rq, struct response *rs)
     return api_list(rq, rs, FILTER_INCIDENTS, incident_list);
 }
 
-static int absent(struct response *rs)
-{
-    return respond_problem(rs, 404, "not_found", "there is no such incident");
-}
-
-static int get_whole(struct request *rq, struct db_tx *tx, int64_t id, json_t **ret_incident)
+/* With its history. */
+static int get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err *e)
 {
     json_t *incident = NULL, *changes = NULL;
 
-    int r = incident_get(tx, id, &incident, &rq->err);
+    int r = incident_get(tx, id, &incident, e);
     if (r == 0)
-        r = store_changes(tx, TOPIC_INCIDENTS, id, &changes, &rq->err);
+        r = store_changes(tx, TOPIC_INCIDENTS, id, &changes, e);
     if (r != 0) {
         json_decref(incident);
         return r;
@@ -159,26 +151,6 @@ static int get_whole(struct request *rq, struct db_tx *tx, int64_t id, json_t **
     (void)json_object_set_new(incident, "history", changes);
     *ret_incident = incident;
     return 0;
-}
-
-static int answer(struct response *rs, int status, json_t *incident)
-{
-    respond_etag(rs, json_integer_value(json_object_get(incident, "id")),
-                 json_integer_value(json_object_get(incident, "version")));
-    return respond_json(rs, status, incident);
-}
-
-static int show(struct request *rq, struct response *rs)
-{
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *incident = NULL;
-
-    int r = db_begin_read(rq->db, &tx, &rq->err);
-    if (r == 0)
-        r = get_whole(rq, tx, request_id(rq, "id"), &incident);
-    if (r == STORE_ABSENT)
-        return absent(rs);
-    return r < 0 ? r : answer(rs, 200, incident);
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -225,27 +197,6 @@ static int add(struct request *rq, struct db_tx *tx, int64_t *ret_id)
     return r == 0 ? put_rest(rq, tx, *ret_id, true) : r;
 }
 
-static int create(struct request *rq, struct response *rs)
-{
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_auto_t *incident = NULL;
-    int64_t id = 0;
-
-    int r = db_begin_write(rq->db, &tx, &rq->err);
-    if (r == 0)
-        r = add(rq, tx, &id);
-    if (r == API_FAULT)
-        return respond_invalid(rq, rs);
-    if (r == 0)
-        r = get_whole(rq, tx, id, &incident);
-    if (r == 0)
-        r = db_commit(&tx, &rq->err);
-    if (r != 0)
-        return r < 0 ? r : err_set(&rq->err, -EIO, "the new incident is gone");
-    respond_header(rs, "Location", "/api/incidents/%" PRId64, id);
-    return answer(rs, 201, WIND_STEAL(incident));
-}
-
 static int put_comments(struct request *rq, struct db_tx *tx, int64_t id)
 {
     const char *one = body_text(rq, "comment", NULL);
@@ -281,29 +232,24 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
     return r == 0 ? put_rest(rq, tx, id, false) : r;
 }
 
+/* ---------------------------------------------------------------- routes */
+
+static const struct api_object object = {
+    .name = "incident", .get = get, .add = add, .change = change, .version = incident_version};
+
+static int show(struct request *rq, struct response *rs)
+{
+    return api_show(rq, rs, &object);
+}
+
+static int create(struct request *rq, struct response *rs)
+{
+    return api_create(rq, rs, &object);
+}
+
 static int patch(struct request *rq, struct response *rs)
 {
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    const int64_t id = request_id(rq, "id");
-    json_auto_t *incident = NULL;
-    int64_t version = 0;
-
-    int r = db_begin_write(rq->db, &tx, &rq->err);
-    if (r == 0)
-        r = incident_version(tx, id, &version, &rq->err);
-    if (r == 0 && !request_if_match(rq, rs, id, version))
-        return 0;
-    if (r == 0)
-        r = change(rq, tx, id);
-    if (r == API_FAULT)
-        return respond_invalid(rq, rs);
-    if (r == STORE_ABSENT)
-        return absent(rs);
-    if (r == 0)
-        r = get_whole(rq, tx, id, &incident);
-    if (r == 0)
-        r = db_commit(&tx, &rq->err);
-    return r < 0 ? r : answer(rs, 200, WIND_STEAL(incident));
+    return api_patch(rq, rs, &object);
 }
 
 static int comment(struct request *rq, struct response *rs)
@@ -316,7 +262,7 @@ static int comment(struct request *rq, struct response *rs)
         r = incident_comment(tx, request_id(rq, "id"), rq->principal.name,
                              body_text(rq, "text", ""), &made, &rq->err);
     if (r == STORE_ABSENT)
-        return absent(rs);
+        return api_absent(rs, &object);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
     return r < 0 ? r : respond_json(rs, 201, WIND_STEAL(made));
