@@ -9,22 +9,26 @@
 
 #define NONE UINT32_MAX
 
-struct entry {
+/*
+ * Links and hashes stand apart from keys and values, close together: a step along a chain, or to a
+ * neighbour in age, is no visit to an entry, which may be kilobytes from the next.
+ */
+struct link {
     uint32_t chain, hash;
     uint32_t newer, older;
-    unsigned char bytes[]; /* key, padded to 8, then value */
 };
 
 struct lru {
     size_t max, key_len, value_at, entry_len;
     lru_forget *forget;
     void *arg;
-    uint32_t *bucket;
+    uint32_t *bucket; /* lies behind the links */
     uint32_t mask, used, free, newest, oldest;
     size_t live;
     uint64_t evicted;
     uint64_t seed; /* of the hash; by chance, so that nobody can aim at a bucket */
-    unsigned char *entries;
+    struct link *link;
+    unsigned char *entries; /* key, padded to 8, then value */
 };
 
 int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, struct err *e)
@@ -39,14 +43,15 @@ int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, 
     l->max = max;
     l->key_len = key_len;
     l->value_at = (key_len + 7) & ~(size_t)7;
-    l->entry_len = sizeof(struct entry) + ((l->value_at + value_len + 7) & ~(size_t)7);
+    l->entry_len = (l->value_at + value_len + 7) & ~(size_t)7;
     l->mask = buckets - 1;
     crypto_random(&l->seed, sizeof(l->seed));
     l->free = l->newest = l->oldest = NONE;
-    l->bucket = malloc(buckets * sizeof(uint32_t));
+    l->link = malloc(max * sizeof(struct link) + buckets * sizeof(uint32_t));
     l->entries = calloc(max, l->entry_len); /* pages come as they are used */
-    if (max == 0 || l->bucket == NULL || l->entries == NULL)
+    if (max == 0 || l->link == NULL || l->entries == NULL)
         return err_set(e, -ENOMEM, "no memory for a table of %zu entries", max);
+    l->bucket = (uint32_t *)(void *)(l->link + max);
     memset(l->bucket, 0xff, buckets * sizeof(uint32_t)); /* NONE */
     *ret_lru = WIND_STEAL(l);
     return 0;
@@ -61,56 +66,58 @@ void lru_on_forget(struct lru *l, lru_forget *forget, void *arg)
 struct lru *lru_free(struct lru *l)
 {
     if (l != NULL) {
-        free(l->bucket);
+        free(l->link);
         free(l->entries);
         free(l);
     }
     return NULL;
 }
 
-static struct entry *at(const struct lru *l, uint32_t i)
+static unsigned char *key_at(const struct lru *l, uint32_t i)
 {
-    return (struct entry *)(void *)(l->entries + i * l->entry_len);
+    return l->entries + i * l->entry_len;
 }
 
-static uint32_t index_of(const struct lru *l, const struct entry *x)
+static void *value_at(const struct lru *l, uint32_t i)
 {
-    return (uint32_t)((size_t)((const unsigned char *)x - l->entries) / l->entry_len);
+    return key_at(l, i) + l->value_at;
 }
 
-static struct entry *of_value(const struct lru *l, void *value)
+static uint32_t index_of(const struct lru *l, const void *value)
 {
-    return (struct entry *)(void *)((unsigned char *)value - l->value_at -
-                                    offsetof(struct entry, bytes));
+    return (uint32_t)((size_t)((const unsigned char *)value - l->entries) / l->entry_len);
 }
 
-static void *value_of(const struct lru *l, struct entry *x)
+static uint32_t lookup(const struct lru *l, const void *key, uint32_t hash)
 {
-    return x->bytes + l->value_at;
+    for (uint32_t i = l->bucket[hash & l->mask]; i != NONE; i = l->link[i].chain)
+        if (l->link[i].hash == hash && memcmp(key_at(l, i), key, l->key_len) == 0)
+            return i;
+    return NONE;
 }
 
-static struct entry *lookup(const struct lru *l, const void *key, uint32_t hash)
+static void unlink_age(struct lru *l, uint32_t i)
 {
-    for (uint32_t i = l->bucket[hash & l->mask]; i != NONE; i = at(l, i)->chain)
-        if (at(l, i)->hash == hash && memcmp(at(l, i)->bytes, key, l->key_len) == 0)
-            return at(l, i);
-    return NULL;
+    const struct link *x = &l->link[i];
+
+    *(x->newer == NONE ? &l->newest : &l->link[x->newer].older) = x->older;
+    *(x->older == NONE ? &l->oldest : &l->link[x->older].newer) = x->newer;
 }
 
-static void unlink_age(struct lru *l, const struct entry *x)
+static void link_newest(struct lru *l, uint32_t i)
 {
-    *(x->newer == NONE ? &l->newest : &at(l, x->newer)->older) = x->older;
-    *(x->older == NONE ? &l->oldest : &at(l, x->older)->newer) = x->newer;
-}
-
-static void link_newest(struct lru *l, struct entry *x)
-{
-    const uint32_t i = index_of(l, x);
-
-    x->newer = NONE;
-    x->older = l->newest;
-    *(l->newest == NONE ? &l->oldest : &at(l, l->newest)->newer) = i;
+    l->link[i].newer = NONE;
+    l->link[i].older = l->newest;
+    *(l->newest == NONE ? &l->oldest : &l->link[l->newest].newer) = i;
     l->newest = i;
+}
+
+static void renew(struct lru *l, uint32_t i)
+{
+    if (i != l->newest) {
+        unlink_age(l, i);
+        link_newest(l, i);
+    }
 }
 
 static uint32_t hash_of(const struct lru *l, const void *key)
@@ -120,70 +127,75 @@ static uint32_t hash_of(const struct lru *l, const void *key)
 
 void *lru_peek(const struct lru *l, const void *key)
 {
-    struct entry *x = lookup(l, key, hash_of(l, key));
+    const uint32_t i = lookup(l, key, hash_of(l, key));
 
-    return x == NULL ? NULL : value_of(l, x);
+    return i == NONE ? NULL : value_at(l, i);
 }
 
 void *lru_find(struct lru *l, const void *key)
 {
-    struct entry *x = lookup(l, key, hash_of(l, key));
+    const uint32_t i = lookup(l, key, hash_of(l, key));
 
-    if (x == NULL)
+    if (i == NONE)
         return NULL;
-    unlink_age(l, x);
-    link_newest(l, x);
-    return value_of(l, x);
+    renew(l, i);
+    return value_at(l, i);
+}
+
+static void drop(struct lru *l, uint32_t i)
+{
+    uint32_t *link = &l->bucket[l->link[i].hash & l->mask];
+
+    if (l->forget != NULL)
+        l->forget(l->arg, key_at(l, i), value_at(l, i));
+    while (*link != i)
+        link = &l->link[*link].chain;
+    *link = l->link[i].chain;
+    unlink_age(l, i);
+    l->link[i].chain = l->free;
+    l->free = i;
+    l->live--;
 }
 
 void lru_drop(struct lru *l, void *value)
 {
-    struct entry *x = of_value(l, value);
-    const uint32_t i = index_of(l, x);
-    uint32_t *link = &l->bucket[x->hash & l->mask];
+    drop(l, index_of(l, value));
+}
 
-    if (l->forget != NULL)
-        l->forget(l->arg, x->bytes, value);
-    while (*link != i)
-        link = &at(l, *link)->chain;
-    *link = x->chain;
-    unlink_age(l, x);
-    x->chain = l->free;
-    l->free = i;
-    l->live--;
+static uint32_t make(struct lru *l, const void *key, uint32_t hash)
+{
+    if (l->live == l->max) {
+        drop(l, l->oldest);
+        l->evicted++;
+    }
+    uint32_t i = l->free;
+    if (i != NONE)
+        l->free = l->link[i].chain;
+    else
+        i = l->used++;
+
+    memset(key_at(l, i), 0, l->entry_len);
+    memcpy(key_at(l, i), key, l->key_len);
+    l->link[i].hash = hash;
+    l->link[i].chain = l->bucket[hash & l->mask];
+    l->bucket[hash & l->mask] = i;
+    link_newest(l, i);
+    l->live++;
+    return i;
 }
 
 void *lru_touch(struct lru *l, const void *key, bool *ret_new)
 {
     const uint32_t hash = hash_of(l, key);
-    struct entry *x = lookup(l, key, hash);
+    uint32_t i = lookup(l, key, hash);
 
     if (ret_new != NULL)
-        *ret_new = x == NULL;
-    if (x != NULL) {
-        unlink_age(l, x);
-        link_newest(l, x);
-        return value_of(l, x);
-    }
-    if (l->live == l->max) {
-        lru_drop(l, value_of(l, at(l, l->oldest)));
-        l->evicted++;
-    }
-    uint32_t i = l->free;
-    if (i != NONE)
-        l->free = at(l, i)->chain;
+        *ret_new = i == NONE;
+    if (i == NONE)
+        i = make(l, key, hash);
     else
-        i = l->used++;
-
-    x = at(l, i);
-    memset(x, 0, l->entry_len);
-    memcpy(x->bytes, key, l->key_len);
-    x->hash = hash;
-    x->chain = l->bucket[hash & l->mask];
-    l->bucket[hash & l->mask] = i;
-    link_newest(l, x);
-    l->live++;
-    return value_of(l, x);
+        renew(l, i);
+    return value_at(l, i);
 }
 
 void *lru_oldest(const struct lru *l, const void **ret_key)
@@ -191,8 +203,8 @@ void *lru_oldest(const struct lru *l, const void **ret_key)
     if (l->oldest == NONE)
         return NULL;
     if (ret_key != NULL)
-        *ret_key = at(l, l->oldest)->bytes;
-    return value_of(l, at(l, l->oldest));
+        *ret_key = key_at(l, l->oldest);
+    return value_at(l, l->oldest);
 }
 
 size_t lru_live(const struct lru *l)

@@ -139,7 +139,7 @@ static unsigned wakes_by(unsigned records, int wait_ms)
 
 Test(ring, a_stage_is_woken_when_there_is_a_quarter_of_the_ring_and_not_for_each_record)
 {
-    cr_assert_eq(wakes_by(2 * SIZE / 4 / 1024, 60000), 2); /* by its own time: never in this test */
+    cr_assert_leq(wakes_by(SIZE / 1024, 1000), 4 + 1); /* and once by its own time, for the rest */
 }
 
 Test(ring, a_stage_wakes_by_its_own_time_when_less_comes)
