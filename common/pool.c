@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "common/huge.h"
+
 struct spare {
     struct spare *next;
 };
@@ -44,6 +46,7 @@ int pool_new(struct pool **ret_pool, size_t object_bytes, size_t capacity, struc
     const size_t bytes = p->object_bytes * capacity;
     p->block = aligned_alloc(WIND_CACHE_LINE,
                              (bytes + WIND_CACHE_LINE - 1) / WIND_CACHE_LINE * WIND_CACHE_LINE);
+    huge_advise(p->block, bytes);
     if (p->block == NULL) {
         (void)pool_free(p);
         return err_set(e, -ENOMEM, "pool: out of memory for %zu bytes", bytes);

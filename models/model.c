@@ -10,7 +10,7 @@
 #include "common/crypto.h"
 #include "features/feature.h"
 #include "models/calibrate.h"
-#include "models/iforest.h"
+#include "models/iforest_walk.h"
 #include "models/model_file.h"
 #include "models/reference.h"
 
@@ -20,7 +20,7 @@ struct model {
     struct model_file file;
     struct calibration calibration;
     struct reference reference;
-    struct iforest iforest; /* kind "iforest" */
+    struct iforest_walk *iforest; /* kind "iforest" */
 };
 
 /* A kind of model. load checks its arrays so that score cannot go wrong. */
@@ -34,7 +34,7 @@ struct model_ops {
 
 static int load_iforest(struct model *m, struct err *e)
 {
-    struct iforest *f = &m->iforest;
+    struct iforest forest = {0}, *const f = &forest;
     const void *nodes = NULL, *roots = NULL;
     int64_t sample = 0;
     size_t n = 0;
@@ -53,13 +53,14 @@ static int load_iforest(struct model *m, struct err *e)
     f->root = roots;
     f->sample = (uint32_t)sample;
     f->average_path = iforest_average_path(f->sample);
-    return iforest_check(f, m->info.n_features, e);
+    r = iforest_check(f, m->info.n_features, e);
+    return r < 0 ? r : iforest_walk_new(&m->iforest, f, m->info.n_features, e);
 }
 
 static void score_iforest(const struct model *m, const struct model_row *rows, size_t n,
                           float *ret_raw)
 {
-    iforest_score(&m->iforest, rows, n, ret_raw);
+    iforest_walk_score(m->iforest, rows, n, ret_raw);
 }
 
 static const struct model_ops kinds[] = {
@@ -208,6 +209,7 @@ int model_load_fd(struct model **ret_model, int fd, struct err *e)
 struct model *model_free(struct model *m)
 {
     if (m != NULL) {
+        m->iforest = iforest_walk_free(m->iforest);
         model_file_done(&m->file);
         free(m);
     }

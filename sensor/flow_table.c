@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 
 #include "common/hash.h"
+#include "common/huge.h"
 #include "common/ip.h"
 
 #define NONE         UINT32_MAX
@@ -63,6 +64,8 @@ int flow_table_new(struct flow_table **ret_table, const struct flow_table_conf *
     t->flows = calloc(conf->max, sizeof(struct flow)); /* pages come as they are used */
     if (t->bucket == NULL || t->flows == NULL)
         return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->max);
+    huge_advise(t->bucket, buckets * sizeof(uint32_t));
+    huge_advise(t->flows, conf->max * sizeof(struct flow));
     memset(t->bucket, 0xff, buckets * sizeof(uint32_t)); /* NONE */
     *ret_table = WIND_STEAL(t);
     return 0;

@@ -6,6 +6,7 @@
 
 #include "common/crypto.h"
 #include "common/hash.h"
+#include "common/huge.h"
 
 #define NONE UINT32_MAX
 
@@ -51,6 +52,7 @@ int lru_new(struct lru **ret_lru, size_t max, size_t key_len, size_t value_len, 
     l->entries = calloc(max, l->entry_len); /* pages come as they are used */
     if (max == 0 || l->link == NULL || l->entries == NULL)
         return err_set(e, -ENOMEM, "no memory for a table of %zu entries", max);
+    huge_advise(l->entries, max * l->entry_len);
     l->bucket = (uint32_t *)(void *)(l->link + max);
     memset(l->bucket, 0xff, buckets * sizeof(uint32_t)); /* NONE */
     *ret_lru = WIND_STEAL(l);

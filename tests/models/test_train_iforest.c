@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "features/feature.h"
+#include "models/iforest_walk.h"
 #include "models/train_iforest.h"
 
 #define FEATURES 3
@@ -196,4 +197,45 @@ Test(train_iforest, settings_out_of_range_are_refused)
     cr_assert_str_eq(e.text, "trees: 0 is outside 1..10000");
     cr_assert_eq(train_iforest(&f, &rows, &(struct train_iforest_conf){10, 1, 1, 0}, &e), -EINVAL);
     cr_assert_eq(train_iforest(&f, &one, &(struct train_iforest_conf){10, 256, 1, 0}, &e), -EINVAL);
+}
+
+/* ---------------------------------------------------------------- laid out for the walk */
+
+/* 37 trees: two groups, and some left over. Rows within the clouds, beside them, and with gaps. */
+Test(train_iforest, the_walk_scores_as_the_forest_does_to_the_last_bit)
+{
+    enum { N = 500 };
+    static float v[N][FEATURES], raw[N], walked[N];
+    static struct model_row row[N];
+    const struct train_rows rows = clouds();
+    struct train_forest f = fit(&rows, 37, 256, 5);
+    const struct iforest view = view_of(&f);
+    WIND_AUTO(iforest_walk) struct iforest_walk *w = NULL;
+    uint64_t random = 11;
+    size_t differ = 0;
+
+    cr_assert_eq(iforest_walk_new(&w, &view, FEATURES, NULL), 0);
+    for (size_t i = 0; i < N; i++) {
+        for (size_t k = 0; k < FEATURES; k++)
+            v[i][k] = (float)(train_random(&random) % 1500);
+        row[i] = (struct model_row){v[i], train_random(&random) % 8};
+    }
+    iforest_score(&view, row, N, raw);
+    iforest_walk_score(w, row, N, walked);
+    cr_assert_eq(memcmp(raw, walked, sizeof(raw)), 0);
+    for (size_t i = 1; i < N; i++)
+        differ += raw[i] != raw[0];
+    cr_assert_gt(differ, N / 2); /* there was something to agree on */
+    train_iforest_done(&f);
+}
+
+Test(train_iforest, a_forest_too_large_for_the_walk_is_refused)
+{
+    const struct iforest_node leaf = {.feature = -1, .value = 1};
+    const uint32_t root = 0;
+    const struct iforest f = {.node = &leaf, .n_nodes = 1, .root = &root, .n_trees = 1};
+    struct iforest_walk *w = NULL;
+
+    cr_assert_eq(iforest_walk_new(&w, &f, 65, NULL), -EINVAL);
+    cr_assert_null(w);
 }
