@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "common/base.h"
+
 #define LN2 0.69314718055994530942
 
 static uint64_t bits_of(double x)
@@ -26,6 +28,9 @@ static double of_bits(uint64_t b)
     memcpy(&x, &b, sizeof(x));
     return x;
 }
+
+static const double one_by_odd[] = {1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13, 1.0 / 11,
+                                    1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3,  1.0};
 
 double fmath_log2(double x)
 {
@@ -48,8 +53,8 @@ double fmath_log2(double x)
     }
     const double s = (m - 1) / (m + 1), s2 = s * s;
     double sum = 0;
-    for (int k = 21; k >= 1; k -= 2)
-        sum = sum * s2 + 1.0 / k;
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(one_by_odd); i++)
+        sum = sum * s2 + one_by_odd[i];
     return e + 2 * s * sum / LN2;
 }
 
