@@ -29,14 +29,20 @@
 struct cursor {
     alignas(WIND_CACHE_LINE) _Atomic uint64_t position; /* written by its owner alone */
     _Atomic uint64_t wake_at;                           /* position that is worth a wake-up */
-    _Atomic uint32_t asleep;                            /* who is next in line waits here */
 };
 
 #define WAKE_BYTES ((size_t)256 * 1024) /* or a quarter of the ring: some hundred records */
 
+/* Who is next in line behind a cursor waits here. Apart, because rings may share it. */
+struct bell {
+    alignas(WIND_CACHE_LINE) _Atomic uint32_t asleep;
+};
+
+enum { PRODUCER, STAGE_0, CURSORS = STAGE_0 + RING_STAGES_MAX }; /* who a cursor belongs to */
+
 struct shared {
-    struct cursor producer;
-    struct cursor stage[RING_STAGES_MAX];
+    struct cursor cursor[CURSORS];
+    struct bell bell[CURSORS];
 };
 
 #define DATA_OFFSET 4096
@@ -55,6 +61,7 @@ struct ring {
     uint8_t *data;
     size_t size;
     unsigned stages;
+    struct bell *bell[CURSORS]; /* ours, or another ring's */
     struct role producer, stage[RING_STAGES_MAX];
 };
 
@@ -83,6 +90,8 @@ int ring_new(struct ring **ret_ring, size_t bytes, unsigned stages, struct err *
                        strerror(errno));
     r->shared = map;
     r->data = (uint8_t *)map + DATA_OFFSET;
+    for (unsigned i = 0; i < CURSORS; i++)
+        r->bell[i] = &r->shared->bell[i];
     *ret_ring = WIND_STEAL(r);
     return 0;
 }
@@ -103,34 +112,53 @@ static size_t room_at(const struct ring *r, uint64_t position)
 }
 
 /* W1, W2 */
-static void move_to(struct cursor *c, uint64_t position)
+static void move_to(struct ring *r, unsigned who, uint64_t position)
 {
-    atomic_store_explicit(&c->position, position, memory_order_release);
+    struct bell *const b = r->bell[who];
+
+    atomic_store_explicit(&r->shared->cursor[who].position, position, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&c->asleep, memory_order_acquire) != 0 && /* R3 */
-        (int64_t)(position - atomic_load_explicit(&c->wake_at, memory_order_relaxed)) >= 0) {
-        atomic_store_explicit(&c->asleep, 0, memory_order_relaxed);
-        (void)futex(&c->asleep, FUTEX_WAKE, INT_MAX, NULL);
+    if (atomic_load_explicit(&b->asleep, memory_order_acquire) != 0 && /* R3 */
+        (int64_t)(position - atomic_load_explicit(&r->shared->cursor[who].wake_at,
+                                                  memory_order_relaxed)) >= 0) {
+        atomic_store_explicit(&b->asleep, 0, memory_order_relaxed);
+        (void)futex(&b->asleep, FUTEX_WAKE, INT_MAX, NULL);
     }
 }
 
 /* R1 */
-static uint64_t position_of(const struct cursor *c)
+static uint64_t position_of(const struct ring *r, unsigned who)
 {
-    return atomic_load_explicit(&c->position, memory_order_acquire);
+    return atomic_load_explicit(&r->shared->cursor[who].position, memory_order_acquire);
 }
 
-static void sleep_until_moved(const struct ring *r, struct cursor *c, uint64_t seen, int wait_ms)
+static uint64_t enough(const struct ring *r)
+{
+    return r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
+}
+
+static void set_alarm(struct ring *r, unsigned who, uint64_t seen)
+{
+    atomic_store_explicit(&r->shared->cursor[who].wake_at, seen + enough(r), memory_order_relaxed);
+}
+
+/* R2, W3: after the alarms, before the cursors are looked at for the last time. */
+static void lie_down(struct bell *b)
+{
+    atomic_store_explicit(&b->asleep, 1, memory_order_release);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+static void sleep_at(struct bell *b, int wait_ms)
 {
     const struct timespec timeout = {wait_ms / 1000, wait_ms % 1000 * 1000000L};
-    const uint64_t enough = r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
 
-    atomic_store_explicit(&c->wake_at, seen + enough, memory_order_relaxed);
-    atomic_store_explicit(&c->asleep, 1, memory_order_release); /* R2, W3 */
-    atomic_thread_fence(memory_order_seq_cst);
-    if (position_of(c) - seen < enough)
-        (void)futex(&c->asleep, FUTEX_WAIT, 1, &timeout);
-    atomic_store_explicit(&c->asleep, 0, memory_order_relaxed); /* nobody needs to wake us now */
+    (void)futex(&b->asleep, FUTEX_WAIT, 1, &timeout);
+}
+
+static void get_up(struct bell *b)
+{
+    atomic_store_explicit(&b->asleep, 0, memory_order_relaxed); /* nobody needs to wake us now */
 }
 
 /* ---------------------------------------------------------------- producer */
@@ -141,14 +169,15 @@ static size_t free_bytes(struct ring *r, uint64_t head, size_t want)
     struct role *p = &r->producer;
 
     if (head - p->seen > r->size || r->size - (head - p->seen) < want)
-        p->seen = position_of(&r->shared->stage[r->stages - 1]);
+        p->seen = position_of(r, r->stages);
     return head - p->seen > r->size ? 0 : r->size - (head - p->seen);
 }
 
 void *ring_reserve(struct ring *r, size_t len)
 {
     struct role *p = &r->producer;
-    uint64_t head = atomic_load_explicit(&r->shared->producer.position, memory_order_relaxed);
+    uint64_t head =
+        atomic_load_explicit(&r->shared->cursor[PRODUCER].position, memory_order_relaxed);
     const size_t need = (len + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
     const size_t pad = room_at(r, head) < need ? room_at(r, head) : 0;
 
@@ -175,22 +204,24 @@ void ring_commit(struct ring *r)
 {
     struct role *p = &r->producer;
 
-    move_to(&r->shared->producer, p->at + p->reserved);
+    move_to(r, PRODUCER, p->at + p->reserved);
     p->reserved = 0;
 }
 
 void ring_wait_room(struct ring *r, int wait_ms)
 {
-    sleep_until_moved(r, &r->shared->stage[r->stages - 1], r->producer.seen, wait_ms);
+    struct bell *const b = r->bell[r->stages];
+
+    set_alarm(r, r->stages, r->producer.seen);
+    lie_down(b);
+    if (position_of(r, r->stages) - r->producer.seen < enough(r))
+        sleep_at(b, wait_ms);
+    get_up(b);
 }
 
 /* ---------------------------------------------------------------- stages */
 
-static struct cursor *before(const struct ring *r, unsigned stage)
-{
-    return stage == 0 ? &r->shared->producer : &r->shared->stage[stage - 1];
-}
-
+/* The cursor before stage i is cursor[i], its own is cursor[i + 1]. */
 void *ring_peek(struct ring *r, unsigned stage, bool *ret_bad)
 {
     struct role *s = &r->stage[stage];
@@ -199,7 +230,7 @@ void *ring_peek(struct ring *r, unsigned stage, bool *ret_bad)
         *ret_bad = false;
     for (;;) {
         if (s->at == s->seen)
-            s->seen = position_of(before(r, stage));
+            s->seen = position_of(r, stage);
         if (s->at == s->seen)
             return NULL;
 
@@ -226,25 +257,47 @@ void *ring_peek(struct ring *r, unsigned stage, bool *ret_bad)
 void ring_release(struct ring *r, unsigned stage)
 {
     if (r->stage[stage].at !=
-        atomic_load_explicit(&r->shared->stage[stage].position, memory_order_relaxed))
-        move_to(&r->shared->stage[stage], r->stage[stage].at);
+        atomic_load_explicit(&r->shared->cursor[STAGE_0 + stage].position, memory_order_relaxed))
+        move_to(r, STAGE_0 + stage, r->stage[stage].at);
 }
 
 void ring_rewind(struct ring *r, unsigned stage)
 {
     r->stage[stage].at = r->stage[stage].seen =
-        atomic_load_explicit(&r->shared->stage[stage].position, memory_order_relaxed) &
+        atomic_load_explicit(&r->shared->cursor[STAGE_0 + stage].position, memory_order_relaxed) &
         ~(uint64_t)(RING_ALIGN - 1); /* whoever else maps the ring may have written there */
 }
 
 void ring_wait_data(struct ring *r, unsigned stage, int wait_ms)
 {
-    sleep_until_moved(r, before(r, stage), r->stage[stage].at, wait_ms);
+    ring_wait_any(&r, 1, stage, wait_ms);
+}
+
+/* The last stage's stay: each producer waits for room in its own ring. */
+void ring_share_bells(struct ring *r, const struct ring *with)
+{
+    for (unsigned i = 0; i < r->stages; i++)
+        r->bell[i] = with->bell[i];
+}
+
+void ring_wait_any(struct ring *const *rings, unsigned n, unsigned stage, int wait_ms)
+{
+    struct bell *const b = rings[0]->bell[stage];
+    bool has_enough = false;
+
+    for (unsigned i = 0; i < n; i++)
+        set_alarm(rings[i], stage, rings[i]->stage[stage].at);
+    lie_down(b);
+    for (unsigned i = 0; i < n; i++)
+        has_enough |= position_of(rings[i], stage) - rings[i]->stage[stage].at >= enough(rings[i]);
+    if (!has_enough)
+        sleep_at(b, wait_ms);
+    get_up(b);
 }
 
 uint64_t ring_released(const struct ring *r, unsigned stage)
 {
-    return position_of(&r->shared->stage[stage]);
+    return position_of(r, STAGE_0 + stage);
 }
 
 uint64_t ring_peeked(const struct ring *r, unsigned stage)
@@ -259,5 +312,5 @@ size_t ring_peeked_len(const struct ring *r, unsigned stage)
 
 uint64_t ring_produced(const struct ring *r)
 {
-    return position_of(&r->shared->producer);
+    return position_of(r, PRODUCER);
 }

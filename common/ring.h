@@ -41,8 +41,8 @@ void *ring_reserve(struct ring *r, size_t len);
 void ring_commit(struct ring *r);
 
 /*
- * Producer: sleep until the last stage has released a good deal (a quarter of the ring, or 256 KiB),
- * at most wait_ms.
+ * Producer: sleep until the last stage has released a good deal (a quarter of the ring, or 256
+ * KiB), at most wait_ms.
  */
 void ring_wait_room(struct ring *r, int wait_ms);
 
@@ -61,6 +61,13 @@ void ring_rewind(struct ring *r, unsigned stage);
 
 /* Stage: sleep until the stage before has as much, at most wait_ms: look again then anyway. */
 void ring_wait_data(struct ring *r, unsigned stage, int wait_ms);
+
+/*
+ * Several rings whose stages have one reader each: before the first use and the first fork, let
+ * `r` ring the bells of `with`. Then ring_wait_any sleeps until one of them has something.
+ */
+void ring_share_bells(struct ring *r, const struct ring *with);
+void ring_wait_any(struct ring *const *rings, unsigned n, unsigned stage, int wait_ms);
 
 /* Where a stage stands (released), where it has peeked to, and where the producer stands. */
 uint64_t ring_released(const struct ring *r, unsigned stage);
