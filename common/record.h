@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 enum record_kind {
     RECORD_PAD,         /* skips to the start of the ring; never handed to a stage */
@@ -30,9 +30,11 @@ struct record_header {
     uint32_t len; /* whole record, a multiple of RING_ALIGN */
     uint16_t kind, version;
     uint64_t time_ns; /* packet-time clock when it was made */
+    uint64_t order;   /* flow rings: the packet's place in the input; live the same as time_ns */
     /*
-     * In the alert ring: the flow ring's position that must be written out before this one,
-     * so that the merged order of both rings is the same in every run. Else 0.
+     * The order in which the analysis took the records of all flow rings: in a flow ring, how many
+     * came before this one (the analysis writes it); in the alert ring, how many must be written
+     * out before this one. So the merged order of all rings is the same in every run.
      */
     uint64_t after;
 };
@@ -60,6 +62,7 @@ struct flow_key {
     uint8_t ip_version;       /* 4 or 6 */
 };
 
+#define FLOW_ID_SHIFT       48
 #define RECORD_FEATURES_MAX 64 /* room in the mask */
 #define RECORD_APP_MAX      32
 #define RECORD_NAME_MAX     96
@@ -67,7 +70,7 @@ struct flow_key {
 struct flow_record {
     struct record_header header;
     struct flow_key key;
-    uint64_t flow_id; /* below 2^53: worker and sequence */
+    uint64_t flow_id; /* below 2^53: worker << FLOW_ID_SHIFT | sequence, from 1 */
     uint64_t start_ns, end_ns;
     uint64_t pkts[2], bytes[2]; /* [0] to server (from src), [1] to client; bytes = IP length */
     uint8_t tcp_flags[2];       /* all flags seen, per direction */

@@ -108,7 +108,7 @@ static void publish(struct alerts *a, struct record_header *h, enum record_kind 
 {
     h->kind = (uint16_t)kind;
     h->time_ns = a->clock_ns;
-    h->after = ring_peeked(a->conf.flows, 0);
+    h->after = *a->conf.after;
     ring_commit(a->conf.ring);
 }
 

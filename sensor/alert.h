@@ -46,7 +46,7 @@ struct alert_kind {
 
 struct alerts_conf {
     struct ring *ring;
-    struct ring *flows; /* its analysis cursor says what must be written before an alert */
+    const uint64_t *after; /* analysis: how many flow records must be written before an alert */
     struct counters *counters;
     size_t max_open;
     uint64_t quiet_ns;

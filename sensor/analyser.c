@@ -96,8 +96,8 @@ static int make_analysis(struct analyser *a, const struct analyser_conf *conf,
 {
     const struct sensor_conf *c = conf->sensor;
     struct analysis_conf an = {
+        .flows = conf->flows,
         .alerts = {.ring = conf->alerts,
-                   .flows = conf->flows,
                    .counters = conf->counters,
                    .max_open = (size_t)c->alert_max_open,
                    .quiet_ns = (uint64_t)c->alert_quiet,
@@ -147,7 +147,7 @@ static int make_worker(struct analyser *a, const struct analyser_conf *conf, str
                    .timeout_ns = (uint64_t)c->defrag_timeout},
         .capture = conf->capture,
         .dpi = a->dpi,
-        .ring = conf->flows,
+        .ring = conf->flows->ring[0],
         .counters = conf->counters,
         .level = a->level,
         .speed = conf->args->speed,
@@ -196,7 +196,7 @@ static void report_input(struct analyser *a)
         if (!capture_is_live(a->capture))
             log_warn("%s", input->text);
     }
-    if (counters_get(a->counters, COUNTER_capture_time_backwards) > 0)
+    if (counters_sum(a->counters, COUNTER_capture_time_backwards) > 0)
         analysis_anomaly(a->analysis, "capture", "time_backwards",
                          "packets are not in time order: times of flows are their own, time-outs "
                          "follow the latest time seen");
@@ -219,7 +219,7 @@ static int loop(struct analyser *a, struct err *e)
     const struct err *input = NULL;
 
     if (a->thread != NULL)
-        analysis_thread_start(a->thread, a->analysis);
+        analysis_thread_start(a->thread, a->analysis, capture_is_live(a->capture));
     else
         (void)analysis_step(a->analysis); /* what a dead analyser left in the ring */
     while (!capture_ended(a->capture) && !is_stopping(a)) {
@@ -238,12 +238,12 @@ static int loop(struct analyser *a, struct err *e)
 }
 
 /* From here on nothing can be opened, and no thread started. Only now the input is read. */
-static int shut_the_door(struct analyser *a, const struct analyser_conf *conf, struct err *e)
+static int shut_the_door(struct analyser *a, struct err *e)
 {
     int r = sandbox_close_files(e);
 
     if (r == 0 && capture_is_live(a->capture))
-        r = analysis_thread_new(&a->thread, conf->flows, conf->counters, e);
+        r = analysis_thread_new(&a->thread, e);
     return r == 0 ? sandbox_close_calls(e) : r;
 }
 
@@ -264,12 +264,11 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
     struct analyser a = {.capture = conf->capture, .counters = conf->counters};
     uint8_t settings[32], seed[32];
 
-    ring_rewind(conf->flows, 0);
     int r = digest_settings(conf->sensor, settings, e);
     if (r == 0)
         r = prepare(&a, conf, e);
     if (r == 0)
-        r = shut_the_door(&a, conf, e);
+        r = shut_the_door(&a, e);
     if (r == 0) {
         make_seed(&a, settings, conf->args->run_id, seed);
         r = make_analysis(&a, conf, seed, e);

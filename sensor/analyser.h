@@ -11,7 +11,7 @@
  */
 #pragma once
 
-#include "common/ring.h"
+#include "common/rings.h"
 #include "sensor/capture.h"
 #include "sensor/counter.h"
 #include "sensor/sensor_conf.h"
@@ -21,7 +21,8 @@ struct analyser_conf {
     const struct sensor_args *args;
     struct capture *capture;   /* taken */
     int model_fd, features_fd; /* -1: none; closed */
-    struct ring *flows, *alerts;
+    const struct rings *flows; /* one a worker */
+    struct ring *alerts;
     struct counters *counters;
 };
 

@@ -9,6 +9,7 @@
 #include "common/community_id.h"
 #include "features/rows.h"
 #include "sensor/lru.h"
+#include "sensor/merge.h"
 
 #define ROWS_FLUSH ((size_t)64 * 1024)
 #define BEST_SLOTS 65536 /* flows whose earlier score is remembered; a newer one takes the slot */
@@ -21,6 +22,8 @@ struct best {
 
 struct analysis {
     struct analysis_conf conf;
+    struct merge *merge;
+    uint64_t after; /* what an alert that is told now has to come after */
     struct model *model;
     struct detectors *detectors;
     struct alerts *alerts;
@@ -34,10 +37,16 @@ struct analysis {
 
 static int make_parts(struct analysis *a, const struct analysis_conf *conf, struct err *e)
 {
-    int r = detectors_new(&a->detectors, &conf->detect, e);
+    struct alerts_conf alerts = conf->alerts;
+    int r = merge_new(&a->merge, conf->flows, a->counters, alerts.live, e);
+
+    if (r == 0)
+        r = detectors_new(&a->detectors, &conf->detect, e);
     if (r < 0)
         return r;
-    r = alerts_new(&a->alerts, &conf->alerts, detectors_kinds(a->detectors), DETECTORS, e);
+    a->after = merge_count(a->merge);
+    alerts.after = &a->after;
+    r = alerts_new(&a->alerts, &alerts, detectors_kinds(a->detectors), DETECTORS, e);
     if (r < 0)
         return r;
     r = lru_new(&a->hosts, conf->hosts_max, 16, sizeof(struct host_stats), e);
@@ -73,6 +82,7 @@ struct analysis *analysis_free(struct analysis *a)
         a->detectors = detectors_free(a->detectors);
         a->hosts = lru_free(a->hosts);
         a->model = model_free(a->model);
+        a->merge = merge_free(a->merge);
         free(a->best);
         buf_done(&a->rows);
         free(a);
@@ -138,7 +148,7 @@ static void score(struct analysis *a, const struct flow_record *r, struct model_
 /* The flow's one number: the highest of its scorings, and of the alerts it is evidence of. */
 static void combine(struct analysis *a, struct flow_record *r, const struct detect_view *v)
 {
-    struct best *b = &a->best[r->flow_id % BEST_SLOTS];
+    struct best *b = &a->best[(r->flow_id ^ r->flow_id >> FLOW_ID_SHIFT << 12) % BEST_SLOTS];
 
     if (v->score != NULL) {
         r->score = v->score->score;
@@ -182,40 +192,39 @@ static void see_flow(struct analysis *a, struct flow_record *r)
 }
 
 /*
- * The next record; before it, what its time makes due. An alert waits in the uplink for the flows
- * before it, so nothing that is through may be held back while alerts are told: each record is
- * released by itself, and the clock goes on with none in hand.
+ * An alert waits in the uplink for the flows before it, so nothing that is through may be held back
+ * while alerts are told: each record is released by itself. What its time makes due comes before
+ * it, what it is evidence of behind it.
  */
-static struct record_header *next(struct analysis *a)
-{
-    struct ring *ring = a->conf.alerts.flows;
-    struct record_header *r = ring_peek(ring, 0, NULL);
-
-    if (r == NULL || !alerts_is_due(a->alerts, r->time_ns))
-        return r;
-    const uint64_t now_ns = r->time_ns;
-    ring_rewind(ring, 0);
-    alerts_tick(a->alerts, now_ns);
-    return ring_peek(ring, 0, NULL);
-}
-
 size_t analysis_step(struct analysis *a)
 {
     struct record_header *r;
     size_t n = 0, flows = 0;
 
-    for (; (r = next(a)) != NULL; n++) {
+    for (; (r = merge_peek(a->merge)) != NULL; n++) {
+        alerts_tick(a->alerts, r->time_ns);
+        a->after++;
         if (r->kind == RECORD_ANOMALY) {
             alerts_packet_anomaly(a->alerts, (const struct anomaly_record *)r);
         } else {
             see_flow(a, (struct flow_record *)r);
             flows++;
         }
-        ring_release(a->conf.alerts.flows, 0);
+        merge_release(a->merge);
     }
     counters_add(a->counters, COUNTER_analysis_flows, flows);
     counters_set(a->counters, COUNTER_analysis_evidence_evicted, detectors_evicted(a->detectors));
     return n;
+}
+
+void analysis_wait(const struct analysis *a, int wait_ms)
+{
+    merge_wait(a->merge, wait_ms);
+}
+
+uint64_t analysis_clock(const struct analysis *a)
+{
+    return merge_clock(a->merge);
 }
 
 void analysis_tick(struct analysis *a, uint64_t clock_ns)

@@ -7,8 +7,8 @@
  * Bounds   hosts.max hosts; see detect.h and alert.h for the rest.
  *
  * Steps 5 to 7 of the path of a packet, on the record in its slot:
- *     ring_peek -> host_stats -> feature_host -> model_score -> detectors_see -> alerts ->
- * ring_release
+ *     merge_peek -> host_stats -> feature_host -> model_score -> detectors_see -> alerts ->
+ * merge_release
  */
 #pragma once
 
@@ -18,7 +18,8 @@ struct analysis;
 
 struct analysis_conf {
     struct detect_conf detect;
-    struct alerts_conf alerts;
+    struct alerts_conf alerts; /* but for .after */
+    const struct rings *flows;
     size_t hosts_max;
     enum analysis_level level;
     int features_fd; /* rows go there; -1: nowhere. Borrowed */
@@ -31,6 +32,10 @@ WIND_DEFINE_FREE(analysis)
 
 /* Work on what the workers have committed. Returns how many records there were. */
 size_t analysis_step(struct analysis *a);
+
+/* Sleep until there may be more, at most wait_ms. No record to come is older than the clock. */
+void analysis_wait(const struct analysis *a, int wait_ms);
+uint64_t analysis_clock(const struct analysis *a);
 
 /* The clock went on without records. */
 void analysis_tick(struct analysis *a, uint64_t clock_ns);

@@ -14,10 +14,11 @@ const struct counter_info counter_info[COUNTERS] = {
 #undef COUNTER
 };
 
+#define BYTES (WORKERS_MAX * sizeof(struct counters))
+
 int counters_new(struct counters **ret_counters, struct err *e)
 {
-    void *map = mmap(NULL, sizeof(struct counters), PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *map = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     if (map == MAP_FAILED)
         return err_set(e, -errno, "counters: no shared memory: %s", strerror(errno));
@@ -28,8 +29,37 @@ int counters_new(struct counters **ret_counters, struct err *e)
 struct counters *counters_free(struct counters *c)
 {
     if (c != NULL)
-        (void)munmap(c, sizeof(*c));
+        (void)munmap(c, BYTES);
     return NULL;
+}
+
+uint64_t counters_sum(const struct counters *sections, enum counter which)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        n += counters_get(&sections[i], which);
+    return n;
+}
+
+uint64_t counters_clock(const struct counters *sections)
+{
+    uint64_t latest_ns = 0;
+
+    for (unsigned i = 0; i < WORKERS_MAX; i++) {
+        const uint64_t clock_ns = atomic_load(&sections[i].clock_ns);
+        latest_ns = clock_ns > latest_ns ? clock_ns : latest_ns;
+    }
+    return latest_ns;
+}
+
+uint64_t counters_taken(const struct counters *sections)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < WORKERS_MAX; i++)
+        n += atomic_load(&sections[i].position);
+    return n;
 }
 
 void tally_settle(struct counters *c, const struct tally *t, uint64_t produced)

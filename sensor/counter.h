@@ -1,10 +1,12 @@
 /*
- * counter.h - what the sensor counts: one page of shared memory, one list.
+ * counter.h - what the sensor counts: one list, a section of shared memory for each worker.
  *
- * Why      The data path never fails, it counts. Supervisor, analyser and uplink share the page,
- *          so the numbers outlive any of them; the `stats` record is printed from the same list.
- * Owns     The page: made before the first fork, freed by the supervisor.
- * Threads  Each counter has one writer (the section it stands in); anyone reads, relaxed.
+ * Why      The data path never fails, it counts. Supervisor, analyser and uplink share the
+ *          sections, so the numbers outlive any of them; the `stats` record is printed from the
+ *          same list.
+ * Owns     WORKERS_MAX sections, an array: made before the first fork, freed by the supervisor.
+ * Threads  Each counter of a section has one writer; anyone reads, relaxed. Worker i writes
+ *          section i; all others write section 0. What a counter says is the sum of the sections.
  *
  * The books, checked after every run by tests/support/books.py:
  *     capture.packets = sum of decoder.* (shed and lost included)
@@ -18,10 +20,14 @@
  */
 #pragma once
 
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/rings.h"
+
+#define WORKERS_MAX RINGS_MAX
 
 enum counter {
 #define COUNTER(group, name, help)  COUNTER_##group##_##name,
@@ -44,15 +50,21 @@ struct tally {
 };
 
 struct counters {
-    _Atomic uint64_t value[COUNTERS];
+    alignas(2 * WIND_CACHE_LINE) _Atomic uint64_t value[COUNTERS];
     struct tally flow_tally, alert_tally; /* written by the worker; by the analysis */
-    /* Not counters, but shared the same way. */
-    _Atomic uint64_t clock_ns;       /* the analyser's packet-time clock */
-    _Atomic uint64_t alert_sequence; /* next alert's number: goes on after a crash */
+    /* Not counters, but shared the same way: of the worker, */
+    _Atomic uint64_t clock_ns; /* its packet-time clock */
+    _Atomic uint64_t position; /* packets it took from its input: where a successor goes on */
+    _Atomic uint64_t order;    /* no record that it still makes has a header.order below this */
     _Atomic uint64_t flow_sequence;
-    _Atomic uint32_t producer_done; /* analyser: everything is in the rings */
-    _Atomic uint32_t stop;          /* supervisor: finish what is in hand and end */
+    /* and in section 0 alone: */
+    _Atomic uint64_t alert_sequence;  /* next alert's number: goes on after a crash */
+    _Atomic uint64_t record_sequence; /* flow records that the analysis has released */
+    _Atomic uint32_t producer_done;   /* analyser: everything is in the rings */
+    _Atomic uint32_t stop;            /* supervisor: finish what is in hand and end */
 };
+
+#define COUNTERS_ORDER_END UINT64_MAX /* .order: the worker makes no record any more */
 
 struct counter_info {
     const char *group, *name, *help;
@@ -89,7 +101,13 @@ static inline void counters_set(struct counters *c, enum counter which, uint64_t
     atomic_store_explicit(&c->value[which], n, memory_order_relaxed);
 }
 
+/* Of one section. */
 static inline uint64_t counters_get(const struct counters *c, enum counter which)
 {
     return atomic_load_explicit(&c->value[which], memory_order_relaxed);
 }
+
+/* Of all sections; the latest clock of all workers; the packets that all of them took. */
+uint64_t counters_sum(const struct counters *sections, enum counter which);
+uint64_t counters_clock(const struct counters *sections);
+uint64_t counters_taken(const struct counters *sections);

@@ -463,7 +463,7 @@ static void put_stats(struct jsonw *j, const char *key, const struct eve_stats *
         for (size_t k = i; k < COUNTERS; k++)
             if (strcmp(counter_info[k].group, group) == 0 &&
                 !(st->is_replay && is_by_luck((enum counter)k)))
-                put_count(j, counter_info[k].name, counters_get(st->counters, (enum counter)k));
+                put_count(j, counter_info[k].name, counters_sum(st->counters, (enum counter)k));
         jsonw_end(j);
     }
     jsonw_end(j);

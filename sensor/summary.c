@@ -95,7 +95,7 @@ static void print_alerts(FILE *to, const char *path)
 
 static unsigned long long value(const struct counters *c, enum counter which)
 {
-    return (unsigned long long)counters_get(c, which);
+    return (unsigned long long)counters_sum(c, which);
 }
 
 void summary_print(FILE *to, const struct sensor_args *args, const struct counters *c)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "common/ring.h"
+#include "common/rings.h"
 #include "common/time.h"
 #include "sensor/analyser.h"
 #include "sensor/child.h"
@@ -30,7 +30,8 @@ struct supervisor {
     const struct sensor_conf *conf;
     const struct sensor_args *args;
     struct counters *counters;
-    struct ring *flows, *alerts;
+    struct rings *flows; /* one a worker */
+    struct ring *alerts;
     struct uplink_state *state;
     struct uplink_conf uplink;
     int model_fd, features_fd, signal_fd;
@@ -125,8 +126,7 @@ static int open_capture(const struct supervisor *s, struct capture **ret_capture
     int r = open_input(s->args->pcap, &fd, e);
     if (r < 0)
         return r;
-    r = capture_file_new(ret_capture, fd, s->args->pcap,
-                         counters_get(s->counters, COUNTER_capture_packets), e);
+    r = capture_file_new(ret_capture, fd, s->args->pcap, atomic_load(&s->counters->position), e);
     if (r < 0)
         (void)close(fd);
     return r;
@@ -261,7 +261,7 @@ static int set_up(struct supervisor *s, struct err *e)
                         strerror(errno));
     }
     if (r == 0)
-        r = ring_new(&s->flows, (size_t)s->conf->ring_size, 2, e);
+        r = rings_new(&s->flows, 1, (size_t)s->conf->ring_size, 2, e);
     if (r == 0)
         r = ring_new(&s->alerts, (size_t)s->conf->alert_ring_size, 1, e);
     if (r == 0)
@@ -362,7 +362,7 @@ static uint64_t sum(const struct counters *c, enum counter first, enum counter l
     return n;
 }
 
-/* The books of the dead: what it had taken and not accounted for. Nobody else writes now. */
+/* What a worker had taken and not accounted for; of worker 0 also the analysis. */
 static void count_losses(struct counters *c)
 {
     const uint64_t decoded = sum(c, COUNTER_decoder_OK, COUNTER_decoder_lost);
@@ -378,6 +378,18 @@ static void count_losses(struct counters *c)
     counters_add(c, COUNTER_alert_lost_crash, counters_get(c, COUNTER_alert_raised) - told);
     counters_set(c, COUNTER_flow_live, 0);
     counters_set(c, COUNTER_alert_open, 0);
+}
+
+/* The books of the dead. Nobody else writes now. */
+static void settle_accounts(const struct supervisor *s)
+{
+    struct counters *const c = s->counters;
+
+    tally_settle(c, &c->alert_tally, ring_produced(s->alerts));
+    for (unsigned i = 0; i < s->flows->n; i++) {
+        tally_settle(&c[i], &c[i].flow_tally, ring_produced(s->flows->ring[i]));
+        count_losses(&c[i]);
+    }
 }
 
 static void describe_end(char *out, size_t size, int status)
@@ -414,12 +426,9 @@ static int analyser_ended(struct supervisor *s, int status, struct err *e)
         log_warn("the analyser %s after its work was done", how);
         return 0;
     }
-    tally_settle(s->counters, &s->counters->flow_tally, ring_produced(s->flows));
-    tally_settle(s->counters, &s->counters->alert_tally, ring_produced(s->alerts));
-    count_losses(s->counters);
+    settle_accounts(s);
     counters_add(s->counters, COUNTER_supervisor_analyser_restarts, 1);
-    if (is_hopeless(&s->analyser_crashes, &s->analyser_at,
-                    counters_get(s->counters, COUNTER_capture_packets))) {
+    if (is_hopeless(&s->analyser_crashes, &s->analyser_at, counters_taken(s->counters))) {
         log_error("the analyser %s, %d times at the same place: giving up", how,
                   s->analyser_crashes);
         s->analyser_failed = true;
@@ -530,7 +539,7 @@ static void tear_down(struct supervisor *s)
             break;
     }
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
-    s->flows = ring_free(s->flows);
+    s->flows = rings_free(s->flows);
     s->alerts = ring_free(s->alerts);
     s->state = uplink_state_free(s->state);
     if (s->signal_fd >= 0)

@@ -1,13 +1,10 @@
 #include "sensor/uplink.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/log.h"
@@ -18,21 +15,22 @@
 #define BATCH_BYTES   (1u << 20)
 #define BATCH_RECORDS 8192
 #define OUT_MAX       ((size_t)2 * BATCH_BYTES)
-#define TORN_MAX      (1u << 20) /* how far back a torn last line may begin */
 #define STOP_DRAIN_NS (2 * WIND_NS_PER_S)
 
 /* A record that was peeked; the copy is what counts. */
 struct taken {
     bool is_there;
-    int verdict;    /* of eve_take */
-    uint64_t start; /* its position in the ring */
+    int verdict; /* of eve_take */
+    uint64_t
+        after; /* header.after; 0 where it makes no sense: such a one is out of the way first */
     union eve_record record;
 };
 
 struct uplink {
     const struct uplink_conf *conf;
     struct uplink_state *state;
-    struct ring *flows, *alerts;
+    const struct rings *flows;
+    struct ring *alerts;
     struct counters *counters;
     struct eve_source source;
     struct uplink_commit now; /* what the next commit will say */
@@ -41,7 +39,7 @@ struct uplink {
     struct spool *spool;
     struct sink_http *sink;
     struct sender *sender;
-    struct taken *flow, *alert;
+    struct taken *flow[RINGS_MAX], *alert;
     uint64_t started_ns, stats_at_ns;
     bool has_said_write_error;
 };
@@ -97,7 +95,7 @@ static void commit(struct uplink *u)
 }
 
 /* Release a ring up to `pos`; what was peeked behind that will be peeked again. */
-static void settle(struct ring *r, unsigned stage, uint64_t pos, struct taken *t)
+static void settle_ring(struct ring *r, unsigned stage, uint64_t pos, struct taken *t)
 {
     bool is_bad = false;
 
@@ -110,105 +108,23 @@ static void settle(struct ring *r, unsigned stage, uint64_t pos, struct taken *t
     ring_release(r, stage);
 }
 
-/* ---------------------------------------------------------------- eve.json */
-
-/* A power cut may have torn the last line: cut it off. Returns the size that is left. */
-static uint64_t cut_torn_line(int fd, uint64_t size)
+/* What is committed goes back to its producers. */
+static void settle(struct uplink *u)
 {
-    char text[4096];
-    uint64_t at = size;
-
-    while (at > 0 && size - at < TORN_MAX) {
-        const size_t n = at < sizeof(text) ? (size_t)at : sizeof(text);
-
-        if (pread(fd, text, n, (off_t)(at - n)) != (ssize_t)n)
-            return size;
-        const char *newline = memrchr(text, '\n', n);
-        if (newline != NULL) {
-            at = at - n + (uint64_t)(newline - text) + 1;
-            return ftruncate(fd, (off_t)at) == 0 ? at : size;
-        }
-        at -= n;
-    }
-    return at == 0 && ftruncate(fd, 0) == 0 ? 0 : size;
-}
-
-/* The regular file at the path, locked. The one before is closed only then: it may be the same. */
-static int replace_eve(struct uplink *u, struct stat *ret_st, struct err *e)
-{
-    const char *path = u->conf->eve_path;
-    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
-
-    if (fd < 0)
-        return err_set(e, -errno, "cannot write '%s': %s", path, strerror(errno));
-    if (fstat(fd, ret_st) != 0 || !S_ISREG(ret_st->st_mode)) {
-        (void)close(fd);
-        return err_set(e, -EINVAL, "'%s' is not a regular file", path);
-    }
-    if (u->eve >= 0)
-        (void)close(u->eve);
-    u->eve = fd;
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return err_set(e, -EBUSY,
-                       "'%s': another sensor writes there; give each its own folder (-l)", path);
-    return 0;
+    for (unsigned i = 0; i < u->flows->n; i++)
+        settle_ring(u->flows->ring[i], FLOW_STAGE, u->now.flow_pos[i], u->flow[i]);
+    settle_ring(u->alerts, ALERT_STAGE, u->now.alert_pos, u->alert);
 }
 
 static int open_eve(struct uplink *u, struct err *e)
 {
-    struct uplink_commit *c = &u->now;
-    struct stat st = {0};
-    const int r = replace_eve(u, &st, e);
-
-    if (r < 0)
-        return r;
-    const bool is_ours = c->is_started && c->eve_dev == st.st_dev && c->eve_ino == st.st_ino;
-    const uint64_t size = (uint64_t)st.st_size;
-    if (is_ours)
-        c->eve_offset = size < c->eve_offset ? size : c->eve_offset;
-    else if (u->conf->is_replay)
-        c->eve_offset = 0;
-    else
-        c->eve_offset = cut_torn_line(u->eve, size);
-    if (ftruncate(u->eve, (off_t)c->eve_offset) != 0)
-        return err_set(e, -errno, "cannot write '%s': %s", u->conf->eve_path, strerror(errno));
-    c->eve_dev = st.st_dev;
-    c->eve_ino = st.st_ino;
-    return 0;
-}
-
-/* Somebody else cut the file (logrotate's copytruncate): go on at its end, not behind a hole. */
-static void follow_truncation(struct uplink *u)
-{
-    struct stat st;
-
-    if (fstat(u->eve, &st) == 0 && (uint64_t)st.st_size < u->now.eve_offset)
-        u->now.eve_offset = (uint64_t)st.st_size;
-}
-
-static int write_out(struct uplink *u)
-{
-    size_t done = 0;
-
-    follow_truncation(u);
-    while (done < u->out.len) {
-        const ssize_t n = pwrite(u->eve, u->out.data + done, u->out.len - done,
-                                 (off_t)(u->now.eve_offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -ENOSPC;
-        done += (size_t)n;
-    }
-    u->now.eve_offset += done;
-    buf_reset(&u->out);
-    return 0;
+    return eve_file_open(&u->eve, u->conf->eve_path, u->conf->is_replay, u->now.is_started,
+                         &u->now.eve, e);
 }
 
 /* ---------------------------------------------------------------- records */
 
-static void peek(struct uplink *u, struct ring *r, unsigned stage, enum eve_ring which,
-                 struct taken *t)
+static void peek(struct uplink *u, struct ring *r, unsigned stage, uint64_t *pos, struct taken *t)
 {
     bool is_bad = false;
 
@@ -217,14 +133,45 @@ static void peek(struct uplink *u, struct ring *r, unsigned stage, enum eve_ring
     const void *slot = ring_peek(r, stage, &is_bad);
     if (is_bad) {
         u->now.bad_records++;
-        *(which == EVE_RING_FLOWS ? &u->now.flow_pos : &u->now.alert_pos) = ring_peeked(r, stage);
+        *pos = ring_peeked(r, stage);
     }
     if (slot == NULL)
         return;
-    const size_t len = ring_peeked_len(r, stage);
-    t->verdict = eve_take(slot, len, which, &t->record);
-    t->start = ring_peeked(r, stage) - len;
+    t->verdict = eve_take(slot, ring_peeked_len(r, stage),
+                          stage == FLOW_STAGE ? EVE_RING_FLOWS : EVE_RING_ALERTS, &t->record);
+    t->after = t->verdict < 0 ? 0 : t->record.header.after;
     t->is_there = true;
+}
+
+static bool peek_flows(struct uplink *u)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < u->flows->n; i++) {
+        peek(u, u->flows->ring[i], FLOW_STAGE, &u->now.flow_pos[i], u->flow[i]);
+        any |= u->flow[i]->is_there;
+    }
+    return any;
+}
+
+/*
+ * The ring whose record was analysed first. Who finds one record looks into the empty rings once
+ * more: what was analysed before it is there by then. So a number that is missing (a bad record, an
+ * analyser that died) holds up nothing.
+ */
+static bool first_flow(struct uplink *u, unsigned *ret_ring)
+{
+    if (!peek_flows(u))
+        return false;
+    *ret_ring = 0;
+    if (u->flows->n > 1)
+        (void)peek_flows(u);
+    for (unsigned i = 1; i < u->flows->n; i++) {
+        const struct taken *best = u->flow[*ret_ring], *t = u->flow[i];
+        if (t->is_there && (!best->is_there || t->after < best->after))
+            *ret_ring = i;
+    }
+    return true;
 }
 
 static void write_record(struct uplink *u, struct taken *t)
@@ -251,29 +198,37 @@ static void write_record(struct uplink *u, struct taken *t)
     u->now.spool_next = spool_where(u->spool).next;
 }
 
+/* Pairs with merge_release: so many are in the rings. */
+static uint64_t count_analysed(const struct uplink *u)
+{
+    return atomic_load_explicit(&u->counters->record_sequence, memory_order_acquire);
+}
+
 /* A flow is looked for first: what it waits for is in the alert ring by then. */
 static bool take_one(struct uplink *u, bool is_done)
 {
-    const uint64_t analysed = ring_released(u->flows, FLOW_STAGE - 1);
+    const uint64_t analysed = count_analysed(u);
+    unsigned ring = 0;
+    const bool has_flow = first_flow(u, &ring);
 
-    peek(u, u->flows, FLOW_STAGE, EVE_RING_FLOWS, u->flow);
-    peek(u, u->alerts, ALERT_STAGE, EVE_RING_ALERTS, u->alert);
+    peek(u, u->alerts, ALERT_STAGE, &u->now.alert_pos, u->alert);
     if (u->alert->is_there) {
-        const uint64_t after = u->alert->record.header.after;
-        uint64_t upto = u->flow->is_there ? u->flow->start : analysed;
+        uint64_t upto = has_flow ? u->flow[ring]->after : analysed;
 
-        if (after > ring_produced(u->flows) || (is_done && !u->flow->is_there))
+        /* An alert may be told while its last record is in hand, and waits for no more than that.
+         */
+        if (u->alert->after > count_analysed(u) + 1 || (is_done && !has_flow))
             upto = UINT64_MAX; /* waits for what can't come */
-        if (u->alert->verdict < 0 || after <= upto) {
+        if (u->alert->after <= upto) {
             write_record(u, u->alert);
             u->now.alert_pos = ring_peeked(u->alerts, ALERT_STAGE);
             return true;
         }
     }
-    if (!u->flow->is_there)
+    if (!has_flow)
         return false;
-    write_record(u, u->flow);
-    u->now.flow_pos = ring_peeked(u->flows, FLOW_STAGE);
+    write_record(u, u->flow[ring]);
+    u->now.flow_pos[ring] = ring_peeked(u->flows->ring[ring], FLOW_STAGE);
     return true;
 }
 
@@ -281,7 +236,7 @@ static void put_stats_line(struct uplink *u, uint64_t mono_ns)
 {
     const struct eve_stats st = {
         .counters = u->counters,
-        .time_ns = u->conf->is_replay ? atomic_load(&u->counters->clock_ns) : time_wall_ns(),
+        .time_ns = u->conf->is_replay ? counters_clock(u->counters) : time_wall_ns(),
         .uptime_s = (mono_ns - u->started_ns) / WIND_NS_PER_S,
         .is_replay = u->conf->is_replay,
     };
@@ -304,8 +259,8 @@ static void put_heartbeat(void *arg, struct buf *out)
 
 static void update_coverage(struct uplink *u)
 {
-    const uint64_t seen = counters_get(u->counters, COUNTER_capture_kernel_packets);
-    const uint64_t drops = counters_get(u->counters, COUNTER_capture_kernel_drops);
+    const uint64_t seen = counters_sum(u->counters, COUNTER_capture_kernel_packets);
+    const uint64_t drops = counters_sum(u->counters, COUNTER_capture_kernel_drops);
 
     if (!u->conf->is_replay && seen > 0)
         u->source.coverage = drops < seen ? (float)(seen - drops) / (float)seen : 0.0f;
@@ -330,13 +285,14 @@ static bool has_moved(const struct uplink *u)
     const struct uplink_commit *c =
         &u->state->slot[atomic_load_explicit(&u->state->current, memory_order_relaxed)];
 
-    return c->flow_pos != u->now.flow_pos || c->alert_pos != u->now.alert_pos;
+    return c->alert_pos != u->now.alert_pos ||
+           memcmp(c->flow_pos, u->now.flow_pos, sizeof(c->flow_pos)) != 0;
 }
 
 /* Write what is in hand, commit it, give the slots back. > 0: the disk refuses, try again later. */
 static int flush_batch(struct uplink *u, struct err *e)
 {
-    const int r = write_out(u);
+    const int r = eve_file_write(u->eve, &u->out, &u->now.eve);
 
     if (r < 0) {
         u->now.write_errors++;
@@ -351,8 +307,7 @@ static int flush_batch(struct uplink *u, struct err *e)
     }
     u->has_said_write_error = false;
     commit(u);
-    settle(u->flows, FLOW_STAGE, u->now.flow_pos, u->flow);
-    settle(u->alerts, ALERT_STAGE, u->now.alert_pos, u->alert);
+    settle(u);
     return 0;
 }
 
@@ -376,7 +331,7 @@ static void rest(struct uplink *u, int wait_ms)
     if (u->sink != NULL && sink_http_is_busy(u->sink))
         sink_http_wait(u->sink, wait_ms < 10 ? wait_ms : 10);
     else
-        ring_wait_data(u->flows, FLOW_STAGE, wait_ms);
+        rings_wait_data(u->flows, FLOW_STAGE, wait_ms);
 }
 
 static int reopen_if_asked(struct uplink *u, struct err *e)
@@ -486,28 +441,37 @@ static int open_spool(struct uplink *u, struct err *e)
     return r;
 }
 
+static int make_room(struct uplink *u, struct err *e)
+{
+    bool is_short = (u->alert = calloc(1, sizeof(*u->alert))) == NULL;
+
+    for (unsigned i = 0; i < u->flows->n; i++)
+        is_short |= (u->flow[i] = calloc(1, sizeof(*u->flow[i]))) == NULL;
+    return is_short ? err_set(e, -ENOMEM, "uplink: out of memory") : 0;
+}
+
 static int start(struct uplink *u, struct err *e)
 {
+    int r = make_room(u, e);
+
+    if (r < 0)
+        return r;
     u->now = u->state->slot[atomic_load_explicit(&u->state->current, memory_order_acquire)];
-    u->flow = calloc(1, sizeof(*u->flow));
-    u->alert = calloc(1, sizeof(*u->alert));
-    if (u->flow == NULL || u->alert == NULL)
-        return err_set(e, -ENOMEM, "uplink: out of memory");
     u->started_ns = time_mono_ns();
     u->stats_at_ns = u->started_ns + u->conf->stats_ns;
     if (!u->now.is_started) {
-        u->now.flow_pos = ring_released(u->flows, FLOW_STAGE);
+        for (unsigned i = 0; i < u->flows->n; i++)
+            u->now.flow_pos[i] = ring_released(u->flows->ring[i], FLOW_STAGE);
         u->now.alert_pos = ring_released(u->alerts, ALERT_STAGE);
     }
-    int r = open_spool(u, e);
+    r = open_spool(u, e);
     if (r == 0)
         r = open_eve(u, e);
     if (r < 0)
         return r;
     u->now.is_started = true;
     commit(u);
-    settle(u->flows, FLOW_STAGE, u->now.flow_pos, u->flow);
-    settle(u->alerts, ALERT_STAGE, u->now.alert_pos, u->alert);
+    settle(u);
     return 0;
 }
 
@@ -518,7 +482,8 @@ static struct uplink *uplink_free(struct uplink *u)
         sink_http_free(u->sink);
         spool_free(u->spool);
         buf_done(&u->out);
-        free(u->flow);
+        for (unsigned i = 0; i < RINGS_MAX; i++)
+            free(u->flow[i]);
         free(u->alert);
         if (u->eve >= 0)
             (void)close(u->eve);
@@ -539,8 +504,9 @@ static int outcome(const struct uplink *u)
     return UPLINK_UNDELIVERED;
 }
 
-int uplink_run(const struct uplink_conf *conf, struct uplink_state *state, struct ring *flows,
-               struct ring *alerts, struct counters *counters, struct err *e)
+int uplink_run(const struct uplink_conf *conf, struct uplink_state *state,
+               const struct rings *flows, struct ring *alerts, struct counters *counters,
+               struct err *e)
 {
     WIND_AUTO(uplink) struct uplink *u = calloc(1, sizeof(*u));
 

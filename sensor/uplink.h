@@ -9,8 +9,9 @@
  *          their producers count) until it is told to stop; replay fails with a sentence.
  *          eve.json is locked: two sensors in one folder would write over each other.
  *
- * Order: a flow at position p of the flow ring comes after every alert whose header.after <= p, so
- * eve.json doesn't depend on who was faster.
+ * Order: flow records come in the order of their header.after, whatever ring they lie in, and after
+ * every alert whose header.after is as high at most; so eve.json doesn't depend on who was faster.
+ * A number that is missing is not waited for.
  *
  * Exactly once, across SIGKILL at any instant: after each write what was reached (offset of
  * eve.json, positions in the rings, index in the spool) is committed to shared memory by flipping
@@ -26,9 +27,10 @@
 #include <stdint.h>
 
 #include "common/err.h"
-#include "common/ring.h"
+#include "common/rings.h"
 #include "sensor/counter.h"
 #include "sensor/eve.h"
+#include "sensor/eve_file.h"
 #include "sensor/sender.h"
 #include "sensor/sink_http.h"
 #include "sensor/spool.h"
@@ -46,8 +48,8 @@ struct uplink_conf {
 };
 
 struct uplink_commit {
-    uint64_t eve_offset, eve_dev, eve_ino;
-    uint64_t flow_pos, alert_pos; /* ring positions that are written out */
+    struct eve_place eve;
+    uint64_t flow_pos[RINGS_MAX], alert_pos; /* ring positions that are written out */
     uint64_t spool_next;
     struct sender_books books;
     uint64_t records, bad_records, lines, logged, write_errors;
@@ -69,11 +71,11 @@ WIND_DEFINE_FREE(uplink_state)
 #define UPLINK_UNDELIVERED 1 /* all is written, but alerts are left in the spool */
 
 /*
- * The body of the uplink process. Flow ring: stage 1; alert ring: stage 0. Returns when
- * counters->producer_done is set, both rings are empty, the last `stats` line is written, and the
+ * The body of the uplink process. Flow rings: stage 1; alert ring: stage 0. Returns when
+ * counters->producer_done is set, all rings are empty, the last `stats` line is written, and the
  * spool is empty or drain_ns is over (2 s if counters->stop is set; at once if only an operator
  * can help). Returns 0, UPLINK_UNDELIVERED, or < 0 with a sentence.
  */
 WIND_MUST_USE int uplink_run(const struct uplink_conf *conf, struct uplink_state *state,
-                             struct ring *flows, struct ring *alerts, struct counters *counters,
-                             struct err *e);
+                             const struct rings *flows, struct ring *alerts,
+                             struct counters *counters, struct err *e);

@@ -12,13 +12,14 @@
 #define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
 #define RING_WAIT_MS  10
-#define FLOW_ID_MAX   (UINT64_C(1) << 53)
 
 struct worker {
     struct worker_conf conf;
     struct flow_table *flows;
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     uint64_t clock_ns;
+    uint64_t order; /* replay: place in the input of the packet in hand */
+    bool is_live;
     struct {
         uint64_t second;
         uint32_t told;
@@ -62,6 +63,12 @@ static void *reserve(struct worker *w, size_t len)
     return r;
 }
 
+/* In whose place the merge puts a record of now. */
+static uint64_t order_now(const struct worker *w)
+{
+    return w->is_live ? w->clock_ns : w->order;
+}
+
 static void fill_dpi(const struct worker *w, const struct flow *f, struct flow_record *r)
 {
     const struct dpi_result *d = &w->dpi_result[flow_table_index(w->flows, f)];
@@ -84,6 +91,7 @@ static void fill(const struct worker *w, const struct flow *f, struct flow_recor
 {
     r->header.kind = (uint16_t)kind;
     r->header.time_ns = w->clock_ns;
+    r->header.order = order_now(w);
     r->header.after = 0;
     r->key = f->key;
     r->flow_id = f->flow_id;
@@ -171,7 +179,9 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     w->conf.dpi = NULL; /* taken at the end, when nothing can fail */
     w->conf.decode.defrag = NULL;
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
-    w->may_wait = !capture_is_live(conf->capture);
+    w->order = atomic_load_explicit(&conf->counters->position, memory_order_relaxed);
+    w->is_live = capture_is_live(conf->capture);
+    w->may_wait = !w->is_live;
     int r = 0;
     if (conf->defrag.max > 0) {
         w->conf.defrag.counters = conf->counters;
@@ -186,6 +196,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     if (r < 0)
         return r;
     w->conf.dpi = conf->dpi;
+    atomic_store_explicit(&conf->counters->order, order_now(w), memory_order_relaxed);
     *ret_worker = WIND_STEAL(w);
     return 0;
 }
@@ -291,6 +302,7 @@ static void tell_oddity(struct worker *w, enum decode_verdict verdict, const str
     memset((char *)a + sizeof(a->header), 0, sizeof(*a) - sizeof(a->header));
     a->header.kind = RECORD_ANOMALY;
     a->header.time_ns = w->clock_ns;
+    a->header.order = order_now(w);
     a->header.after = 0;
     (void)snprintf(a->type, sizeof(a->type), "decode");
     if (is_overlap)
@@ -343,6 +355,7 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
         if (WIND_UNLIKELY(is_odd(verdict[i], &view[i])) && w->conf.anomalies > 0 &&
             w->conf.level != ANALYSIS_COUNTERS)
             tell_oddity(w, verdict[i], &view[i]);
+        w->order++;
     }
 }
 
@@ -350,10 +363,10 @@ static void publish(struct worker *w)
 {
     struct counters *c = w->conf.counters;
 
-    /* release: whoever sees this clock sees the records up to it (analysis_thread.c) */
+    /* release: whoever sees these sees the records before them (merge.c) */
+    atomic_store_explicit(&c->order, order_now(w), memory_order_release);
     atomic_store_explicit(&c->clock_ns, w->clock_ns, memory_order_release);
-    atomic_store_explicit(&c->flow_sequence, flow_table_next_id(w->flows) % FLOW_ID_MAX,
-                          memory_order_relaxed);
+    atomic_store_explicit(&c->flow_sequence, flow_table_next_id(w->flows), memory_order_relaxed);
     counters_set(c, COUNTER_flow_live, flow_table_live(w->flows));
 }
 
@@ -402,6 +415,7 @@ size_t worker_step(struct worker *w, int wait_ms)
         if (w->conf.speed > 0)
             keep_pace(w, packets[0].time_ns);
         /* Counted first: should a packet be our end, the next analyser goes on behind it. */
+        atomic_store_explicit(&w->conf.counters->position, w->order + n, memory_order_relaxed);
         counters_add(w->conf.counters, COUNTER_capture_packets, n);
         take_batch(w, packets, n);
         if (w->conf.decode.defrag != NULL)
@@ -421,4 +435,5 @@ void worker_flush(struct worker *w)
     w->may_wait = true;
     flow_table_flush(w->flows);
     publish(w);
+    atomic_store_explicit(&w->conf.counters->order, COUNTERS_ORDER_END, memory_order_release);
 }

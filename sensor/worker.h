@@ -28,6 +28,7 @@ struct worker_conf {
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;
     struct counters *counters;
+    unsigned number;           /* which worker of the sensor: it is in the flow ids */
     uint32_t anomalies;        /* of packets, told a second of packet time and verdict; 0 = none */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
     double speed;              /* replay: packets come as fast as then, times this; 0 = at once */
@@ -47,7 +48,7 @@ WIND_DEFINE_FREE(worker)
  */
 size_t worker_step(struct worker *w, int wait_ms);
 
-/* The input is over: end every flow. */
+/* The input is over: end every flow. No record comes after that. */
 void worker_flush(struct worker *w);
 
 /* The clock: a running maximum of packet times; live, of the wall clock too. */

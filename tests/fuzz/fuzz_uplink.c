@@ -1,8 +1,8 @@
 /*
  * The whole uplink over rings that a hostile analyser wrote: five cursors (8 bytes each: flow
  * ring's producer, stage 0, stage 1; alert ring's producer, stage 0), then what lies at the start
- * of the alert ring, and of the flow ring, half each. It must end, harm nothing, and leave whole
- * lines.
+ * of the alert ring, and of the flow rings, half each: what is in the second flow ring begins
+ * OTHER bytes later. It must end, harm nothing, and leave whole lines.
  */
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -17,6 +17,7 @@
 #define RING_BYTES 65536
 #define CURSORS    4096 /* in front of the data: see common/ring.c */
 #define CURSOR     64
+#define OTHER      64 /* a record may lie in either */
 
 static char dir[] = "/tmp/wind-fuzz-uplink-XXXXXX";
 
@@ -54,7 +55,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct uplink_conf conf = {.source = {.sensor = "edge"}, .is_replay = true};
     WIND_AUTO(uplink_state) struct uplink_state *state = NULL;
     WIND_AUTO(counters) struct counters *counters = NULL;
-    WIND_AUTO(ring) struct ring *flows = NULL, *alerts = NULL;
+    WIND_AUTO(rings) struct rings *flows = NULL;
+    WIND_AUTO(ring) struct ring *alerts = NULL;
 
     if (size < 40)
         return 0;
@@ -64,10 +66,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     (void)snprintf(conf.eve_path, sizeof(conf.eve_path), "%s/eve.json", dir);
     FUZZ_CHECK(uplink_state_new(&state, NULL) == 0 && counters_new(&counters, NULL) == 0);
-    FUZZ_CHECK(ring_new(&flows, RING_BYTES, 2, NULL) == 0);
+    FUZZ_CHECK(rings_new(&flows, 2, RING_BYTES, 2, NULL) == 0);
     FUZZ_CHECK(ring_new(&alerts, RING_BYTES, 1, NULL) == 0);
     const size_t half = (size - 40) / 2;
-    spoil(flows, data, 3, data + 40 + half, size - 40 - half);
+    const uint8_t *const records = data + 40 + half;
+    const size_t len = size - 40 - half, other = len < OTHER ? len : OTHER;
+    spoil(flows->ring[0], data, 3, records, len);
+    spoil(flows->ring[1], data, 3, records + other, len - other);
     spoil(alerts, data + 24, 2, data + 40, half);
     atomic_store(&counters->producer_done, 1);
     FUZZ_CHECK(uplink_run(&conf, state, flows, alerts, counters, NULL) == 0);

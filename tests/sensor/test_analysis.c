@@ -14,7 +14,8 @@
 static struct {
     struct analysis *analysis;
     struct analysis_conf conf;
-    struct ring *flows, *alerts;
+    struct rings *rings;
+    struct ring *flows, *alerts; /* flows: the one of the rings */
     struct counters *counters;
     uint64_t next_id;
 } t;
@@ -34,7 +35,7 @@ static struct model *load_tiny(void)
 static void tear_down(void)
 {
     t.analysis = analysis_free(t.analysis);
-    t.flows = ring_free(t.flows);
+    t.rings = rings_free(t.rings);
     t.alerts = ring_free(t.alerts);
     t.counters = counters_free(t.counters);
 }
@@ -43,7 +44,8 @@ static void set_up(void)
 {
     tear_down();
     memset(&t, 0, sizeof(t));
-    cr_assert_eq(ring_new(&t.flows, 1 << 20, 2, NULL), 0);
+    cr_assert_eq(rings_new(&t.rings, 1, 1 << 20, 2, NULL), 0);
+    t.flows = t.rings->ring[0];
     cr_assert_eq(ring_new(&t.alerts, 1 << 20, 1, NULL), 0);
     cr_assert_eq(counters_new(&t.counters, NULL), 0);
     t.conf = (struct analysis_conf){.detect = {.n_home = 1,
@@ -56,11 +58,11 @@ static void set_up(void)
                                                .anomaly_p = 0.25,
                                                .anomaly_flows = 3},
                                     .alerts = {.ring = t.alerts,
-                                               .flows = t.flows,
                                                .counters = t.counters,
                                                .max_open = 64,
                                                .quiet_ns = 600 * S,
                                                .level = ANALYSIS_FULL},
+                                    .flows = t.rings,
                                     .hosts_max = 64,
                                     .level = ANALYSIS_FULL,
                                     .features_fd = -1};
@@ -222,7 +224,8 @@ Test(analysis, an_alert_waits_for_its_flow_and_is_not_before_it_in_the_ring)
     uint64_t end = 0;
 
     for (const struct flow_record *r; (r = ring_peek(t.flows, 1, NULL)) != NULL;) {
-        end = ring_peeked(t.flows, 1);
+        cr_assert_eq(r->header.after, end); /* numbered as they were taken */
+        end++;
         if (r->flow_id == a->flow_id)
             break;
     }

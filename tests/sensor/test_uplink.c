@@ -183,7 +183,7 @@ Test(uplink, a_full_disk_ends_a_replay_with_a_sentence)
 
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
             _exit(9);
-        const int r = uplink_run(&t.conf, t.state, t.flows, t.alerts, t.counters, &e);
+        const int r = uplink_run(&t.conf, t.state, t.rings, t.alerts, t.counters, &e);
         _exit(r == -EFBIG && strstr(e.text, "eve.json': File too large") != NULL ? 3 : 4);
     }
     for (uint32_t i = 0; i < 100; i++)

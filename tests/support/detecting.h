@@ -20,7 +20,8 @@
 static struct {
     struct detectors *detectors;
     struct alerts *alerts;
-    struct ring *ring, *flows;
+    struct ring *ring;
+    uint64_t after;
     struct counters *counters;
     struct alert_record last[DETECTORS]; /* as last told; rev 0: never */
     const struct model *model;
@@ -50,7 +51,6 @@ static inline void detecting_stop(void)
     seen.alerts = alerts_free(seen.alerts);
     seen.detectors = detectors_free(seen.detectors);
     seen.ring = ring_free(seen.ring);
-    seen.flows = ring_free(seen.flows);
     seen.counters = counters_free(seen.counters);
 }
 
@@ -62,11 +62,10 @@ static inline void detecting_start(const struct detect_conf *conf)
     detecting_stop();
     memset(&seen, 0, sizeof(seen));
     cr_assert_eq(ring_new(&seen.ring, 1 << 18, 1, NULL), 0);
-    cr_assert_eq(ring_new(&seen.flows, 1 << 16, 2, NULL), 0);
     cr_assert_eq(counters_new(&seen.counters, NULL), 0);
     cr_assert_eq(detectors_new(&seen.detectors, conf, NULL), 0);
     alerts.ring = seen.ring;
-    alerts.flows = seen.flows;
+    alerts.after = &seen.after;
     alerts.counters = seen.counters;
     cr_assert_eq(
         alerts_new(&seen.alerts, &alerts, detectors_kinds(seen.detectors), DETECTORS, NULL), 0);

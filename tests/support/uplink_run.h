@@ -22,20 +22,26 @@ static struct {
     char dir[64];
     struct uplink_conf conf;
     struct uplink_state *state;
-    struct ring *flows, *alerts;
+    struct rings *rings;
+    struct ring *flows, *alerts; /* flows: the first of the rings */
     struct counters *counters;
     struct collector_stub *collector;
     pid_t pid;
+    uint64_t pushed; /* flow records */
 } t;
+
+#define RINGS 3
 
 static inline void new_run(void)
 {
     t.state = uplink_state_free(t.state);
-    t.flows = ring_free(t.flows);
+    t.rings = rings_free(t.rings);
     t.alerts = ring_free(t.alerts);
     t.counters = counters_free(t.counters);
+    t.pushed = 0;
     cr_assert_eq(uplink_state_new(&t.state, NULL), 0);
-    cr_assert_eq(ring_new(&t.flows, 1 << 18, 2, NULL), 0);
+    cr_assert_eq(rings_new(&t.rings, RINGS, 1 << 18, 2, NULL), 0);
+    t.flows = t.rings->ring[0];
     cr_assert_eq(ring_new(&t.alerts, 1 << 18, 1, NULL), 0);
     cr_assert_eq(counters_new(&t.counters, NULL), 0);
 }
@@ -67,7 +73,7 @@ static inline void tear_down(void)
 
     t.collector = collector_free(t.collector);
     t.state = uplink_state_free(t.state);
-    t.flows = ring_free(t.flows);
+    t.rings = rings_free(t.rings);
     t.alerts = ring_free(t.alerts);
     t.counters = counters_free(t.counters);
     (void)snprintf(command, sizeof(command), "rm -rf '%s'", t.dir);
@@ -79,7 +85,7 @@ static inline void start_uplink(void)
     t.pid = child_fork();
     if (t.pid == 0) {
         struct err e = {0};
-        const int r = uplink_run(&t.conf, t.state, t.flows, t.alerts, t.counters, &e);
+        const int r = uplink_run(&t.conf, t.state, t.rings, t.alerts, t.counters, &e);
 
         if (r < 0)
             log_error("%s", e.text);
@@ -114,22 +120,40 @@ static inline void *reserve(struct ring *r, size_t len)
     return slot;
 }
 
-/* As the analysis stage: everything that was produced goes on. */
+/* As the analysis stage: everything that was produced goes on, in the order of header.order. */
 static inline void analyse(void)
 {
-    while (ring_peek(t.flows, 0, NULL) != NULL)
-        ;
-    ring_release(t.flows, 0);
+    struct record_header *head[RINGS] = {NULL};
+
+    for (;;) {
+        unsigned best = RINGS;
+        for (unsigned i = 0; i < RINGS; i++) {
+            if (head[i] == NULL)
+                head[i] = ring_peek(t.rings->ring[i], 0, NULL);
+            if (head[i] != NULL && (best == RINGS || head[i]->order < head[best]->order))
+                best = i;
+        }
+        if (best == RINGS)
+            return;
+        head[best]->after = atomic_load(&t.counters->record_sequence);
+        head[best] = NULL;
+        ring_release(t.rings->ring[best], 0);
+        atomic_fetch_add(&t.counters->record_sequence, 1);
+    }
 }
 
 static inline void push_flow(uint32_t i, enum record_kind kind)
 {
     struct flow_record f;
 
+    struct ring *const ring = t.rings->ring[i * i % 7 % RINGS];
+
     record_flow(&f, i);
     f.header.kind = (uint16_t)kind;
-    memcpy(reserve(t.flows, sizeof(f)), &f, sizeof(f));
-    ring_commit(t.flows);
+    f.header.order = i;
+    memcpy(reserve(ring, sizeof(f)), &f, sizeof(f));
+    ring_commit(ring);
+    t.pushed++;
 }
 
 static inline void push_alert(uint32_t i)
@@ -137,7 +161,7 @@ static inline void push_alert(uint32_t i)
     struct alert_record a;
 
     record_alert(&a, i);
-    a.header.after = ring_produced(t.flows);
+    a.header.after = t.pushed;
     memcpy(reserve(t.alerts, sizeof(a)), &a, sizeof(a));
     ring_commit(t.alerts);
 }
@@ -155,6 +179,8 @@ static void (*between)(uint32_t i);
 static inline void push_run(uint32_t flows)
 {
     for (uint32_t i = 0; i < flows; i++) {
+        if (i % EVERY == 0)
+            analyse(); /* an alert is told when its last record is in hand */
         push_flow(i, i % 3 == 0 ? RECORD_FLOW_UPDATE : RECORD_FLOW_ENDED);
         if (i % EVERY == 0)
             push_alert(i);
