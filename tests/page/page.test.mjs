@@ -399,6 +399,21 @@ test("a collector that was away is found again, and nothing is missed", TIMEOUT,
     ),
 );
 
+test("a chart whose code did not come at first is drawn all the same", TIMEOUT, () =>
+    withPage(
+        async (page) => {
+            let refusals = 0;
+            await page.route(/assets\/echarts/, (route) =>
+                refusals++ ? route.continue() : route.abort(),
+            );
+            await signIn(page, admin);
+            await page.locator(".timeline canvas").first().waitFor();
+            assert.ok(refusals > 1);
+        },
+        { user: null, allow: [/ERR_FAILED/] },
+    ),
+);
+
 test("a reload keeps the session, signing out ends it", TIMEOUT, () =>
     withPage(async (page) => {
         await page.reload();

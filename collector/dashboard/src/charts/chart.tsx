@@ -42,6 +42,8 @@ function readPalette(): Palette {
     };
 }
 
+const RETRY_MS = 2000;
+
 export const FONT = "ui-sans-serif, system-ui, sans-serif";
 
 export const tooltipOf = (palette: Palette): TooltipComponentOption => ({
@@ -74,15 +76,24 @@ export function Chart({ label, className, option, onReady }: Props) {
         let mine: EChartsType | null = null;
         let isGone = false;
         const resized = new ResizeObserver(() => mine?.resize());
-        void import("./echarts").then(({ init }) => {
+        let timer = 0;
+        const draw = ({ init }: typeof import("./echarts")) => {
             if (isGone) return;
             mine = init(element, null, { renderer: "canvas" });
             resized.observe(element);
             setChart(mine);
             ready.current?.(mine);
-        });
+        };
+        /* The collector may be away just now: the rest of the page waits for it too. */
+        const load = () => {
+            import("./echarts").then(draw, () => {
+                if (!isGone) timer = window.setTimeout(load, RETRY_MS);
+            });
+        };
+        load();
         return () => {
             isGone = true;
+            clearTimeout(timer);
             resized.disconnect();
             mine?.dispose();
         };
