@@ -3,16 +3,14 @@ import { useEffect, useState } from "react";
 import * as api from "../api/client";
 import { onLive } from "../api/live";
 import { messageOf } from "../api/problem";
-import { may, session } from "../api/session";
 import { ALERT_STATUSES, VERDICTS, type Alert, type Verdict } from "../api/types";
 import { Why } from "../charts/why";
 import { count, number, pValue, title, words } from "../lib/format";
 import { useKeys } from "../lib/keys";
 import { useLoad } from "../lib/load";
 import { alertHref, go, incidentHref, searchHref } from "../lib/router";
-import { useStore } from "../lib/store";
 import { alertList, neighbour, replaceAlert, sawAlert, selectAlert } from "../state/alert_list";
-import { BackIcon } from "../ui/icons";
+import { Absent, DetailHead } from "../ui/detail";
 import {
     CopyButton,
     Empty,
@@ -20,22 +18,23 @@ import {
     Loading,
     Panel,
     SeverityBadge,
-    StatusBadge,
     Technique,
     Time,
 } from "../ui/parts";
-import { Steps } from "../ui/steps";
 import { EntitiesPanel, Seen, WorkPanel } from "../ui/work";
 
 const RELATED_SHOWN = 8;
 
 const backHref = () => searchHref(alertList.get().q);
 
+const JUDGEMENTS = [
+    { value: "", text: "Not judged yet" },
+    ...VERDICTS.map((verdict) => ({ value: verdict, text: title(verdict) })),
+];
+
 function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) => void }) {
-    const { user } = useStore(session);
     const [error, setError] = useState("");
     const [isBusy, setBusy] = useState(false);
-    const mayWrite = may(user, "alerts:write");
 
     const change = (body: api.AlertChange) => {
         setBusy(true);
@@ -48,37 +47,19 @@ function Triage({ alert, onChange }: { alert: Alert; onChange: (alert: Alert) =>
     return (
         <WorkPanel
             title="Triage"
-            who={alert.assigned_to}
-            mayWrite={mayWrite}
+            of={alert}
+            steps={ALERT_STATUSES}
+            permission="alerts:write"
+            choice={{
+                label: "Verdict",
+                value: alert.verdict ?? "",
+                options: JUDGEMENTS,
+                onChoose: (value) => change({ verdict: (value || null) as Verdict | null }),
+            }}
             isBusy={isBusy}
             failure={error}
-            onAssign={(who) => change({ assigned_to: who })}
-        >
-            <Steps
-                label="Status"
-                steps={ALERT_STATUSES}
-                at={alert.status}
-                isDisabled={!mayWrite || isBusy}
-                onStep={(status) => change({ status })}
-            />
-            <label className="field">
-                <span>Verdict</span>
-                <select
-                    value={alert.verdict ?? ""}
-                    disabled={!mayWrite || isBusy}
-                    onChange={(event) =>
-                        change({ verdict: (event.target.value || null) as Verdict | null })
-                    }
-                >
-                    <option value="">Not judged yet</option>
-                    {VERDICTS.map((verdict) => (
-                        <option key={verdict} value={verdict}>
-                            {title(verdict)}
-                        </option>
-                    ))}
-                </select>
-            </label>
-        </WorkPanel>
+            onChange={change}
+        />
     );
 }
 
@@ -217,21 +198,19 @@ function ScoreLine({ alert }: { alert: Alert }) {
 function Head({ alert }: { alert: Alert }) {
     const { technique } = alert.metadata;
     return (
-        <header className={`detail-head edge-${alert.severity}`}>
-            <div className="detail-line">
-                <a className="back" href={backHref()}>
-                    <BackIcon /> Alerts
-                </a>
-                <span className="muted">#{alert.id}</span>
-                <SeverityBadge severity={alert.severity} />
-                <StatusBadge status={alert.status} />
-                {alert.incident_id && (
+        <DetailHead
+            of={alert}
+            list="Alerts"
+            back={backHref()}
+            title={alert.description}
+            more={
+                alert.incident_id && (
                     <a className="incident-link" href={incidentHref(alert.incident_id)}>
                         Incident #{alert.incident_id}
                     </a>
-                )}
-            </div>
-            <h1>{alert.description}</h1>
+                )
+            }
+        >
             <div className="detail-line muted">
                 <Time at={alert.detected_at} />
                 {technique && (
@@ -239,7 +218,7 @@ function Head({ alert }: { alert: Alert }) {
                 )}
                 <ScoreLine alert={alert} />
             </div>
-        </header>
+        </DetailHead>
     );
 }
 
@@ -264,21 +243,7 @@ export function AlertPage({ id }: { id: number }) {
         j: () => go(alertHref(neighbour(id, 1) || id)),
         k: () => go(alertHref(neighbour(id, -1) || id)),
     });
-    if (error && !alert)
-        return (
-            <div className="page">
-                <Failure message={error} onRetry={reload} />
-                <Empty title="This alert cannot be shown">
-                    <a href={backHref()}>Back to the alerts</a>
-                </Empty>
-            </div>
-        );
-    if (!alert)
-        return (
-            <div className="page">
-                <Loading />
-            </div>
-        );
+    if (!alert) return <Absent what="alert" back={backHref()} error={error} onRetry={reload} />;
     const reasons = alert.metadata.explain ?? [];
     return (
         <article className="page detail">

@@ -18,10 +18,9 @@ import {
     showAlerts,
 } from "../state/alert_list";
 import { overview, readStats, showRange } from "../state/overview";
+import { ClearSearch, Filters } from "../ui/filters";
 import { ArrowIcon } from "../ui/icons";
-import { Chips } from "../ui/chips";
 import { Empty, Failure, Loading, Panel, SeverityBadge, StatusBadge, Time } from "../ui/parts";
-import { SearchBox } from "../ui/search";
 
 const search = (q: string) => replaceQuery("/alerts", new URLSearchParams(q ? { q } : {}));
 
@@ -93,9 +92,7 @@ function Nothing({ q }: { q: string }) {
     if (q)
         return (
             <Empty title="No alert matches">
-                <button type="button" className="button small" onClick={() => search("")}>
-                    Clear the search
-                </button>
+                <ClearSearch onSearch={search} />
                 <p>
                     Words narrow it down together:{" "}
                     <code>severity:high src:10.0.0.0/8 score:&gt;0.9</code>, and a minus takes away:{" "}
@@ -295,52 +292,42 @@ export function AlertsPage({ q }: { q: string }) {
         <div className="page">
             <h1 className="offscreen">Alerts</h1>
             <Shape q={q} />
-            <div className="filters">
-                <div className="search-line">
-                    <SearchBox
-                        q={q}
-                        label="Search alerts"
-                        placeholder="severity:high src:10.0.0.0/8 -status:closed score:>0.9 words"
-                        onSearch={search}
-                    />
-                    <span className="total muted">
-                        {arrived.size > 0 ? (
-                            <button type="button" className="link" onClick={sawAllAlerts}>
-                                {count(arrived.size)} just in, mark as seen
-                            </button>
-                        ) : (
-                            totalText
-                        )}
-                    </span>
-                </div>
-                <div className="filter-chips">
-                    <Chips
-                        label="Severity"
-                        field="severity"
-                        values={SEVERITIES}
-                        counts={stats?.alerts.by_severity}
-                        q={q}
-                        onSearch={search}
-                    />
-                    <Chips
-                        label="Status"
-                        field="status"
-                        values={ALERT_STATUSES}
-                        counts={stats?.alerts.by_status}
-                        q={q}
-                        onSearch={search}
-                    />
-                    <Chips
-                        label="Detector"
-                        field="type"
-                        values={types}
-                        counts={stats?.alerts.by_type}
-                        q={q}
-                        onSearch={search}
-                        nameOf={words}
-                    />
-                </div>
-            </div>
+            <Filters
+                what="alerts"
+                placeholder="severity:high src:10.0.0.0/8 -status:closed score:>0.9 words"
+                q={q}
+                onSearch={search}
+                total={
+                    arrived.size > 0 ? (
+                        <button type="button" className="link" onClick={sawAllAlerts}>
+                            {count(arrived.size)} just in, mark as seen
+                        </button>
+                    ) : (
+                        totalText
+                    )
+                }
+                chips={[
+                    {
+                        label: "Severity",
+                        field: "severity",
+                        values: SEVERITIES,
+                        counts: stats?.alerts.by_severity,
+                    },
+                    {
+                        label: "Status",
+                        field: "status",
+                        values: ALERT_STATUSES,
+                        counts: stats?.alerts.by_status,
+                    },
+                    {
+                        label: "Detector",
+                        field: "type",
+                        values: types,
+                        counts: stats?.alerts.by_type,
+                        nameOf: words,
+                    },
+                ]}
+            />
             <List q={q} />
             <p className="keys muted" aria-hidden="true">
                 <kbd>j</kbd> <kbd>k</kbd> move <kbd>Enter</kbd> open <kbd>/</kbd> search{" "}

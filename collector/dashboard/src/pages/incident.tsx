@@ -19,11 +19,10 @@ import { useKeys } from "../lib/keys";
 import { useLoad } from "../lib/load";
 import { alertHref, go } from "../lib/router";
 import { useStore } from "../lib/store";
-import { BackIcon } from "../ui/icons";
+import { Absent, DetailHead } from "../ui/detail";
 import {
     Ago,
     CopyButton,
-    Empty,
     Failure,
     Loading,
     Panel,
@@ -31,7 +30,6 @@ import {
     StatusBadge,
     Time,
 } from "../ui/parts";
-import { Steps } from "../ui/steps";
 import { EntitiesPanel, Seen, WorkPanel } from "../ui/work";
 
 const ALERTS_SHOWN = 200;
@@ -77,41 +75,26 @@ function useIncident(id: number) {
     return { ...loaded, change, failure, isBusy };
 }
 
+const GRADES = SEVERITIES.map((severity) => ({ value: severity, text: severity }));
+
 function Work(props: { incident: Incident; change: Patch; isBusy: boolean; failure: string }) {
     const { incident, change, isBusy, failure } = props;
-    const { user } = useStore(session);
-    const mayWrite = may(user, "incidents:write");
     return (
         <WorkPanel
             title="Work"
-            who={incident.assigned_to}
-            mayWrite={mayWrite}
+            of={incident}
+            steps={INCIDENT_STATUSES}
+            permission="incidents:write"
+            choice={{
+                label: "Severity",
+                value: incident.severity,
+                options: GRADES,
+                onChoose: (value) => void change({ severity: value as Severity }),
+            }}
             isBusy={isBusy}
             failure={failure}
-            onAssign={(who) => void change({ assigned_to: who })}
-        >
-            <Steps
-                label="Status"
-                steps={INCIDENT_STATUSES}
-                at={incident.status}
-                isDisabled={!mayWrite || isBusy}
-                onStep={(status) => void change({ status })}
-            />
-            <label className="field">
-                <span>Severity</span>
-                <select
-                    value={incident.severity}
-                    disabled={!mayWrite || isBusy}
-                    onChange={(event) =>
-                        void change({ severity: event.target.value as Severity })
-                    }
-                >
-                    {SEVERITIES.map((severity) => (
-                        <option key={severity}>{severity}</option>
-                    ))}
-                </select>
-            </label>
-        </WorkPanel>
+            onChange={(body) => void change(body)}
+        />
     );
 }
 
@@ -262,43 +245,26 @@ function Facts({ incident }: { incident: Incident }) {
 export function IncidentPage({ id }: { id: number }) {
     const { value, error, reload, change, failure, isBusy } = useIncident(id);
     useKeys({ Escape: () => go("#/incidents") });
-    if (error && !value)
-        return (
-            <div className="page">
-                <Failure message={error} onRetry={reload} />
-                <Empty title="This incident cannot be shown">
-                    <a href="#/incidents">Back to the incidents</a>
-                </Empty>
-            </div>
-        );
     if (!value)
-        return (
-            <div className="page">
-                <Loading />
-            </div>
-        );
+        return <Absent what="incident" back="#/incidents" error={error} onRetry={reload} />;
     const { incident } = value;
     return (
         <article className="page detail">
-            <header className={`detail-head edge-${incident.severity}`}>
-                <div className="detail-line">
-                    <a className="back" href="#/incidents">
-                        <BackIcon /> Incidents
-                    </a>
-                    <span className="muted">#{incident.id}</span>
-                    <SeverityBadge severity={incident.severity} />
-                    <StatusBadge status={incident.status} />
-                    {incident.tags.map((tag) => (
-                        <span key={tag} className="tag">
-                            {tag}
-                        </span>
-                    ))}
-                </div>
-                <h1>{incident.title}</h1>
+            <DetailHead
+                of={incident}
+                list="Incidents"
+                back="#/incidents"
+                title={incident.title}
+                more={incident.tags.map((tag) => (
+                    <span key={tag} className="tag">
+                        {tag}
+                    </span>
+                ))}
+            >
                 {incident.description && incident.description !== incident.title && (
                     <p className="muted">{incident.description}</p>
                 )}
-            </header>
+            </DetailHead>
             <div className="detail-main">
                 <AlertsOf incident={incident} />
                 <Activity incident={incident} change={change} isBusy={isBusy} />

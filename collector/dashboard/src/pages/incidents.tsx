@@ -9,9 +9,8 @@ import { incidentHref, openRow, replaceQuery } from "../lib/router";
 import { useStore } from "../lib/store";
 import { span } from "../lib/time";
 import { overview } from "../state/overview";
-import { Chips } from "../ui/chips";
+import { ClearSearch, Filters } from "../ui/filters";
 import { Empty, Failure, Loading, SeverityBadge, StatusBadge, Time } from "../ui/parts";
-import { SearchBox } from "../ui/search";
 
 const SHOWN = 200;
 const REREAD_MS = 800;
@@ -123,31 +122,21 @@ export function IncidentsPage({ q }: { q: string }) {
     return (
         <div className="page">
             <h1 className="offscreen">Incidents</h1>
-            <div className="filters">
-                <SearchBox
-                    q={q}
-                    label="Search incidents"
-                    placeholder="status:open severity:high words"
-                    onSearch={search}
-                />
-                <div className="filter-chips">
-                    <Chips
-                        label="Status"
-                        field="status"
-                        values={INCIDENT_STATUSES}
-                        counts={totals?.incidents.by_status}
-                        q={q}
-                        onSearch={search}
-                    />
-                    <Chips
-                        label="Severity"
-                        field="severity"
-                        values={SEVERITIES}
-                        q={q}
-                        onSearch={search}
-                    />
-                </div>
-            </div>
+            <Filters
+                what="incidents"
+                placeholder="status:open severity:high words"
+                q={q}
+                onSearch={search}
+                chips={[
+                    {
+                        label: "Status",
+                        field: "status",
+                        values: INCIDENT_STATUSES,
+                        counts: totals?.incidents.by_status,
+                    },
+                    { label: "Severity", field: "severity", values: SEVERITIES },
+                ]}
+            />
             <section aria-label="Incidents" className="list">
                 {error && <Failure message={error} onRetry={reload} />}
                 {!value && !error && <Loading />}
@@ -155,13 +144,7 @@ export function IncidentsPage({ q }: { q: string }) {
                 {value?.data.length === 0 && (
                     <Empty title={q ? "No incident matches" : "No incident yet"}>
                         {q ? (
-                            <button
-                                type="button"
-                                className="button small"
-                                onClick={() => search("")}
-                            >
-                                Clear the search
-                            </button>
+                            <ClearSearch onSearch={search} />
                         ) : (
                             <p>
                                 Alerts of one host that come close together become an incident here.

@@ -2,14 +2,17 @@
 import { count } from "../lib/format";
 import { toggleValue, valuesOf } from "../lib/query";
 
-interface Props {
+export interface ChipSet {
     label: string;
     field: string;
     values: readonly string[];
     counts?: Partial<Record<string, number>> | undefined;
+    nameOf?: (value: string) => string;
+}
+
+interface Props extends ChipSet {
     q: string;
     onSearch: (q: string) => void;
-    nameOf?: (value: string) => string;
 }
 
 export function Chips({ label, field, values, counts, q, onSearch, nameOf }: Props) {

@@ -1,30 +1,60 @@
 /* What alerts and incidents show alike: who works on them, whom they are about, and when. */
-import type { ReactNode } from "react";
 import type { Entity } from "../api/types";
 import { useStore } from "../lib/store";
-import { session } from "../api/session";
+import { may, session } from "../api/session";
 import { span } from "../lib/time";
 import { EntityList, Failure, Panel, Time } from "./parts";
+import { Steps } from "./steps";
 
-interface WorkProps {
-    title: string;
-    who: string | null;
-    mayWrite: boolean;
-    isBusy: boolean;
-    failure: string;
-    onAssign: (who: string | null) => void;
-    children: ReactNode;
+interface Choice {
+    label: string;
+    value: string;
+    options: { value: string; text: string }[];
+    onChoose: (value: string) => void;
 }
 
-/* The steps and choices are the children; below them who does it, and what stands against it. */
-export function WorkPanel(props: WorkProps) {
-    const { title, who, mayWrite, isBusy, failure, onAssign, children } = props;
+interface WorkProps<S extends string> {
+    title: string;
+    of: { status: S; assigned_to: string | null };
+    steps: readonly S[];
+    permission: string; /* to change it */
+    choice: Choice;
+    isBusy: boolean;
+    failure: string;
+    onChange: (change: { status: S } | { assigned_to: string | null }) => void;
+}
+
+/* How far the work is, a choice of its own kind, who does it, and what stands against a change. */
+export function WorkPanel<S extends string>(props: WorkProps<S>) {
+    const { title, of, steps, permission, choice, isBusy, failure, onChange } = props;
     const { user } = useStore(session);
+    const who = of.assigned_to;
     const isMine = who !== null && who === user?.username;
+    const mayWrite = may(user, permission);
     return (
         <Panel title={title}>
             <div className="triage">
-                {children}
+                <Steps
+                    label="Status"
+                    steps={steps}
+                    at={of.status}
+                    isDisabled={!mayWrite || isBusy}
+                    onStep={(status) => onChange({ status })}
+                />
+                <label className="field">
+                    <span>{choice.label}</span>
+                    <select
+                        value={choice.value}
+                        disabled={!mayWrite || isBusy}
+                        onChange={(event) => choice.onChoose(event.target.value)}
+                    >
+                        {choice.options.map(({ value, text }) => (
+                            <option key={value} value={value}>
+                                {text}
+                            </option>
+                        ))}
+                    </select>
+                </label>
                 <div className="field">
                     <span>Assigned to</span>
                     <div className="assign">
@@ -34,7 +64,9 @@ export function WorkPanel(props: WorkProps) {
                                 type="button"
                                 className="button small"
                                 disabled={isBusy}
-                                onClick={() => onAssign(isMine ? null : user.username)}
+                                onClick={() =>
+                                    onChange({ assigned_to: isMine ? null : user.username })
+                                }
                             >
                                 {isMine ? "Give back" : "Assign to me"}
                             </button>
