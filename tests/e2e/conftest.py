@@ -5,6 +5,7 @@ import sys
 import pytest
 import support
 
+pytest.register_assert_rewrite("apiclient")
 sys.path.append(str(support.ROOT / "tests/support"))
 
 

@@ -1,0 +1,200 @@
+"""/api/alerts/: made by hand, triaged, listed and searched."""
+
+import base64
+import uuid
+
+import pytest
+import support
+from apiclient import ALERT_FIELDS, DRAFT, HOST, b64, made, new_alert, refused
+
+
+def test_an_alert_by_hand(shared):
+    answer = shared.call(
+        "POST",
+        "/api/alerts/",
+        DRAFT
+        | {
+            "detected_at": "2026-01-02T03:04:05.5+01:00",
+            "metadata": {"score": 0.5, "deep": {"list": [1, 2.5, None, "é"]}},
+            "related_entities": [HOST],
+            "tags": ["b", "a", "a"],
+            "assigned_to": "ADMIN",
+        },
+    )
+    alert = made(answer)
+    assert set(alert) == ALERT_FIELDS
+    assert answer.headers["Location"] == f"/api/alerts/{alert['id']}"
+    assert alert["detected_at"] == "2026-01-02T02:04:05.500000Z"
+    assert uuid.UUID(alert["uid"]).version == 7
+    assert (alert["status"], alert["verdict"], alert["source"]) == ("new", None, "admin")
+    assert (alert["assigned_to"], alert["tags"]) == ("admin", ["a", "b"])
+    assert alert["metadata"]["deep"] == {"list": [1, 2.5, None, "é"]}
+    assert alert["related_entities"] == [HOST]
+    assert alert["incident_id"] is not None
+    assert shared.call("GET", f"/api/alerts/{alert['id']}").json == alert
+    assert shared.call("GET", f"/api/alerts/{alert['id']}/").json == alert
+
+
+def test_triage(shared):
+    alert = new_alert(shared)
+    path = f"/api/alerts/{alert['id']}"
+    change = {
+        "status": "closed",
+        "verdict": "false_positive",
+        "assigned_to": 1,
+        "severity": "low",
+        "tags": ["seen"],
+    }
+    after = made(shared.call("PATCH", path, change), 200)
+    assert after == alert | change | {"assigned_to": "admin", "updated_at": after["updated_at"]}
+    assert after["updated_at"] > alert["updated_at"]
+    cleared = made(shared.call("PATCH", path, {"verdict": None, "assigned_to": None}), 200)
+    assert (cleared["verdict"], cleared["assigned_to"]) == (None, None)
+    for bad, loc in (
+        ({"status": "open"}, ["status"]),
+        ({"status": None}, ["status"]),
+        ({"verdict": "maybe"}, ["verdict"]),
+        ({"severity": 3}, ["severity"]),
+        ({"assigned_to": "nobody-here"}, ["assigned_to"]),
+        ({"assigned_to": {"id": 1}}, ["assigned_to"]),
+        ({"assigned_to": True}, ["assigned_to"]),
+        ({"tags": "x"}, ["tags"]),
+        ({"tags": [1]}, ["tags", 0]),
+        ({"tags": [""]}, ["tags"]),
+        ({"description": "x"}, ["description"]),
+        ({"id": 7}, ["id"]),
+    ):
+        refused(shared.call("PATCH", path, bad), 422, "validation_failed", "body", *loc)
+    assert made(shared.call("GET", path), 200) == cleared
+    refused(shared.call("PATCH", "/api/alerts/999999", {"status": "closed"}), 404, "not_found")
+
+
+# ------------------------------------------------------------------ lists and searches
+
+
+@pytest.fixture(scope="module")
+def filled(shared):
+    """Sixty alerts of a kind of their own."""
+    for i in range(60):
+        new_alert(
+            shared,
+            type="paged",
+            severity=("low", "medium", "high", "critical")[i % 4],
+            detected_at=f"2026-02-01T00:{i // 2:02d}:00Z",
+            metadata={"score": i / 60},
+        )
+    return shared
+
+
+def pages(collector, query):
+    found, cursor, n = [], "", 0
+    while cursor is not None:
+        part = f"&cursor={cursor}" if cursor else ""
+        answer = made(collector.call("GET", f"/api/alerts/?{query}{part}"), 200)
+        assert set(answer) == {"data", "next_cursor"}
+        found += answer["data"]
+        cursor, n = answer["next_cursor"], n + 1
+    return found, n
+
+
+@pytest.mark.parametrize("sort", ["id", "-id", "time", "-time", "severity", "-score", "score"])
+def test_pages_have_each_row_once_and_in_order(filled, sort):
+    found, n = pages(filled, f"q=type:paged&limit=7&sort={sort}")
+    assert n == 9 and len({a["id"] for a in found}) == len(found) == 60
+    order = {"low": 1, "medium": 2, "high": 3, "critical": 4}
+    value = {
+        "id": lambda a: a["id"],
+        "time": lambda a: a["detected_at"],
+        "severity": lambda a: order[a["severity"]],
+        "score": lambda a: a["metadata"]["score"],
+    }[sort.lstrip("-")]
+    values = [value(a) for a in found]
+    assert values == sorted(values, reverse=sort.startswith("-"))
+
+
+def test_cursors_that_were_touched(filled):
+    good = filled.call("GET", "/api/alerts/?limit=1&q=type:paged").json["next_cursor"]
+    plain = base64.urlsafe_b64decode(good + "==").decode()
+    bad = [
+        "",
+        "AAAA",
+        "!",
+        good + "A",
+        b64(plain.replace("id", "time").encode()),
+        b64(b"-id|1|1; DROP TABLE alerts"),
+        b64(b"-id|x|1"),
+        b64(b"-id|1"),
+        b64(b"-id|1|99999999999999999999"),
+        b64(b"id|1|1"),
+        "A" * 500,
+        "%FF",
+    ]
+    for cursor in bad:
+        answer = filled.call("GET", f"/api/alerts/?limit=1&cursor={cursor}")
+        refused(answer, 422, "validation_failed", "query", "cursor")
+    answer = filled.call("GET", f"/api/alerts/?limit=1&sort=time&cursor={good}")
+    refused(answer, 422, "validation_failed", "query", "cursor")
+
+
+@pytest.mark.parametrize(
+    "query, n",
+    [
+        ("type:paged", 60),
+        ("type:paged severity:critical", 15),
+        ("type:paged severity:>=high", 30),
+        ("type:paged severity:low,critical", 30),
+        ("type:paged -severity:low", 45),
+        ("type:paged score:>0.9", 5),
+        ("type:paged time:>=2026-02-01T00:29:00Z", 2),
+        ("type:paged looked AROUND", 60),
+        ('type:paged "looked around"', 60),
+        ('type:paged "around looked"', 0),
+        ("type:paged status:closed", 0),
+        ("type:paged '; DROP TABLE alerts; --", 0),
+        ("type:paged %", 0),
+        ("type:paged _ooked", 0),
+        ("type:paged \\", 0),
+        ("type:paged src:10.0.0.0/8", 0),
+        ("type:paged tag:none", 60),
+        ("type:paged incident:none", 0),
+    ],
+)
+def test_searches(filled, query, n):
+    quoted = support.urllib.parse.quote(query)
+    assert len(pages(filled, f"limit=200&q={quoted}")[0]) == n
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "colour:red",
+        "severity:worst",
+        "status:open",
+        "score:>high",
+        "time:yesterday",
+        "time:<2500-01-01",
+        "src:10.0.0.0/33",
+        "id:1e5",
+        "uid:1",
+        "severity:",
+        '"open',
+        "sort:beauty",
+        "-",
+        "x" * 300,
+        " ".join(["x"] * 400),
+        "x" * 1100,
+    ],
+)
+def test_searches_that_are_none(shared, query):
+    answer = shared.call("GET", f"/api/alerts/?q={support.urllib.parse.quote(query)}")
+    refused(answer, 422, "validation_failed", "query", "q")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=x", "limit=", "limit=%205", "limit=1e1", "limit=%2B5"]
+    + ["sort=beauty", "sort=", "sort=%FF", "sort=id%00", "q=%FF", "q=severity:%C3"],
+)
+def test_query_values_that_are_none(shared, query):
+    answer = shared.call("GET", f"/api/alerts/?{query}")
+    refused(answer, 422, "validation_failed", "query", query.partition("=")[0])
