@@ -62,10 +62,11 @@ struct flow_key {
     uint8_t ip_version;       /* 4 or 6 */
 };
 
-#define FLOW_ID_SHIFT       48
-#define RECORD_FEATURES_MAX 64 /* room in the mask */
-#define RECORD_APP_MAX      32
-#define RECORD_NAME_MAX     96
+#define FLOW_ID_SHIFT         48
+#define RECORD_FEATURES_MAX   64 /* room in the mask */
+#define RECORD_APP_MAX        32
+#define RECORD_NAME_MAX       96
+#define RECORD_INTERFACES_MAX 16
 
 struct flow_record {
     struct record_header header;
@@ -85,7 +86,8 @@ struct flow_record {
     float p_value;              /* of that scoring; 1 if never scored */
     uint8_t analysis_level;     /* enum analysis_level */
     uint8_t dpi_guessed;        /* application guessed from the port, not seen */
-    uint8_t reserved[6];
+    uint8_t interface;          /* live: which one of several it was seen on first */
+    uint8_t reserved[5];
     char app[RECORD_APP_MAX];          /* nDPI name in lower case, "" = unknown */
     char category[RECORD_APP_MAX];     /* nDPI category */
     char server_name[RECORD_NAME_MAX]; /* SNI, HTTP host or DNS question, "" = none */
@@ -130,7 +132,8 @@ struct alert_record {
     float score, p_value;       /* p_value < 0: the detector has none */
     uint8_t severity, analysis_level;
     uint8_t n_reasons, n_entities, n_evidence;
-    uint8_t reserved[3];
+    uint8_t interface; /* of its flow */
+    uint8_t reserved[2];
     char detector[32];   /* port_scan, brute_force, beacon, anomaly */
     char signature[192]; /* one sentence: who did what to whom */
     char category[48];
@@ -150,4 +153,6 @@ struct anomaly_record {
     char event[32]; /* "file_truncated", "time_backwards", ... */
     char text[160];
     struct flow_key key; /* ip_version 0: no packet */
+    uint8_t interface;   /* of the packet */
+    uint8_t reserved[7];
 };

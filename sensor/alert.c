@@ -167,6 +167,7 @@ static void add_evidence(struct alert_record *rec, const struct flow_record *r)
 {
     rec->flow_id = r->flow_id;
     rec->key = r->key;
+    rec->interface = r->interface;
     rec->last_ns = r->end_ns > rec->last_ns ? r->end_ns : rec->last_ns;
     rec->first_ns = r->start_ns < rec->first_ns ? r->start_ns : rec->first_ns;
     memcpy(rec->app, r->app, sizeof(rec->app));

@@ -22,6 +22,7 @@ struct analyser {
     struct analysis_thread *thread; /* live; NULL: replay, the stages take turns */
     struct capture *capture;
     struct counters *counters;
+    bool is_loss_told;
 };
 
 static bool is_stopping(const struct analyser *a)
@@ -42,7 +43,8 @@ static int digest_settings(const struct sensor_conf *conf, uint8_t ret_digest[32
     if (f == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     c.name[0] = c.url[0] = c.key_file[0] = c.ca_file[0] = c.spool_dir[0] = c.model_path[0] = '\0';
-    c.interface[0] = '\0';
+    c.interfaces.n = 0;
+    c.capture_backend = CAPTURE_AUTO;
     c.heartbeat = c.drain = c.stats_interval = c.spool_max = c.spool_fsync = 0;
     c.insecure = false;
     conf_print(sensor_keys, &c, f);
@@ -149,6 +151,7 @@ static int make_worker(struct analyser *a, const struct analyser_conf *conf, str
         .dpi = a->dpi,
         .ring = conf->flows->ring[0],
         .counters = conf->counters,
+        .told = &conf->counters->told,
         .level = a->level,
         .speed = conf->args->speed,
         .relieve = capture_is_live(conf->capture) ? NULL : relieve,
@@ -182,6 +185,11 @@ static int prepare(struct analyser *a, const struct analyser_conf *conf, struct 
 
 /* ---------------------------------------------------------------- the loop */
 
+static bool is_told(const struct analyser *a, enum told what)
+{
+    return (atomic_load_explicit(&a->counters->told, memory_order_relaxed) & 1u << what) != 0;
+}
+
 static void report_input(struct analyser *a)
 {
     const struct err *input = NULL;
@@ -192,7 +200,8 @@ static void report_input(struct analyser *a)
                             : state == CAPTURE_TRUNCATED ? "file_truncated"
                                                          : "file_corrupt";
         counters_add(a->counters, COUNTER_capture_damaged_files, 1);
-        analysis_anomaly(a->analysis, "capture", event, input->text);
+        if (!is_told(a, TOLD_INTERFACE_LOST))
+            analysis_anomaly(a->analysis, "capture", event, input->text);
         if (!capture_is_live(a->capture))
             log_warn("%s", input->text);
     }
@@ -200,6 +209,18 @@ static void report_input(struct analyser *a)
         analysis_anomaly(a->analysis, "capture", "time_backwards",
                          "packets are not in time order: times of flows are their own, time-outs "
                          "follow the latest time seen");
+}
+
+/* One interface of several is gone. */
+static void warn_of_loss(struct analyser *a)
+{
+    const struct err *why = NULL;
+
+    if (a->is_loss_told || !capture_is_live(a->capture) || capture_ended(a->capture) ||
+        capture_error(a->capture, &why) == CAPTURE_OK)
+        return;
+    a->is_loss_told = true;
+    log_warn("%s; going on with the others", why->text);
 }
 
 static void finish(struct analyser *a)
@@ -224,6 +245,7 @@ static int loop(struct analyser *a, struct err *e)
         (void)analysis_step(a->analysis); /* what a dead analyser left in the ring */
     while (!capture_ended(a->capture) && !is_stopping(a)) {
         (void)worker_step(a->worker, WAIT_MS);
+        warn_of_loss(a);
         if (a->thread == NULL)
             (void)analysis_step(a->analysis);
     }
@@ -232,7 +254,7 @@ static int loop(struct analyser *a, struct err *e)
         return err_set(e, -EINVAL, "%s", input->text);
     finish(a);
     /* The end of a file is an end; that of an interface is a failure, whatever was saved. */
-    return state == CAPTURE_CORRUPT && capture_is_live(a->capture)
+    return state == CAPTURE_CORRUPT && capture_is_live(a->capture) && capture_ended(a->capture)
                ? err_set(e, -EIO, "%s", input->text)
                : 0;
 }

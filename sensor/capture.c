@@ -29,6 +29,8 @@ size_t capture_recv(struct capture *c, struct packet *ret_packets, size_t max, i
 
 void capture_release(struct capture *c)
 {
+    if (c->lent && c->ops->release != NULL)
+        c->ops->release(c);
     c->lent = false;
 }
 
@@ -40,6 +42,11 @@ bool capture_ended(const struct capture *c)
 bool capture_is_live(const struct capture *c)
 {
     return c->ops->is_live;
+}
+
+const char *capture_backend_name(const struct capture *c)
+{
+    return c->name;
 }
 
 enum capture_state capture_error(const struct capture *c, const struct err **ret_error)

@@ -5,9 +5,9 @@
  * Owns     The bytes. A packet's `data` is borrowed from capture_recv until capture_release.
  * Threads  A handle belongs to one thread. It may be made before a fork and used in the child.
  * Bounds   A packet is at most CAPTURE_PACKET_MAX bytes. A file is mapped, anything else passes
- *          through one window of a few MiB. Once made, a handle opens no file and no socket;
- *          the system calls left are read and poll, what malloc needs, and (live) getsockopt
- *          and getsockname.
+ *          through one window of a few MiB; an interface has a ring of buffer_bytes, which the
+ *          kernel fills. Once made, a handle opens no file and no socket; the system calls left
+ *          are read and poll, what malloc needs, and (live) getsockopt and getsockname.
  *
  * What a file contains is judged in capture_recv, never in the constructor: so hostile bytes
  * are met by the process that has given up its privileges.
@@ -20,18 +20,23 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "common/record.h"
 
-#define CAPTURE_BATCH      64        /* packets worth asking for at once */
-#define CAPTURE_PACKET_MAX (1 << 18) /* bytes of one packet, captured and on the wire */
-#define CAPTURE_TIME_MAX   INT64_MAX /* the year 2262: sums with time-outs cannot overflow */
-#define CAPTURE_DIGEST_MAX (1 << 16) /* bytes of input that capture_digest covers */
+#define CAPTURE_BATCH          64 /* packets worth asking for at once */
+#define CAPTURE_INTERFACES_MAX RECORD_INTERFACES_MAX
+#define CAPTURE_PACKET_MAX     (1 << 18) /* bytes of one packet, captured and on the wire */
+#define CAPTURE_TIME_MAX       INT64_MAX /* the year 2262: sums with time-outs cannot overflow */
+#define CAPTURE_DIGEST_MAX     (1 << 16) /* bytes of input that capture_digest covers */
 
 struct packet {
     const uint8_t *data; /* borrowed: dead after capture_release */
     uint32_t len;        /* bytes present */
-    uint32_t wire_len;   /* bytes on the wire: len .. CAPTURE_PACKET_MAX */
+    uint32_t wire_len;   /* bytes on the wire, without a tag taken off: len .. CAPTURE_PACKET_MAX */
     uint64_t time_ns;    /* as the input says, in any order; at most CAPTURE_TIME_MAX */
     uint16_t linktype;   /* LINKTYPE_ number of the pcap formats */
+    uint16_t vlan_tpid;  /* live: type of the outermost tag, which the kernel took off; 0 = none */
+    uint16_t vlan_tci;   /* of that tag: priority and number */
+    uint8_t interface;   /* live: which one of capture_live.interface */
 };
 
 /* How the input fared. Packets that were handed out stand in every case. */
@@ -43,17 +48,32 @@ enum capture_state {
 };
 
 struct capture_stats {
-    uint64_t received;       /* packets handed out */
-    uint64_t skipped;        /* packets re-read and thrown away after a restart */
-    uint64_t kernel_dropped; /* live: lost for want of buffer space */
+    uint64_t received; /* packets handed out */
+    uint64_t skipped;  /* packets re-read and thrown away after a restart */
+    /* Live, as the kernel counts: seen = received + dropped + not yet taken out of the buffer. */
+    uint64_t kernel_seen;    /* packets that passed the filter */
+    uint64_t kernel_dropped; /* of them, lost for want of buffer space */
+    uint64_t kernel_freezes; /* times the buffer was full */
 };
 
+/* How: a ring of our own, or libpcap, which knows more kinds of links and copies each packet. */
+enum capture_backend { CAPTURE_AUTO, CAPTURE_AFPACKET, CAPTURE_LIBPCAP };
+
 struct capture_live {
-    const char *interface;
-    const char *filter;    /* pcap-filter(7), "" or NULL = all */
+    const char *interface[CAPTURE_INTERFACES_MAX]; /* NULL behind the last */
+    const char *filter;                            /* pcap-filter(7), "" or NULL = all */
     uint32_t snaplen;      /* bytes kept of a packet, at most CAPTURE_PACKET_MAX */
-    uint32_t buffer_bytes; /* the kernel's ring */
+    uint32_t buffer_bytes; /* of the kernel's ring, one an interface */
+    enum capture_backend backend;
     bool promiscuous;
+    /*
+     * Not 0: this handle is one of several that share the interfaces' packets; both directions of
+     * a flow come to the same one. Interface i has group fanout_group + i: own in this network
+     * namespace, and the same for all handles. `fanout_defrag`: the kernel puts fragments of IPv4
+     * together first, so that they find their flow's handle.
+     */
+    uint16_t fanout_group;
+    bool fanout_defrag;
 };
 
 struct capture;
@@ -68,9 +88,10 @@ WIND_MUST_USE int capture_file_new(struct capture **ret_capture, int fd, const c
                                    uint64_t skip_packets, struct err *e);
 
 /*
- * Listen on an interface. Needs CAP_NET_RAW now, and never again. Where the next packet lies in
- * the kernel's ring is known to the one process that reads: when it dies, its successor needs a
- * new handle.
+ * Listen on interfaces; their packets come in the order of time, as far as they are there. Needs
+ * CAP_NET_RAW now, and never again. Where the next packet lies in the kernel's ring is known to the
+ * one process that reads: when it dies, its successor needs a new handle. An interface that is down
+ * is waited for; one that goes away is told by capture_error, and ends the input if it is the last.
  */
 WIND_MUST_USE int capture_live_new(struct capture **ret_capture, const struct capture_live *conf,
                                    struct err *e);
@@ -94,7 +115,11 @@ bool capture_ended(const struct capture *c);
 /* True for an interface: time goes on without packets. */
 bool capture_is_live(const struct capture *c);
 
-/* What is wrong with the input. *ret_error (may be NULL): a sentence, "" when CAPTURE_OK. */
+/* What it is read by: "AF_PACKET", "libpcap", "file"; of several interfaces, the first one's. */
+const char *capture_backend_name(const struct capture *c);
+
+/* What is wrong with the input, be it over or not. *ret_error (may be NULL): a sentence, "" = OK.
+ */
 enum capture_state capture_error(const struct capture *c, const struct err **ret_error);
 
 /*

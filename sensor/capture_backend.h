@@ -12,6 +12,7 @@
 struct capture_ops {
     bool is_live;
     size_t (*recv)(struct capture *c, struct packet *ret_packets, size_t max, int wait_ms);
+    void (*release)(struct capture *c); /* may be NULL */
     bool (*digest)(struct capture *c, uint8_t ret_digest[32], int wait_ms);
     void (*update_stats)(struct capture *c); /* may be NULL */
     void (*free)(struct capture *c);
@@ -19,8 +20,10 @@ struct capture_ops {
 
 struct capture {
     const struct capture_ops *ops;
+    const char *name; /* static */
     struct capture_stats stats;
     uint64_t latest_ns; /* of all packets handed out */
+    int fd;             /* live: poll says when there may be packets */
     enum capture_state state;
     bool ended;
     bool lent; /* packets are out: recv must not be called */

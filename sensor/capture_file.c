@@ -230,6 +230,7 @@ int capture_file_new(struct capture **ret_capture, int fd, const char *name, uin
     if (f == NULL)
         return err_set(e, -ENOMEM, "'%s': out of memory", name);
     f->base.ops = &file_ops;
+    f->base.name = "file";
     f->skip_packets = skip_packets;
     (void)snprintf(f->name, sizeof(f->name), "%s", name);
     c = &f->base;

@@ -16,7 +16,8 @@
  *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
  *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)
  *                       + alert.lost_spool, once the rings are empty
- *     capture.kernel_packets counts what the kernel dropped as well: live only.
+ *     capture.kernel_packets = capture.packets + capture.kernel_drops + capture.kernel_left
+ *                              + capture.kernel_lost, at the end of a live run
  */
 #pragma once
 
@@ -49,6 +50,9 @@ struct tally {
     _Atomic uint32_t which;           /* enum counter + 1; 0 = none yet */
 };
 
+/* What is told once a run, by whichever worker sees it first. */
+enum told { TOLD_INTERFACE_LOST };
+
 struct counters {
     alignas(2 * WIND_CACHE_LINE) _Atomic uint64_t value[COUNTERS];
     struct tally flow_tally, alert_tally; /* written by the worker; by the analysis */
@@ -62,6 +66,7 @@ struct counters {
     _Atomic uint64_t record_sequence; /* flow records that the analysis has released */
     _Atomic uint32_t producer_done;   /* analyser: everything is in the rings */
     _Atomic uint32_t stop;            /* supervisor: finish what is in hand and end */
+    _Atomic uint32_t told;            /* bit enum told: has been told */
 };
 
 #define COUNTERS_ORDER_END UINT64_MAX /* .order: the worker makes no record any more */

@@ -40,6 +40,14 @@ static enum decode_layer first_layer(struct decoding *d, uint16_t linktype)
     }
 }
 
+/* A tag that the kernel took off stands before everything that is left. */
+static void outer_tag(const struct decode_conf *conf, const struct packet *p, struct packet_view *v)
+{
+    v->layers |= 1u << DECODE_LAYER_vlan;
+    if (conf->vlan_in_key)
+        v->key.vlan = p->vlan_tci & 0x0fff;
+}
+
 enum decode_verdict decode_by_layers(const struct decode_conf *conf, const struct packet *p,
                                      struct packet_view *ret_view)
 {
@@ -48,6 +56,10 @@ enum decode_verdict decode_by_layers(const struct decode_conf *conf, const struc
     unsigned n = 0;
 
     *ret_view = (struct packet_view){0};
+    if (p->vlan_tpid != 0) {
+        outer_tag(conf, p, ret_view);
+        d.vlans = 1;
+    }
     enum decode_layer layer = first_layer(&d, p->linktype);
     while (layer != DECODE_LAYERS) {
         ret_view->layers |= 1u << layer;
@@ -109,6 +121,8 @@ enum decode_verdict decode_packet(const struct decode_conf *conf, const struct p
     if (!is_plain_tcp(p))
         return decode_by_layers(conf, p, ret_view);
     plain_tcp(p, ret_view);
+    if (WIND_UNLIKELY(p->vlan_tpid != 0))
+        outer_tag(conf, p, ret_view);
     return DECODE_OK;
 }
 

@@ -18,8 +18,9 @@
  * A whole fragment is held in conf.defrag: DECODE_FRAGMENT. The one that makes the packet whole has
  * the verdict of that packet, and the view is of it. Without defrag, or for a fragment that the
  * capture cut, the first is a packet with ports and later ones are DECODE_FRAGMENT.
- * With conf.tunnels the view is that of the innermost packet; what is no IP in there (ARP, STP)
- * is a packet of the tunnel's own flow.
+ * A tag that the kernel took off a frame (packet.vlan_tpid) counts as the outermost one: the view
+ * is that of the frame as it was on the wire. With conf.tunnels the view is that of the innermost
+ * packet; what is no IP in there (ARP, STP) is a packet of the tunnel's own flow.
  */
 #pragma once
 

@@ -155,10 +155,10 @@ static void put_community_id(struct jsonw *j, const char *key, const struct eve_
     jsonw_str(j, key, text);
 }
 
-static void put_source(struct jsonw *j, const struct eve_source *source)
+static void put_source(struct jsonw *j, const struct eve_source *source, uint8_t interface)
 {
-    if (source->iface[0] != '\0')
-        PUT_TEXT(j, "in_iface", source->iface);
+    if (interface < RECORD_INTERFACES_MAX && source->iface[interface][0] != '\0')
+        PUT_TEXT(j, "in_iface", source->iface[interface]);
     PUT_TEXT(j, "host", source->sensor);
     if (source->pcap[0] != '\0')
         PUT_TEXT(j, "pcap_filename", source->pcap);
@@ -250,7 +250,7 @@ static void flow_line(struct jsonw *j, const struct eve_source *source, const st
     jsonw_str(j, "event_type", "flow");
     put_key(j, &f->key);
     put_app(j, f->app);
-    put_source(j, source);
+    put_source(j, source, f->interface);
     put_flow(j, f);
     if (f->key.proto == IPPROTO_TCP)
         put_tcp(j, f);
@@ -395,7 +395,7 @@ static void alert_line(struct jsonw *j, const struct eve_source *source,
     jsonw_str(j, "event_type", "alert");
     put_key(j, &a->key);
     put_app(j, a->app);
-    put_source(j, source);
+    put_source(j, source, a->interface);
     put_alert(j, a);
     put_alert_wind(j, source, a);
 }
@@ -407,7 +407,7 @@ static void anomaly_line(struct jsonw *j, const struct eve_source *source,
     jsonw_str(j, "event_type", "anomaly");
     if (a->key.ip_version != 0)
         put_key(j, &a->key);
-    put_source(j, source);
+    put_source(j, source, a->interface);
     jsonw_object(j, "anomaly");
     PUT_TEXT(j, "type", a->type);
     PUT_TEXT(j, "event", a->event);

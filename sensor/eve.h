@@ -24,9 +24,9 @@
 
 /* What every line says about where it comes from. "" leaves a key out. */
 struct eve_source {
-    char sensor[64]; /* "host" */
-    char pcap[256];  /* "pcap_filename": the name without folders */
-    char iface[32];  /* "in_iface" */
+    char sensor[64];                       /* "host" */
+    char pcap[256];                        /* "pcap_filename": the name without folders */
+    char iface[RECORD_INTERFACES_MAX][16]; /* "in_iface", by the record's interface */
     uint16_t community_seed;
     float coverage; /* share of the packets that were seen: 1 in replay */
 };

@@ -25,6 +25,7 @@ struct flow {
     uint8_t state;               /* enum flow_state */
     uint8_t opening;             /* enum flow_opening */
     uint8_t tcp_flags[2];        /* all seen, a direction each */
+    uint8_t interface;           /* of the first packet; set by the worker */
     uint64_t flow_id;            /* 0 = not in use */
     uint64_t seen_ns;            /* clock of the last packet: idle time counts from here */
     uint64_t made_ns, update_ns; /* clock of the first packet, of the last update */

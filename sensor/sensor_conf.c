@@ -1,6 +1,7 @@
 #include "sensor/sensor_conf.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "common/ip.h"
 #include "common/record.h"
+#include "sensor/capture.h"
 #include "sensor/sink_http.h"
 
 #define S     struct sensor_conf
@@ -21,17 +23,26 @@ static const char *const level_names[] = {
     [ANALYSIS_FULL + 1] = NULL,
 };
 
+static const char *const backend_names[] = {
+    [CAPTURE_AUTO] = "auto",
+    [CAPTURE_AFPACKET] = "afpacket",
+    [CAPTURE_LIBPCAP] = "pcap",
+    [CAPTURE_LIBPCAP + 1] = NULL,
+};
+
 /* clang-format off */
 const struct conf_key sensor_keys[] = {
     CONF_TEXT(S, name, "sensor.name", "", "Name of this sensor in every record; empty = the host's name."),
     CONF_LIST(S, home_nets, "home_nets", "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7",
               "The networks that are ours."),
 
-    CONF_TEXT(S, interface, "capture.interface", "", "Interface to listen on (-i)."),
+    CONF_LIST(S, interfaces, "capture.interface", "", "Interfaces to listen on (-i), 16 at most."),
+    CONF_ENUM(S, capture_backend, "capture.backend", "auto", backend_names, "How: afpacket (a ring of our own, read in place), pcap (libpcap, for links that it alone knows), or auto (whichever can)."),
     CONF_TEXT(S, filter, "capture.filter", "", "Packets to look at, as pcap-filter(7); empty = all."),
     CONF_BOOL(S, promiscuous, "capture.promiscuous", "yes", "See all traffic on the link."),
     CONF_SIZE(S, snaplen, "capture.snaplen", "64kb", 64, 262144, "Bytes kept of a packet."),
-    CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2048 * MB, "The kernel's buffer for captured packets."),
+    CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2047 * MB, "The kernel's buffer for captured packets, one for each interface."),
+    CONF_BOOL(S, fanout_defrag, "capture.fanout_defrag", "yes", "Several workers: the kernel puts fragments of IPv4 together before it chooses the flow's worker; no = fragments of a flow may be another worker's."),
 
     CONF_BOOL(S, tunnels, "decode.tunnels", "yes", "A packet in a tunnel (GRE, ERSPAN, VXLAN, GENEVE, IP in IP) belongs to the flow of the innermost packet; no = to the tunnel's."),
     CONF_INT(S, tunnel_depth, "decode.tunnel_depth", "4", 1, 8, "Tunnels in tunnels that are followed; a packet with more is counted as too_deep."),
@@ -95,7 +106,7 @@ static const char usage[] =
     "\n"
     "  -c FILE            configuration (YAML); else the defaults\n"
     "  -r FILE            capture file to analyse\n"
-    "  -i IFACE           interface to listen on\n"
+    "  -i IFACE           interface to listen on; may be given again for more\n"
     "  -l DIR             where eve.json goes (made if need be; default: this folder)\n"
     "  -T                 test the configuration and end\n"
     "  -q                 no summary\n"
@@ -126,6 +137,23 @@ static int take_speed(void *field, const char *text, struct err *e)
     return 0;
 }
 
+/* -i eth0 -i eth1, or -i eth0,eth1 */
+static int take_interface(void *field, const char *text, struct err *e)
+{
+    struct conf_list *const list = field;
+
+    for (const char *p = text; *p != '\0'; p += *p == ',') {
+        const size_t n = strcspn(p, ",");
+
+        if (n == 0 || n >= CONF_ITEM_MAX || list->n == CONF_LIST_MAX)
+            return err_set(e, CLI_USAGE, "'%s' names no interface", text);
+        memcpy(list->item[list->n], p, n);
+        list->item[list->n++][n] = '\0';
+        p += n;
+    }
+    return text[0] == '\0' ? err_set(e, CLI_USAGE, "an interface has a name") : 0;
+}
+
 static int refuse_word(void *args, const char *word, struct err *e)
 {
     (void)args;
@@ -137,7 +165,7 @@ static int refuse_word(void *args, const char *word, struct err *e)
 static const struct cli_option options[] = {
     CLI_CONF(A, conf),
     CLI_TEXT(A, pcap, NULL, 'r'),
-    CLI_TEXT(A, interface, NULL, 'i'),
+    CLI_TAKE(A, interfaces, NULL, 'i', take_interface),
     CLI_TEXT(A, dir, NULL, 'l'),
     CLI_FLAG(A, quiet, NULL, 'q'),
     CLI_TEXT(A, features, "features", 0),
@@ -155,11 +183,31 @@ static const struct cli cli = {
     .take_word = refuse_word,
 };
 
+static int check_interfaces(const struct conf_list *list, struct err *e)
+{
+    if (list->n > CAPTURE_INTERFACES_MAX)
+        return err_set(e, -EINVAL, "capture.interface: %zu interfaces, %d at most", list->n,
+                       CAPTURE_INTERFACES_MAX);
+    for (size_t i = 0; i < list->n; i++) {
+        if (strlen(list->item[i]) >= IFNAMSIZ)
+            return err_set(e, -EINVAL, "capture.interface: '%s' is longer than a name can be",
+                           list->item[i]);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(list->item[i], list->item[k]) == 0)
+                return err_set(e, -EINVAL, "capture.interface: '%s' is there twice", list->item[i]);
+    }
+    return 0;
+}
+
 static int check(const struct sensor_conf *c, struct err *e)
 {
     struct cidr net;
     char *end = NULL;
     const double p = strtod(c->anomaly_p, &end);
+    const int interfaces = check_interfaces(&c->interfaces, e);
+
+    if (interfaces < 0)
+        return interfaces;
 
     for (size_t i = 0; i < c->home_nets.n; i++) {
         const int r = cidr_parse(c->home_nets.item[i], &net, e);
@@ -205,8 +253,8 @@ static int load(const struct sensor_args *args, struct sensor_conf *conf, struct
     static const struct cli_places replay = {.file = NULL}; /* the same wherever it runs */
 
     int r = cli_conf_load(&args->conf, sensor_keys, args->pcap == NULL ? &live : &replay, conf, e);
-    if (r == 0 && args->interface != NULL)
-        r = conf_set(sensor_keys, conf, "capture.interface", args->interface, e);
+    if (r == 0 && args->interfaces.n > 0)
+        conf->interfaces = args->interfaces;
     return r == 0 ? check(conf, e) : r;
 }
 
@@ -225,10 +273,10 @@ int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
         r = cli_conf_tested(&ret_args->conf, cli.program);
     if (r != 0)
         return r;
-    if (ret_args->pcap == NULL && ret_conf->interface[0] == '\0')
+    if (ret_args->pcap == NULL && ret_conf->interfaces.n == 0)
         return err_set(e, CLI_USAGE,
                        "give a capture file (-r FILE) or an interface (-i IFACE); see --help");
-    if (ret_args->pcap != NULL && ret_args->interface != NULL)
+    if (ret_args->pcap != NULL && ret_args->interfaces.n > 0)
         return err_set(e, CLI_USAGE, "-r and -i exclude each other");
     if (ret_args->pcap == NULL && ret_args->speed > 0)
         return err_set(e, CLI_USAGE, "--speed is for capture files (-r); see --help");

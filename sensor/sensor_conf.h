@@ -19,8 +19,10 @@ struct sensor_conf {
     char name[64];
     struct conf_list home_nets;
 
-    char interface[32], filter[256];
-    bool promiscuous;
+    struct conf_list interfaces;
+    char filter[256];
+    int capture_backend; /* enum capture_backend */
+    bool promiscuous, fanout_defrag;
     int64_t snaplen, kernel_buffer;
 
     bool tunnels, vlan_in_key;
@@ -52,11 +54,11 @@ struct sensor_conf {
 /* What only the command line can say. Texts are borrowed from argv. */
 struct sensor_args {
     struct cli_conf conf;
-    const char *pcap;      /* -r: a file, or "-"; NULL: live */
-    const char *interface; /* -i; goes into the settings */
-    const char *dir;       /* -l */
-    const char *features;  /* --features, or NULL */
-    const char *run_id;    /* --run-id, or NULL */
+    const char *pcap;            /* -r: a file, or "-"; NULL: live */
+    struct conf_list interfaces; /* -i, once or more; goes into the settings */
+    const char *dir;             /* -l */
+    const char *features;        /* --features, or NULL */
+    const char *run_id;          /* --run-id, or NULL */
     const char *user, *group;
     double speed; /* --speed; 0: at once */
     bool quiet;

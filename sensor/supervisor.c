@@ -37,6 +37,7 @@ struct supervisor {
     int model_fd, features_fd, signal_fd;
     pid_t pid;                  /* our own: what the children's parent must be */
     pid_t analyser, uplink_pid; /* 0: not running */
+    const char *captured_by;    /* static */
     uint64_t stop_ns;           /* when the end was asked for; 0: not yet */
     int analyser_crashes, uplink_crashes;
     uint64_t analyser_at, uplink_at; /* progress at the last crash */
@@ -116,11 +117,14 @@ static int open_capture(const struct supervisor *s, struct capture **ret_capture
     int fd = -1;
 
     if (s->args->pcap == NULL) {
-        const struct capture_live live = {.interface = c->interface,
-                                          .filter = c->filter,
-                                          .snaplen = (uint32_t)c->snaplen,
-                                          .buffer_bytes = (uint32_t)c->kernel_buffer,
-                                          .promiscuous = c->promiscuous};
+        struct capture_live live = {.filter = c->filter,
+                                    .snaplen = (uint32_t)c->snaplen,
+                                    .buffer_bytes = (uint32_t)c->kernel_buffer,
+                                    .backend = (enum capture_backend)c->capture_backend,
+                                    .promiscuous = c->promiscuous,
+                                    .fanout_defrag = c->fanout_defrag};
+        for (size_t i = 0; i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
+            live.interface[i] = c->interfaces.item[i];
         return capture_live_new(ret_capture, &live, e);
     }
     int r = open_input(s->args->pcap, &fd, e);
@@ -220,8 +224,9 @@ static int configure_uplink(struct supervisor *s, struct err *e)
                    pcap == NULL    ? ""
                    : slash != NULL ? slash + 1
                                    : pcap);
-    (void)snprintf(u->source.iface, sizeof(u->source.iface), "%s",
-                   pcap == NULL ? c->interface : "");
+    for (size_t i = 0; pcap == NULL && i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
+        (void)snprintf(u->source.iface[i], sizeof(u->source.iface[i]), "%.15s",
+                       c->interfaces.item[i]);
     (void)snprintf(u->sink.url, sizeof(u->sink.url), "%s", c->url);
     (void)snprintf(u->sink.ca_file, sizeof(u->sink.ca_file), "%s", c->ca_file);
     return r < 0 || c->url[0] == '\0' ? r : load_key(s, e);
@@ -331,6 +336,7 @@ static int start_analyser(struct supervisor *s, struct err *e)
     const pid_t pid = fork();
     if (pid == 0)
         analyser_main(s, capture);
+    s->captured_by = capture_backend_name(capture);
     (void)capture_free(capture); /* the child has its own */
     if (pid < 0)
         return err_set(e, -errno, "can't start the analyser: %s", strerror(errno));
@@ -362,8 +368,23 @@ static uint64_t sum(const struct counters *c, enum counter first, enum counter l
     return n;
 }
 
+/* What it had not taken out of its ring went with it, as far as the kernel had been asked. */
+static void count_kernel_lost(struct counters *c)
+{
+    const uint64_t known = counters_get(c, COUNTER_capture_packets) +
+                           counters_get(c, COUNTER_capture_kernel_drops) +
+                           counters_get(c, COUNTER_capture_kernel_lost);
+    const uint64_t seen = counters_get(c, COUNTER_capture_kernel_packets);
+
+    counters_set(c, COUNTER_capture_kernel_left, 0);
+    if (seen > known)
+        counters_add(c, COUNTER_capture_kernel_lost, seen - known);
+    else
+        counters_set(c, COUNTER_capture_kernel_packets, known);
+}
+
 /* What a worker had taken and not accounted for; of worker 0 also the analysis. */
-static void count_losses(struct counters *c)
+static void count_losses(struct counters *c, bool is_live)
 {
     const uint64_t decoded = sum(c, COUNTER_decoder_OK, COUNTER_decoder_lost);
     const uint64_t ended = sum(c, COUNTER_flow_ended_closed, COUNTER_flow_ended_crashed);
@@ -372,6 +393,8 @@ static void count_losses(struct counters *c)
         counters_get(c, COUNTER_alert_lost_crash) + counters_get(c, COUNTER_alert_published);
 
     counters_add(c, COUNTER_decoder_lost, counters_get(c, COUNTER_capture_packets) - decoded);
+    if (is_live)
+        count_kernel_lost(c);
     counters_add(c, COUNTER_flow_ended_crashed,
                  counters_get(c, COUNTER_flow_made) - ended -
                      counters_get(c, COUNTER_flow_lost_ring));
@@ -388,7 +411,7 @@ static void settle_accounts(const struct supervisor *s)
     tally_settle(c, &c->alert_tally, ring_produced(s->alerts));
     for (unsigned i = 0; i < s->flows->n; i++) {
         tally_settle(&c[i], &c[i].flow_tally, ring_produced(s->flows->ring[i]));
-        count_losses(&c[i]);
+        count_losses(&c[i], s->args->pcap == NULL);
     }
 }
 
@@ -550,6 +573,18 @@ static void tear_down(struct supervisor *s)
         (void)close(s->features_fd);
 }
 
+static void say_hello(const struct supervisor *s)
+{
+    const struct conf_list *const list = &s->conf->interfaces;
+    char names[CAPTURE_INTERFACES_MAX * (CONF_ITEM_MAX + 4)] = "";
+
+    for (size_t i = 0, at = 0; i < list->n && at < sizeof(names); i++)
+        at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i > 0 ? "', '" : "",
+                               list->item[i]);
+    log_info("listening on '%s' by %s, writing to '%s/eve.json'%s%s", names, s->captured_by,
+             s->args->dir, s->conf->url[0] != '\0' ? ", reporting to " : "", s->conf->url);
+}
+
 int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *args,
                    struct counters *counters, struct err *e)
 {
@@ -567,8 +602,7 @@ int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *arg
     if (r == 0)
         r = start_uplink(&s, e);
     if (r == 0 && args->pcap == NULL)
-        log_info("listening on '%s', writing to '%s/eve.json'%s%s", conf->interface, args->dir,
-                 conf->url[0] != '\0' ? ", reporting to " : "", conf->url);
+        say_hello(&s);
     if (r == 0)
         r = watch(&s, e);
     tear_down(&s);

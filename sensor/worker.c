@@ -12,6 +12,9 @@
 #define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
 #define RING_WAIT_MS  10
+#define DRAIN_WAIT_MS 50 /* longer than the kernel keeps a packet to itself */
+
+enum { VLAN_TAG_BYTES = 4 };
 
 struct worker {
     struct worker_conf conf;
@@ -26,9 +29,10 @@ struct worker {
     } odd[DECODE_VERDICTS]; /* DECODE_OK: overlaps */
     bool is_discarding;     /* worker_free: nobody is told of the flows that are left */
     bool may_wait; /* for room in the ring: replay always, live when no packet is waiting for us */
-    uint64_t followed_ns, followed_mono_ns;           /* live: our clock and the monotonic one */
-    uint64_t pace_packet_ns, pace_mono_ns;            /* where the replay's pace started */
-    uint64_t kernel_ns, kernel_drops, kernel_packets; /* when it was asked last, and its answer */
+    uint64_t followed_ns, followed_mono_ns; /* live: our clock and the monotonic one */
+    uint64_t pace_packet_ns, pace_mono_ns;  /* where the replay's pace started */
+    uint64_t kernel_ns;                     /* when it was asked last, and its answer: */
+    struct capture_stats kernel;
 };
 
 /* ---------------------------------------------------------------- records */
@@ -110,6 +114,7 @@ static void fill(const struct worker *w, const struct flow *f, struct flow_recor
     r->score = 0;
     r->p_value = 1;
     r->analysis_level = (uint8_t)w->conf.level;
+    r->interface = f->interface;
     memset(r->reserved, 0, sizeof(r->reserved));
     fill_dpi(w, f, r);
 }
@@ -178,6 +183,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     w->conf = *conf;
     w->conf.dpi = NULL; /* taken at the end, when nothing can fail */
     w->conf.decode.defrag = NULL;
+    w->conf.told = conf->told != NULL ? conf->told : &conf->counters->told;
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
     w->order = atomic_load_explicit(&conf->counters->position, memory_order_relaxed);
     w->is_live = capture_is_live(conf->capture);
@@ -261,6 +267,7 @@ static void take_packet(struct worker *w, const struct packet *p, const struct p
     struct flow *f = flow_table_touch(w->flows, view, hash, p->time_ns, &dir);
 
     if (f->stats.dir[0].pkts + f->stats.dir[1].pkts == 1) {
+        f->interface = p->interface;
         counters_add(w->conf.counters, COUNTER_flow_made, 1);
         if (w->conf.dpi != NULL && (f->dpi = dpi_flow_new(w->conf.dpi)) == NULL)
             counters_add(w->conf.counters, COUNTER_flow_no_dpi, 1);
@@ -288,7 +295,8 @@ static bool is_told(struct worker *w, enum decode_verdict verdict)
 }
 
 /* "tcp_truncated": tell analysis what is odd about a packet. */
-static void tell_oddity(struct worker *w, enum decode_verdict verdict, const struct packet_view *v)
+static void tell_oddity(struct worker *w, enum decode_verdict verdict, const struct packet *p,
+                        const struct packet_view *v)
 {
     const bool is_overlap = v->is_overlap;
     const char *const layer = decode_layer_name((enum decode_layer)v->last_layer);
@@ -315,6 +323,33 @@ static void tell_oddity(struct worker *w, enum decode_verdict verdict, const str
                    is_overlap ? "a fragment contradicts those before it, whose bytes stay"
                               : decode_verdict_meaning(verdict));
     a->key = v->key;
+    a->interface = p->interface;
+    ring_commit(w->conf.ring);
+}
+
+/* Of the input as a whole, once a run. When there is no room: later. */
+static void tell_once(struct worker *w, enum told what, const char *event, const char *text)
+{
+    _Atomic uint32_t *const told = w->conf.told;
+    const uint32_t bit = 1u << what;
+
+    if (w->conf.level == ANALYSIS_COUNTERS ||
+        (atomic_load_explicit(told, memory_order_relaxed) & bit) != 0)
+        return;
+    struct anomaly_record *const a = reserve(w, sizeof(*a));
+    if (a == NULL)
+        return;
+    /* Reserved and never committed is as if it had not been: another worker was first. */
+    if ((atomic_fetch_or_explicit(told, bit, memory_order_relaxed) & bit) != 0)
+        return;
+    memset((char *)a + sizeof(a->header), 0, sizeof(*a) - sizeof(a->header));
+    a->header.kind = RECORD_ANOMALY;
+    a->header.time_ns = w->clock_ns;
+    a->header.order = order_now(w);
+    a->header.after = 0;
+    (void)snprintf(a->type, sizeof(a->type), "capture");
+    (void)snprintf(a->event, sizeof(a->event), "%s", event);
+    (void)snprintf(a->text, sizeof(a->text), "%.159s", text);
     ring_commit(w->conf.ring);
 }
 
@@ -335,7 +370,7 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         verdict[i] = decode_packet(&w->conf.decode, &packets[i], &view[i]);
-        bytes += packets[i].wire_len;
+        bytes += packets[i].wire_len + (packets[i].vlan_tpid != 0 ? VLAN_TAG_BYTES : 0);
         if (verdict[i] == DECODE_OK)
             hash[i] = flow_table_prefetch(w->flows, &view[i].key);
         if (view[i].layers != view[run].layers) {
@@ -354,7 +389,7 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
         counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict[i], 1);
         if (WIND_UNLIKELY(is_odd(verdict[i], &view[i])) && w->conf.anomalies > 0 &&
             w->conf.level != ANALYSIS_COUNTERS)
-            tell_oddity(w, verdict[i], &view[i]);
+            tell_oddity(w, verdict[i], &packets[i], &view[i]);
         w->order++;
     }
 }
@@ -370,18 +405,23 @@ static void publish(struct worker *w)
     counters_set(c, COUNTER_flow_live, flow_table_live(w->flows));
 }
 
-/* A new capture after a crash counts from 0: the counters go on from where they stood. */
-static void count_kernel(struct worker *w)
+/*
+ * A new capture after a crash counts from 0: the counters go on from where they stood. Returns how
+ * many packets lie in the kernel's buffer.
+ */
+static uint64_t count_kernel(struct worker *w)
 {
     struct counters *c = w->conf.counters;
     struct capture_stats s;
 
     capture_stats(w->conf.capture, &s);
-    counters_add(c, COUNTER_capture_kernel_drops, s.kernel_dropped - w->kernel_drops);
-    counters_add(c, COUNTER_capture_kernel_packets,
-                 s.received + s.kernel_dropped - w->kernel_packets);
-    w->kernel_drops = s.kernel_dropped;
-    w->kernel_packets = s.received + s.kernel_dropped;
+    const uint64_t left = s.kernel_seen - s.kernel_dropped - s.received;
+    counters_add(c, COUNTER_capture_kernel_packets, s.kernel_seen - w->kernel.kernel_seen);
+    counters_add(c, COUNTER_capture_kernel_drops, s.kernel_dropped - w->kernel.kernel_dropped);
+    counters_add(c, COUNTER_capture_kernel_freezes, s.kernel_freezes - w->kernel.kernel_freezes);
+    counters_set(c, COUNTER_capture_kernel_left, left);
+    w->kernel = s;
+    return left;
 }
 
 /*
@@ -391,6 +431,7 @@ static void count_kernel(struct worker *w)
 static void follow_wall_clock(struct worker *w)
 {
     const uint64_t now = capture_now(w->conf.capture), mono_ns = time_mono_ns();
+    const struct err *lost = NULL;
     const uint64_t passed_ns = w->followed_mono_ns == 0 ? 0 : mono_ns - w->followed_mono_ns;
 
     w->clock_ns = now > w->clock_ns ? now : w->clock_ns;
@@ -402,7 +443,9 @@ static void follow_wall_clock(struct worker *w)
     if (now < w->kernel_ns + WIND_NS_PER_S && now >= w->kernel_ns)
         return;
     w->kernel_ns = now;
-    count_kernel(w);
+    (void)count_kernel(w);
+    if (capture_error(w->conf.capture, &lost) != CAPTURE_OK)
+        tell_once(w, TOLD_INTERFACE_LOST, "interface_lost", lost->text);
 }
 
 size_t worker_step(struct worker *w, int wait_ms)
@@ -428,10 +471,25 @@ size_t worker_step(struct worker *w, int wait_ms)
     return n;
 }
 
+/* What had come by now is still taken; what comes meanwhile is counted as left. */
+static void drain(struct worker *w)
+{
+    uint64_t left = count_kernel(w);
+
+    while (left > 0) {
+        const size_t n = worker_step(w, DRAIN_WAIT_MS);
+
+        if (n == 0)
+            break;
+        left -= n < left ? n : left;
+    }
+    (void)count_kernel(w);
+}
+
 void worker_flush(struct worker *w)
 {
     if (capture_is_live(w->conf.capture))
-        count_kernel(w);
+        drain(w);
     w->may_wait = true;
     flow_table_flush(w->flows);
     publish(w);

@@ -28,6 +28,7 @@ struct worker_conf {
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;
     struct counters *counters;
+    _Atomic uint32_t *told;    /* of all workers together; NULL: our own counters' */
     unsigned number;           /* which worker of the sensor: it is in the flow ids */
     uint32_t anomalies;        /* of packets, told a second of packet time and verdict; 0 = none */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
@@ -48,7 +49,8 @@ WIND_DEFINE_FREE(worker)
  */
 size_t worker_step(struct worker *w, int wait_ms);
 
-/* The input is over: end every flow. No record comes after that. */
+/* The input is over, or enough: take what has already come, end every flow. No record comes after.
+ */
 void worker_flush(struct worker *w);
 
 /* The clock: a running maximum of packet times; live, of the wall clock too. */

@@ -1,6 +1,5 @@
 """Live capture on a link between two network namespaces, made and torn down here. Needs root."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,71 +8,9 @@ import time
 import pytest
 import support
 from books import balance
+from live import CLIENT, SERVER, Link, Live
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-CLIENT, SERVER = "10.77.0.1", "10.77.0.2"
-
-
-class Space:
-    """A network namespace that lives as long as a process in it: no name, nothing left behind.
-
-    Named ones (ip netns) need mounts that a build in a chroot can't make.
-    """
-
-    def __init__(self):
-        self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
-        own = os.readlink("/proc/self/ns/net")
-        support.until("the namespace is there", lambda: self.link() not in (own, None))
-        self.ip("link", "set", "lo", "up")
-
-    def link(self):
-        try:
-            return os.readlink(f"/proc/{self.holder.pid}/ns/net")
-        except OSError:
-            return None
-
-    def command(self, *words):
-        return ["nsenter", f"--target={self.holder.pid}", "--net", *map(str, words)]
-
-    def ip(self, *words):
-        subprocess.run(self.command("ip", *words), check=True, capture_output=True)
-
-    def close(self):
-        self.holder.kill()
-        self.holder.wait()
-
-
-class Link:
-    """Two namespaces, `a` with the client's address and `b` with the server's, and a cable."""
-
-    def __init__(self):
-        self.a, self.b = Space(), Space()
-        peer = str(self.b.holder.pid)
-        self.a.ip("link", "add", "wa", "type", "veth", "peer", "name", "wb", "netns", peer)
-        for space, end, address in ((self.a, "wa", CLIENT), (self.b, "wb", SERVER)):
-            space.ip("addr", "add", f"{address}/24", "dev", end)
-            space.ip("link", "set", end, "up")
-        self.running = []
-
-    def command(self, space, *words):
-        return space.command(*words)
-
-    def run(self, space, *words):
-        return subprocess.run(
-            self.command(space, *words), capture_output=True, text=True, timeout=60, check=True
-        ).stdout
-
-    def start(self, space, *words, **options):
-        self.running.append(subprocess.Popen(self.command(space, *words), **options))
-        return self.running[-1]
-
-    def close(self):
-        for process in self.running:
-            process.kill()
-            process.wait()
-        for space in (self.a, self.b):
-            space.close()
 
 
 @pytest.fixture
@@ -81,46 +18,6 @@ def link():
     made = Link()
     yield made
     made.close()
-
-
-class Live:
-    """wind-sensor on the server's end of the link."""
-
-    def __init__(self, link, folder, *more):
-        self.out = folder / "out"
-        self.log_path = folder / "sensor.log"
-        args = ["-i", "wb", "-l", self.out, "--set", "stats.interval=1s", *more]
-        with open(self.log_path, "wb") as log:
-            self.process = link.start(
-                link.b, support.BIN / "wind-sensor", *args, stdout=log, stderr=log
-            )
-        support.until("it listens", lambda: self.of_type("stats"))
-
-    @property
-    def log(self):
-        return self.log_path.read_text()
-
-    def of_type(self, event_type):
-        assert self.process.poll() is None or event_type == "stats", self.log
-        return [line for line in self.lines if line["event_type"] == event_type]
-
-    @property
-    def lines(self):
-        path = self.out / "eve.json"
-        if not path.exists():
-            return []
-        whole = path.read_text().rpartition("\n")[0]  # the last line may be half written
-        return [json.loads(line) for line in whole.splitlines()]
-
-    def stop(self, code=0):
-        """Its exit code is as expected, and its books balance."""
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(30 * support.SLOW) == code, self.log
-        stats = self.lines[-1]["stats"]
-        balance(stats)
-        assert stats["flow"]["live"] == 0
-        assert stats["supervisor"]["analyser_restarts"] == 0, self.log
-        return stats
 
 
 @pytest.fixture

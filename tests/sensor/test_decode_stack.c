@@ -382,3 +382,67 @@ Test(decode_stack, tcp_options_that_can_not_be_are_marked_and_those_cut_are_not)
     with_options(TEXT("\2\4\5\xb4\x08\x0a\0\0\0\0\0\0\0\0\0\0"), 5, &v);
     cr_assert_eq(v.tcp_options, TCP_OPTION_MSS);
 }
+
+/* ---------------------------------------------------------------- tags that the kernel takes off
+ */
+
+/* The view of the frame with its tag, and of the frame whose first tag lies beside it. */
+static void same_with_and_without_tag(const struct bytes *b)
+{
+    struct packet_view tagged, stripped;
+    uint8_t *const rest = malloc(b->len - 4);
+    const struct packet whole = {.data = b->data,
+                                 .len = (uint32_t)b->len,
+                                 .wire_len = (uint32_t)b->len,
+                                 .linktype = ETHERNET};
+    const struct packet cut = {.data = rest,
+                               .len = whole.len - 4,
+                               .wire_len = whole.len - 4,
+                               .linktype = ETHERNET,
+                               .vlan_tpid = load_be16(b->data + 12),
+                               .vlan_tci = load_be16(b->data + 14)};
+
+    memcpy(rest, b->data, 12);
+    memcpy(rest + 12, b->data + 16, b->len - 16);
+    const enum decode_verdict verdict = decode_packet(&conf, &whole, &tagged);
+    cr_assert_eq(decode_packet(&conf, &cut, &stripped), verdict);
+    cr_assert_eq(stripped.layers, tagged.layers);
+    cr_assert_eq(stripped.last_layer, tagged.last_layer);
+    cr_assert_arr_eq(&stripped.key, &tagged.key, sizeof(tagged.key));
+    cr_assert_eq(stripped.payload_len, tagged.payload_len);
+    cr_assert_eq(stripped.payload_wire_len, tagged.payload_wire_len);
+    cr_assert_eq(stripped.ip_len, tagged.ip_len);
+    cr_assert_eq(decode_by_layers(&conf, &cut, &tagged), verdict); /* and by the long way */
+    cr_assert_arr_eq(&stripped, &tagged, sizeof(tagged));
+    free(rest);
+}
+
+Test(decode_stack, a_tag_beside_the_frame_is_the_outermost_one)
+{
+    struct packet_view v;
+
+    for (unsigned in_key = 0; in_key < 2; in_key++) {
+        conf.vlan_in_key = in_key != 0;
+        for (unsigned tags = 1; tags <= DECODE_VLANS_MAX + 1; tags++) {
+            struct bytes tcp = {0}, arp = {0};
+
+            frame_eth(&tcp, 0x88a8);
+            for (unsigned i = 1; i < tags; i++)
+                frame_vlan(&tcp, 0x6000 | (100 + i), 0x8100);
+            frame_vlan(&tcp, 0x6000 | (100 + tags), 0x0800);
+            frame_ipv4(&tcp, 6, 1, 2, 25);
+            frame_tcp(&tcp, 1234, 80, TCP_ACK);
+            put(&tcp, "hello", 5);
+            same_with_and_without_tag(&tcp);
+            cr_assert_eq(decode(&tcp, &v), tags > DECODE_VLANS_MAX ? DECODE_TOO_DEEP : DECODE_OK);
+            cr_assert(tags > DECODE_VLANS_MAX || v.key.vlan == (in_key != 0 ? 101 : 0));
+
+            frame_eth(&arp, 0x8100);
+            frame_vlan(&arp, 7, 0x0806);
+            put(&arp, "who has, tell", 13);
+            same_with_and_without_tag(&arp);
+            bytes_done(&tcp);
+            bytes_done(&arp);
+        }
+    }
+}

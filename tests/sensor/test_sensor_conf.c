@@ -121,7 +121,8 @@ Test(sensor_conf, options_are_taken)
     cr_assert(strcmp(args.features, "rows.csv") == 0 && strcmp(args.run_id, "7") == 0);
     cr_assert(args.speed == 2.5 && strcmp(args.user, "a") == 0 && strcmp(args.group, "b") == 0);
     cr_assert_eq(from("-i eth7"), 0, "%s", e.text);
-    cr_assert(args.pcap == NULL && strcmp(conf.interface, "eth7") == 0);
+    cr_assert(args.pcap == NULL && conf.interfaces.n == 1 &&
+              strcmp(conf.interfaces.item[0], "eth7") == 0);
 }
 
 Test(sensor_conf, a_wrong_command_line_is_told_apart_from_a_wrong_configuration)

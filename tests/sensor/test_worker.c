@@ -369,19 +369,20 @@ Test(worker, the_kernel_is_asked_once_a_second_and_its_counts_outlive_a_restart)
     fake.is_live = true;
     fake.now_ns = FAKE_T0;
     begin();
-    fake.stats = (struct capture_stats){.received = 90, .kernel_dropped = 10};
+    fake.stats = (struct capture_stats){.received = 90, .kernel_seen = 105, .kernel_dropped = 10};
     for (unsigned i = 0; i < 1000; i++) { /* 10 s in steps of 10 ms */
         fake.now_ns += S / 100;
         (void)worker_step(t.worker, 0);
     }
     cr_assert(fake.stats_calls >= 10 && fake.stats_calls <= 11, "%u", fake.stats_calls);
-    cr_assert_eq(get(COUNTER_capture_kernel_packets), 100);
+    cr_assert_eq(get(COUNTER_capture_kernel_packets), 105);
     cr_assert_eq(get(COUNTER_capture_kernel_drops), 10);
+    cr_assert_eq(get(COUNTER_capture_kernel_left), 5);
     t.worker = worker_free(t.worker); /* killed; the next one has a new handle */
     begin();
-    fake.stats = (struct capture_stats){.received = 5, .kernel_dropped = 2};
+    fake.stats = (struct capture_stats){.received = 5, .kernel_seen = 7, .kernel_dropped = 2};
     worker_flush(t.worker);
-    cr_assert_eq(get(COUNTER_capture_kernel_packets), 107);
+    cr_assert_eq(get(COUNTER_capture_kernel_packets), 112);
     cr_assert_eq(get(COUNTER_capture_kernel_drops), 12);
 }
 

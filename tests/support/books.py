@@ -3,6 +3,11 @@
 
 def balance(stats):
     assert stats["capture"]["packets"] == sum(stats["decoder"].values())
+    capture = stats["capture"]
+    if capture["kernel_packets"]:  # live
+        assert capture["kernel_packets"] == sum(
+            capture[k] for k in ("packets", "kernel_drops", "kernel_left", "kernel_lost")
+        )
     flow = stats["flow"]
     ended = sum(n for name, n in flow.items() if name.startswith("ended_"))
     assert flow["made"] == ended + flow["live"] + flow["lost_ring"]

@@ -1,0 +1,146 @@
+#include "sensor/capture_interface.h"
+
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <pcap/pcap.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "common/crypto.h"
+
+#define COMPILE_BUFFER (1 << 20) /* of a handle that is only there to compile */
+
+_Static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "one instruction, two names");
+
+/* ---------------------------------------------------------------- sockets */
+
+bool capture_socket_is_gone(int fd)
+{
+    struct sockaddr_ll bound = {0};
+    socklen_t len = sizeof(bound);
+
+    return getsockname(fd, (struct sockaddr *)&bound, &len) == 0 && bound.sll_ifindex == -1;
+}
+
+int capture_socket_error(int fd)
+{
+    int code = 0;
+    socklen_t len = sizeof(code);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len) != 0)
+        return -errno;
+    if (code == ENETDOWN)
+        return capture_socket_is_gone(fd) ? -ENODEV : 0;
+    return -code;
+}
+
+void capture_lose(struct capture *c, const char *interface, const char *why)
+{
+    (void)err_set(&c->error, -EIO, "'%s' cannot be listened to any more: %s", interface, why);
+    c->state = CAPTURE_CORRUPT;
+    c->ended = true;
+}
+
+/* The kernel's numbers start again from 0 whenever they were asked for. */
+void capture_socket_count(int fd, struct capture_stats *stats)
+{
+    struct tpacket_stats_v3 s = {0};
+    socklen_t len = sizeof(s);
+
+    if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &s, &len) != 0)
+        return;
+    stats->kernel_seen += s.tp_packets;
+    stats->kernel_dropped += s.tp_drops;
+    stats->kernel_freezes += len >= sizeof(s) ? s.tp_freeze_q_cnt : 0;
+}
+
+int capture_fanout_join(int fd, const struct capture_live *conf, const char *interface,
+                        struct err *e)
+{
+    const uint32_t how =
+        PACKET_FANOUT_HASH | (conf->fanout_defrag ? (uint32_t)PACKET_FANOUT_FLAG_DEFRAG : 0);
+    const uint32_t group = conf->fanout_group | how << 16;
+
+    if (conf->fanout_group == 0)
+        return 0;
+    return setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) == 0
+               ? 0
+               : err_set(e, -errno, "interface '%s': its packets can't be divided: %s", interface,
+                         strerror(errno));
+}
+
+bool capture_no_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms)
+{
+    (void)c;
+    (void)wait_ms;
+    crypto_sha256("", 0, ret_digest);
+    return true;
+}
+
+/* ---------------------------------------------------------------- filter */
+
+static const struct sock_filter only_incoming[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_AD_OFF + SKF_AD_PKTTYPE),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+};
+
+/* Jumps are relative: what stands before a program does not change it. */
+static int keep_program(struct sock_fprog *ret_filter, const struct sock_filter *code, unsigned n,
+                        bool is_loopback, struct err *e)
+{
+    const unsigned before = is_loopback ? WIND_ARRAY_SIZE(only_incoming) : 0;
+
+    if (n == 0 || before + n > BPF_MAXINSNS)
+        return err_set(e, -EOPNOTSUPP, "filter: %u instructions are not for the kernel", n);
+    struct sock_filter *const copy = calloc(before + n, sizeof(*copy));
+    if (copy == NULL)
+        return err_set(e, -ENOMEM, "filter: out of memory");
+    memcpy(copy, only_incoming, before * sizeof(*copy));
+    memcpy(copy + before, code, n * sizeof(*copy));
+    *ret_filter = (struct sock_fprog){.len = (unsigned short)(before + n), .filter = copy};
+    return 0;
+}
+
+/* Activates the handle, which is there for this alone. *ret_program is the caller's to free. */
+static int compile(pcap_t *pcap, struct bpf_program *ret_program, const struct capture_live *conf,
+                   const char *interface, uint16_t linktype, struct err *e)
+{
+    if (pcap_set_snaplen(pcap, (int)conf->snaplen) != 0 ||
+        pcap_set_buffer_size(pcap, COMPILE_BUFFER) != 0)
+        return err_set(e, -EINVAL, "interface '%s': %s", interface, pcap_geterr(pcap));
+    const int state = pcap_activate(pcap);
+    if (state == PCAP_ERROR_IFACE_NOT_UP)
+        return err_set(e, -ENETDOWN,
+                       "interface '%s' is down: a filter can only be made when it "
+                       "is up (ip link set %s up)",
+                       interface, interface);
+    if (state < 0 || pcap_datalink(pcap) != linktype)
+        return err_set(e, -EOPNOTSUPP, "interface '%s': libpcap sees another link", interface);
+    if (pcap_compile(pcap, ret_program, conf->filter, 1, PCAP_NETMASK_UNKNOWN) != 0)
+        return err_set(e, -EINVAL, "filter '%s': %s", conf->filter, pcap_geterr(pcap));
+    return 0;
+}
+
+int capture_filter_new(struct sock_fprog *ret_filter, const struct capture_live *conf,
+                       const char *interface, uint16_t linktype, bool is_loopback, struct err *e)
+{
+    const struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, conf->snaplen);
+    struct bpf_program program = {.bf_len = 0, .bf_insns = NULL};
+    char why[PCAP_ERRBUF_SIZE] = "";
+
+    if (conf->filter == NULL || conf->filter[0] == '\0')
+        return keep_program(ret_filter, &all, 1, is_loopback, e);
+    pcap_t *const pcap = pcap_create(interface, why);
+    if (pcap == NULL)
+        return err_set(e, -EINVAL, "interface '%s': %s", interface, why);
+    int r = compile(pcap, &program, conf, interface, linktype, e);
+    if (r == 0) {
+        r = keep_program(ret_filter, (const struct sock_filter *)(const void *)program.bf_insns,
+                         program.bf_len, is_loopback, e);
+        pcap_freecode(&program);
+    }
+    pcap_close(pcap);
+    return r;
+}

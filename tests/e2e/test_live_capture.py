@@ -1,0 +1,207 @@
+"""What an interface delivers, frame by frame: nothing twice, nothing uncounted. Needs root."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import support
+from books import balance
+from live import Link, Live, pcap, udp_frame
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+OURS = ("--set", "capture.filter=udp port 4001 or vlan")
+BACKENDS = ("afpacket", "pcap")
+
+
+@pytest.fixture
+def link():
+    made = Link()
+    yield made
+    made.close()
+
+
+def seen(live, packets):
+    """The sensor has taken so many by now."""
+    support.until(
+        f"{packets} packets are seen", lambda: live.stats()["capture"]["packets"] >= packets
+    )
+
+
+def flows(records):
+    return [r for r in records if r["event_type"] == "flow"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_packet_is_accounted_for(link, tmp_path, backend):
+    live = Live(link, tmp_path, *OURS, "--set", f"capture.backend={backend}")
+    assert f"by {'AF_PACKET' if backend == 'afpacket' else 'libpcap'}" in live.log
+    frames = [udp_frame(n) for n in range(100)]
+    link.send(frames, times=300)
+    seen(live, 30000)
+    stats = live.stop()
+    assert stats["capture"]["kernel_packets"] == 30000
+    assert stats["capture"]["packets"] == 30000
+    assert stats["capture"]["bytes"] == 300 * sum(map(len, frames))
+    assert stats["capture"]["kernel_drops"] == stats["capture"]["kernel_left"] == 0
+    assert stats["decoder"]["ok"] == 30000
+    assert stats["flow"]["made"] == 100
+    assert {f["flow"]["pkts_toserver"] for f in flows(live.lines)} == {300}
+    assert {f["in_iface"] for f in flows(live.lines)} == {"wb"}
+
+
+def what_was_in_it(records):
+    """What must not depend on where the same frames were read."""
+    stats = records[-1]["stats"]
+    named = [(f["src_ip"], f.get("vlan"), f["flow"]["bytes_toserver"]) for f in flows(records)]
+    return stats["decoder"], stats["layer"], stats["capture"]["bytes"], sorted(named, key=str)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("in_key", ("yes", "no"))
+def test_tags_are_as_in_a_capture_of_the_same_frames(link, tmp_path, backend, in_key):
+    frames = []
+    for n in range(20):
+        frames += [udp_frame(n, tags=tags) for tags in ((), (101,), (102, 7), (0x6000 | 103,))]
+    frames.append(udp_frame(1, tags=(1, 2, 3, 4, 5)))  # too deep
+    settings = ("--set", f"flow.vlan_in_key={in_key}")
+    live = Live(link, tmp_path, *OURS, *settings, "--set", f"capture.backend={backend}")
+    link.send(frames)
+    seen(live, len(frames))
+    live.stop()
+    file = tmp_path / "same.pcap"
+    file.write_bytes(pcap(frames))
+    same = support.run("wind-sensor", "-q", "-r", file, "-l", tmp_path / "replay", *settings)
+    assert same.returncode == 0, same.stderr
+    assert what_was_in_it(live.lines) == what_was_in_it(support.eve(tmp_path / "replay"))
+
+
+def test_a_filter_finds_the_tag_that_the_kernel_took_off(link, tmp_path):
+    live = Live(link, tmp_path, "--set", "capture.filter=vlan 101 and udp")
+    link.send([udp_frame(1), udp_frame(2, tags=(101,)), udp_frame(3, tags=(102,))], times=50)
+    seen(live, 50)
+    stats = live.stop()
+    assert stats["capture"]["kernel_packets"] == 50
+    assert [f["src_ip"] for f in flows(live.lines)] == ["10.9.0.2"]
+
+
+def test_two_interfaces_are_one_input_and_each_flow_names_its_own(link, tmp_path):
+    link.add("wc", "wd")
+    live = Live(link, tmp_path, *OURS, interfaces=("wb", "wd"))
+    assert "listening on 'wb', 'wd'" in live.log
+    here, there = [[udp_frame(n) for n in numbers] for numbers in (range(50), range(50, 100))]
+    for _ in range(20):
+        link.send(here, "wa", times=10)
+        link.send(there, "wc", times=10)
+    seen(live, 20000)
+    stats = live.stop()
+    assert stats["capture"]["kernel_packets"] == stats["decoder"]["ok"] == 20000
+    assert stats["flow"]["made"] == 100
+    for flow in flows(live.lines):
+        number = int(flow["src_ip"].split(".")[-1])
+        assert flow["in_iface"] == ("wb" if number < 50 else "wd")
+        assert flow["flow"]["pkts_toserver"] == 200
+
+
+def test_one_of_two_interfaces_goes_and_the_other_stays(link, tmp_path):
+    link.add("wc", "wd")
+    live = Live(link, tmp_path, *OURS, interfaces=("wb", "wd"))
+    link.send([udp_frame(1)], "wc", times=100)
+    link.b.ip("link", "del", "wd")
+    lost = support.until("it is told", lambda: live.of_type("anomaly"))
+    assert [a["anomaly"]["event"] for a in lost] == ["interface_lost"]
+    assert "'wd' cannot be listened to any more: the interface is gone" in lost[0]["wind"]["text"]
+    support.until("people are told", lambda: "going on with the others" in live.log)
+    link.send([udp_frame(2)], "wa", times=100)
+    seen(live, 200)
+    stats = live.stop()
+    assert stats["capture"]["kernel_packets"] == stats["decoder"]["ok"] == 200
+    assert len([x for x in live.lines if x["event_type"] == "anomaly"]) == 1
+
+
+def test_the_last_packets_of_an_interface_that_goes_are_seen(link, tmp_path):
+    live = Live(link, tmp_path, *OURS)
+    link.send([udp_frame(n) for n in range(100)], times=20)
+    link.b.ip("link", "del", "wb")
+    assert live.process.wait(15 * support.SLOW) == 1
+    stats = live.lines[-1]["stats"]
+    balance(stats)
+    assert stats["capture"]["packets"] == 2000
+
+
+def test_an_interface_that_is_down_is_waited_for(link, tmp_path):
+    link.add("wc", "wd")
+    link.b.ip("link", "set", "wd", "down")
+    live = Live(link, tmp_path, interfaces=("wd",))
+    link.b.ip("link", "set", "wd", "up")
+    link.send([udp_frame(1)], "wc", times=10)
+    support.until("its packets come", lambda: live.stats()["capture"]["packets"] >= 10)
+    live.stop()
+
+
+def test_what_a_stopped_analyser_leaves_behind_is_dropped_and_counted(link, tmp_path):
+    live = Live(link, tmp_path, *OURS, "--set", "capture.buffer=1mb")
+    frames = [udp_frame(n, b"x" * 1000) for n in range(50)]
+    analyser = live.child("wind-analyser")
+    os.kill(analyser, signal.SIGSTOP)
+    link.send(frames, times=100)  # five times what the buffer holds
+    os.kill(analyser, signal.SIGCONT)
+    support.until("drops are told", lambda: live.stats()["capture"]["kernel_drops"] > 0)
+    link.send(frames, times=2)
+    time.sleep(0.2)
+    stats = live.stop()
+    capture = stats["capture"]
+    assert capture["kernel_packets"] == 5100
+    assert capture["packets"] + capture["kernel_drops"] == 5100  # nothing is left
+    assert 500 <= capture["packets"] < 2500 and capture["kernel_freezes"] >= 1
+    assert stats["decoder"]["ok"] == capture["packets"]
+
+
+def test_what_is_in_the_ring_when_it_is_asked_to_stop_is_still_taken(link, tmp_path):
+    live = Live(link, tmp_path, *OURS)
+    analyser = live.child("wind-analyser")
+    os.kill(analyser, signal.SIGSTOP)
+    link.send([udp_frame(n) for n in range(100)], times=100)
+    live.process.send_signal(signal.SIGTERM)
+    support.until("it was asked", lambda: "stopping" in live.log)
+    os.kill(analyser, signal.SIGCONT)
+    assert live.process.wait(30 * support.SLOW) == 0, live.log
+    stats = live.lines[-1]["stats"]
+    balance(stats)
+    assert stats["capture"]["packets"] == stats["capture"]["kernel_packets"] == 10000
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_analyser_is_replaced_with_its_books_in_order(link, tmp_path, backend):
+    live = Live(link, tmp_path, *OURS, "--set", f"capture.backend={backend}")
+    link.send([udp_frame(n) for n in range(100)], times=10)
+    seen(live, 1000)
+    os.kill(live.child("wind-analyser"), signal.SIGKILL)
+    support.until("it was noticed", lambda: "starting it again" in live.log)
+    support.until("another one", lambda: live.child("wind-analyser"))
+    time.sleep(1)
+    link.send([udp_frame(n) for n in range(100)], times=10)
+    seen(live, 2000)
+    live.process.send_signal(signal.SIGTERM)
+    assert live.process.wait(30 * support.SLOW) == 0, live.log
+    stats = live.lines[-1]["stats"]
+    balance(stats)
+    assert stats["supervisor"]["analyser_restarts"] == 1
+    assert stats["capture"]["packets"] == 2000
+
+
+def test_without_the_right_to_listen_it_says_so(link, tmp_path):
+    run = subprocess.run(
+        link.command(
+            link.b,
+            *["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw"],
+            *[support.BIN / "wind-sensor", "-i", "wb", "-l", tmp_path],
+        ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert run.returncode == 1
+    assert "'wb': no right to listen (CAP_NET_RAW)" in run.stderr
