@@ -4,7 +4,8 @@
  * Why      Embedded in each flow of the worker's table; feature_flow() turns it into features.
  * Owns     Nothing. All zero is the empty flow.
  * Threads  Whoever owns the flow.
- * Bounds   A packet touches one cache line, the first payload of a direction a second one.
+ * Bounds   A packet touches one cache line, the first payload of a direction a second one: `dir`
+ *          is meant to start on a line, with first_payload at the end of the one before.
  *          Counts stop at their type's maximum. Sums are doubles of milliseconds and bytes:
  *          exact to 1e-16, so a deviation 1e7 times smaller than its mean is still seen.
  */
@@ -23,8 +24,8 @@ struct flow_dir_stats {
 _Static_assert(sizeof(struct flow_dir_stats) == 64, "one cache line a direction");
 
 struct flow_stats {
-    struct flow_dir_stats dir[2]; /* [0] from the source, [1] to it */
     uint32_t first_payload[2];    /* bytes; 0 = none yet */
+    struct flow_dir_stats dir[2]; /* [0] from the source, [1] to it */
 };
 
 #define FLOW_STATS_SYN 0x02 /* bits of the TCP header's flags */

@@ -46,7 +46,8 @@ static int lay_out(struct iforest_walk *w, const struct iforest *f, struct err *
         };
         w->path[i] = is_leaf ? from->value : 0;
         if (!is_leaf)
-            below[i] = (uint8_t)(1 + (below[left] > below[left + 1] ? below[left] : below[left + 1]));
+            below[i] =
+                (uint8_t)(1 + (below[left] > below[left + 1] ? below[left] : below[left + 1]));
     }
     for (size_t t = 0; t < f->n_trees; t++) {
         w->root[t] = f->root[t];

@@ -8,14 +8,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "common/hash.h"
 #include "common/huge.h"
-#include "common/ip.h"
+#include "sensor/flow_key.h"
 
 #define NONE         UINT32_MAX
 #define WHEEL_SLOTS  1024u
 #define TICK_SHIFT   30 /* a tick is 2^30 ns, 1.07 s */
-#define EVICT_SAMPLE 16
+#define EVICT_SAMPLE 8u
+#define AHEAD        8 /* entries, when all of them are visited */
 
 /*
  * Entries are found by index: bucket[hash] -> chain -> chain. Free entries are chained the same
@@ -25,7 +25,8 @@ struct flow_table {
     struct flow_table_conf conf;
     flow_sink *sink;
     void *arg;
-    struct flow *flows;
+    void *block;
+    struct flow *flows; /* in the block */
     uint32_t *bucket;
     uint32_t mask, used, free, hand;
     size_t live;
@@ -41,12 +42,19 @@ static uint32_t index_of(const struct flow_table *t, const struct flow *f)
 
 /* ---------------------------------------------------------------- life */
 
+static struct flow *on_a_line(void *block)
+{
+    const size_t off = (uintptr_t)block % WIND_CACHE_LINE;
+
+    return (struct flow *)(void *)((char *)block + (off == 0 ? 0 : WIND_CACHE_LINE - off));
+}
+
 int flow_table_new(struct flow_table **ret_table, const struct flow_table_conf *conf,
                    flow_sink *sink, void *arg, struct err *e)
 {
     uint32_t buckets = 1024;
 
-    while (buckets < conf->max && buckets < UINT32_C(1) << 30)
+    while (buckets < conf->max + conf->max / 2 && buckets < UINT32_C(1) << 30)
         buckets *= 2;
     WIND_AUTO(flow_table) struct flow_table *t = calloc(1, sizeof(*t));
     if (t == NULL)
@@ -61,11 +69,13 @@ int flow_table_new(struct flow_table **ret_table, const struct flow_table_conf *
         t->wheel[i] = NONE;
 
     t->bucket = malloc(buckets * sizeof(uint32_t));
-    t->flows = calloc(conf->max, sizeof(struct flow)); /* pages come as they are used */
-    if (t->bucket == NULL || t->flows == NULL)
+    /* Pages come as they are used. One more than there are: entries start on a cache line. */
+    t->block = calloc(conf->max + 1, sizeof(struct flow));
+    if (t->bucket == NULL || t->block == NULL)
         return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->max);
     huge_advise(t->bucket, buckets * sizeof(uint32_t));
-    huge_advise(t->flows, conf->max * sizeof(struct flow));
+    huge_advise(t->block, (conf->max + 1) * sizeof(struct flow));
+    t->flows = on_a_line(t->block);
     memset(t->bucket, 0xff, buckets * sizeof(uint32_t)); /* NONE */
     *ret_table = WIND_STEAL(t);
     return 0;
@@ -75,7 +85,7 @@ struct flow_table *flow_table_free(struct flow_table *t)
 {
     if (t != NULL) {
         free(t->bucket);
-        free(t->flows);
+        free(t->block);
         free(t);
     }
     return NULL;
@@ -96,95 +106,23 @@ uint64_t flow_table_next_id(const struct flow_table *t)
     return t->next_id;
 }
 
-/* ---------------------------------------------------------------- keys */
-
-/* ICMP: an answer's type and the question it belongs to, so that both are one flow. */
-static bool icmp_question(uint8_t proto, uint16_t type, uint16_t *ret_question)
-{
-    static const struct {
-        uint8_t proto, answer, question;
-    } pairs[] = {{IPPROTO_ICMP, 0, 8},       {IPPROTO_ICMP, 14, 13},    {IPPROTO_ICMP, 16, 15},
-                 {IPPROTO_ICMP, 9, 10},      {IPPROTO_ICMP, 18, 17},    {IPPROTO_ICMPV6, 129, 128},
-                 {IPPROTO_ICMPV6, 134, 133}, {IPPROTO_ICMPV6, 136, 135}};
-
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(pairs); i++) {
-        if (pairs[i].proto == proto && pairs[i].answer == type) {
-            *ret_question = pairs[i].question;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool is_icmp(uint8_t proto)
-{
-    return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
-}
-
-static bool is_group(const uint8_t a[16])
-{
-    return a[0] == 0xff || (ip_is_v4(a) && a[12] >= 224);
-}
-
-/*
- * The key as its opener would write it: only an ICMP answer is turned round. Not one to a group:
- * routers and hosts announce themselves, and nobody has asked.
- */
-static bool as_opened(struct flow_key *k)
-{
-    uint16_t question = 0;
-
-    if (!is_icmp(k->proto) || !icmp_question(k->proto, k->sport, &question) || is_group(k->dst))
-        return false;
-    uint8_t swap[16];
-    memcpy(swap, k->src, 16);
-    memcpy(k->src, k->dst, 16);
-    memcpy(k->dst, swap, 16);
-    k->sport = question;
-    return true;
-}
-
-/* Sums and products of both ends are the same both ways, and so is what they hash to. */
-static uint32_t hash_key(const struct flow_key *key, uint64_t seed)
-{
-    struct flow_key k = *key;
-    const uint64_t other = (uint64_t)k.proto << 16 | k.vlan;
-
-    if (is_icmp(k.proto)) {
-        (void)as_opened(&k);
-        const uint64_t a = hash64_keyed(k.src, 16, seed), b = hash64_keyed(k.dst, 16, seed);
-        return (
-            uint32_t)((a + b + (other ^ (uint64_t)k.sport << 32) * UINT64_C(0x9e3779b97f4a7c15)) >>
-                      29);
-    }
-    const uint64_t a = hash64_keyed(k.src, 16, seed + k.sport),
-                   b = hash64_keyed(k.dst, 16, seed + k.dport);
-    return (uint32_t)(((a ^ b) + (a + b) * UINT64_C(0x9e3779b97f4a7c15) + other) >> 29);
-}
+/* ---------------------------------------------------------------- look-up */
 
 uint32_t flow_table_prefetch(const struct flow_table *t, const struct flow_key *key)
 {
-    const uint32_t hash = hash_key(key, t->conf.seed);
+    const uint32_t hash = flow_key_hash(key, t->conf.seed);
 
     __builtin_prefetch(&t->bucket[hash & t->mask]);
     return hash;
 }
 
-static bool same_meta(const struct flow_key *a, const struct flow_key *b)
+void flow_table_prefetch_flow(const struct flow_table *t, uint32_t hash)
 {
-    return a->proto == b->proto && a->vlan == b->vlan && a->ip_version == b->ip_version;
-}
+    const uint32_t i = t->bucket[hash & t->mask];
 
-static bool same_way(const struct flow_key *a, const struct flow_key *b)
-{
-    return a->sport == b->sport && a->dport == b->dport && memcmp(a->src, b->src, 16) == 0 &&
-           memcmp(a->dst, b->dst, 16) == 0;
-}
-
-static bool other_way(const struct flow_key *a, const struct flow_key *b)
-{
-    return a->sport == b->dport && a->dport == b->sport && memcmp(a->src, b->dst, 16) == 0 &&
-           memcmp(a->dst, b->src, 16) == 0;
+    if (i != NONE)
+        for (size_t line = 0; line < sizeof(struct flow); line += WIND_CACHE_LINE)
+            __builtin_prefetch((const char *)&t->flows[i] + line, 1);
 }
 
 static struct flow *find(struct flow_table *t, const struct flow_key *key, uint32_t hash,
@@ -192,13 +130,13 @@ static struct flow *find(struct flow_table *t, const struct flow_key *key, uint3
 {
     for (uint32_t i = t->bucket[hash & t->mask]; i != NONE; i = t->flows[i].chain) {
         struct flow *f = &t->flows[i];
-        if (f->hash != hash || !same_meta(&f->key, key))
+        if (f->hash != hash)
             continue;
-        if (same_way(&f->key, key)) {
+        if (memcmp(&f->key, key, sizeof(*key)) == 0) {
             *ret_dir = 0;
             return f;
         }
-        if (!is_icmp(key->proto) && other_way(&f->key, key)) {
+        if (flow_key_is_answer(&f->key, key)) {
             *ret_dir = 1;
             return f;
         }
@@ -231,7 +169,7 @@ static void wheel_put(struct flow_table *t, struct flow *f)
         tick = t->tick + 1;
     if (tick > t->tick + WHEEL_SLOTS - 1) /* it is looked at then, and put further */
         tick = t->tick + WHEEL_SLOTS - 1;
-    f->slot = (uint32_t)(tick % WHEEL_SLOTS);
+    f->slot = (uint16_t)(tick % WHEEL_SLOTS);
     f->wheel_prev = NONE;
     f->wheel_next = t->wheel[f->slot];
     if (f->wheel_next != NONE)
@@ -345,6 +283,8 @@ void flow_table_flush(struct flow_table *t)
 {
     for (uint32_t i = 0; i < t->used; i++) {
         struct flow *f = &t->flows[i];
+        if (i + AHEAD < t->used)
+            __builtin_prefetch(&t->bucket[f[AHEAD].hash & t->mask], 1);
         if (f->flow_id == 0)
             continue;
         wheel_take(t, f);
@@ -354,17 +294,51 @@ void flow_table_flush(struct flow_table *t)
     }
 }
 
-/* The idlest of a few: a hand goes round the table, so that each flow comes under it. */
+/* Nobody has answered yet, or the opener never went on: all that a flood of openings makes. */
+static bool is_half_open(const struct flow *f)
+{
+    return f->state == FLOW_NEW || (f->state == FLOW_ESTABLISHED && f->key.proto == IPPROTO_TCP &&
+                                    !(f->tcp_flags[0] & TCP_ACK));
+}
+
+/*
+ * How little it would be missed: what it is first, then how long it has been idle, beside how long
+ * it lasted until then: what lasted for a minute may well come back after another. It looks at two
+ * lines of the entry.
+ */
+static uint64_t dispensable(const struct flow_table *t, const struct flow *f)
+{
+    const uint64_t seconds = (f->seen_ns - f->made_ns) >> TICK_SHIFT;
+    const uint64_t missed = (t->clock_ns - f->seen_ns) / (1 + seconds) / 8;
+
+    if (f->state == FLOW_CLOSED || f->state == FLOW_RESET)
+        return UINT64_C(2) << 61 | missed;
+    return (is_half_open(f) ? UINT64_C(1) << 61 : 0) | missed;
+}
+
+/*
+ * The least valuable of a few, which lie far from each other: a hand goes round, so that each flow
+ * comes under it. A flood of openings pushes out its own, and conversations stay; an honest
+ * opening has the time of a round to be answered in.
+ */
 static void evict(struct flow_table *t)
 {
+    const uint32_t stride = (t->used + EVICT_SAMPLE - 1) / EVICT_SAMPLE;
     struct flow *victim = NULL;
+    uint64_t most = 0;
 
-    for (int n = 0; n < EVICT_SAMPLE || victim == NULL; n++) {
-        struct flow *f = &t->flows[t->hand];
-        t->hand = (t->hand + 1) % t->used;
-        if (f->flow_id != 0 && (victim == NULL || f->seen_ns < victim->seen_ns))
+    for (uint32_t i = t->hand; i < t->used; i += stride) {
+        struct flow *f = &t->flows[i];
+        const uint64_t value = dispensable(t, f); /* the table is full: all of them are in use */
+
+        __builtin_prefetch(f + 1); /* for the next time */
+        __builtin_prefetch((const char *)(f + 1) + WIND_CACHE_LINE);
+        if (victim == NULL || value > most) {
+            most = value;
             victim = f;
+        }
     }
+    t->hand = t->hand + 1 < stride ? t->hand + 1 : 0;
     wheel_take(t, victim);
     end_flow(t, victim, FLOW_END_EVICTED);
 }
@@ -463,7 +437,7 @@ static void hear_report(struct flow_table *t, const struct packet_view *view)
     const enum flow_opening how = reported(&view->key);
     struct flow *f = how == OPENING_PENDING
                          ? NULL
-                         : find(t, &view->inner, hash_key(&view->inner, t->conf.seed), &dir);
+                         : find(t, &view->inner, flow_key_hash(&view->inner, t->conf.seed), &dir);
 
     if (f != NULL && dir == 0 && f->state == FLOW_NEW)
         opened(t, f, how);
@@ -473,7 +447,7 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
                               uint64_t packet_ns, unsigned *ret_dir)
 {
     struct flow_key key = view->key;
-    const unsigned turned = as_opened(&key);
+    const unsigned turned = flow_key_as_opened(&key);
     unsigned dir = 0;
 
     struct flow *f = find(t, &key, hash, &dir);

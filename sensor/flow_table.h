@@ -4,8 +4,10 @@
  * Why      Both directions of a conversation meet in one entry, found by a symmetric hash.
  * Owns     Every struct flow, from flow_table_touch until the sink was told that it ended.
  * Threads  One table a worker; nothing is shared.
- * Bounds   At most conf.max flows, 8 bytes of index each beside the entry. When full, the idlest
- *          of a few candidates is ended (FLOW_END_EVICTED). Memory is touched as it is needed.
+ * Bounds   At most conf.max flows of 256 bytes, 8 to 16 bytes of index each beside the entry.
+ *          When full, the least valuable of a few candidates is ended (FLOW_END_EVICTED): one that
+ *          is over, or was not answered, goes before one that was; an idle one before one in use,
+ *          a short one before a long one. Memory is touched as it is needed.
  * Time     A clock given by the caller that never runs backwards. Due times live in a wheel of
  *          one-second slots; a jump of the clock costs one turn of the wheel, never more.
  *
@@ -14,26 +16,33 @@
  */
 #pragma once
 
+#include "common/base.h"
 #include "features/flow_stats.h"
 #include "sensor/decode.h"
 #include "sensor/dpi.h"
 
 struct flow {
+    /* first line: what is looked for, and the lists it is in */
     struct flow_key key; /* src opened it */
     uint32_t hash, chain, wheel_next, wheel_prev;
-    uint32_t slot;               /* of the wheel */
-    uint8_t state;               /* enum flow_state */
-    uint8_t opening;             /* enum flow_opening */
-    uint8_t tcp_flags[2];        /* all seen, a direction each */
-    uint8_t interface;           /* of the first packet; set by the worker */
+    uint16_t slot;        /* of the wheel */
+    uint8_t state;        /* enum flow_state */
+    uint8_t opening;      /* enum flow_opening */
+    uint8_t tcp_flags[2]; /* all seen, a direction each */
+    bool dpi_done;        /* its answer lies in the worker's array, at flow_table_index */
+    uint8_t interface;    /* of the first packet; set by the worker */
+    /* second line: times */
     uint64_t flow_id;            /* 0 = not in use */
     uint64_t seen_ns;            /* clock of the last packet: idle time counts from here */
     uint64_t made_ns, update_ns; /* clock of the first packet, of the last update */
     uint64_t start_ns, end_ns;   /* earliest and latest packet time */
-    struct flow_stats stats;     /* what the packets add up to */
     struct dpi_flow *dpi;        /* while nDPI still looks at it */
-    bool dpi_done;               /* its answer lies in the worker's array, at flow_table_index */
+    /* a line a direction: what the packets add up to */
+    struct flow_stats stats;
 };
+_Static_assert(sizeof(struct flow) == 4 * WIND_CACHE_LINE, "entries share no line");
+_Static_assert(offsetof(struct flow, flow_id) == WIND_CACHE_LINE, "two lines without statistics");
+_Static_assert(offsetof(struct flow, stats.dir) == 2 * WIND_CACHE_LINE, "one more with them");
 
 /*
  * What happened to a flow, told in the order in which it happened. After RECORD_FLOW_ENDED the
@@ -61,8 +70,12 @@ WIND_MUST_USE int flow_table_new(struct flow_table **ret_table, const struct flo
 struct flow_table *flow_table_free(struct flow_table *t);
 WIND_DEFINE_FREE(flow_table)
 
-/* Hash of a key, the same both ways; brings the bucket into the cache. */
+/*
+ * Hash of a key, the same both ways; brings the bucket into the cache. Some packets later
+ * flow_table_prefetch_flow brings the flow that is probably meant.
+ */
 uint32_t flow_table_prefetch(const struct flow_table *t, const struct flow_key *key);
+void flow_table_prefetch_flow(const struct flow_table *t, uint32_t hash);
 
 /*
  * Account one packet, at the clock of the last flow_table_advance. `hash` is

@@ -359,7 +359,10 @@ static bool is_odd(enum decode_verdict verdict, const struct packet_view *v)
            verdict == DECODE_TOO_DEEP || verdict == DECODE_UNSUPPORTED_LINK || v->is_overlap;
 }
 
-/* Decode and hash the whole batch first, so that the table's memory is on its way when touched. */
+/*
+ * Decode and hash the whole batch first, then ask for the flows: so the memory of the buckets, and
+ * then of the flows, is on its way when it is touched.
+ */
 static void take_batch(struct worker *w, const struct packet *packets, size_t n)
 {
     struct packet_view view[CAPTURE_BATCH];
@@ -380,6 +383,9 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
     }
     count_layers(w, view[run].layers, n - run);
     counters_add(w->conf.counters, COUNTER_capture_bytes, bytes);
+    for (size_t i = 0; i < n; i++)
+        if (verdict[i] == DECODE_OK)
+            flow_table_prefetch_flow(w->flows, hash[i]);
     for (size_t i = 0; i < n; i++) {
         advance_clock(w, packets[i].time_ns);
         /* Before every packet, not at every batch: batches are cut differently by each source. */

@@ -412,7 +412,7 @@ Test(flow_table, a_full_table_ends_an_idle_flow_for_a_new_one)
     (void)packet_at(2000000, view_udp(1, 9999, 2, 53), NULL);
     cr_assert_eq(flow_table_live(t.table), 1024);
     const struct told *e = nth(RECORD_FLOW_ENDED, 0);
-    cr_assert(e != NULL && e->end == FLOW_END_EVICTED && e->id == 1); /* idlest of the first 16 */
+    cr_assert(e != NULL && e->end == FLOW_END_EVICTED && e->id == 1); /* idlest of its sample */
     cr_assert_eq(how_many(RECORD_FLOW_OPENED), 1);                    /* its opening, too */
     for (unsigned i = 0; i < 5000; i++)
         (void)packet_at(3000000 + i, view_udp(2, i, 3, 53), NULL);

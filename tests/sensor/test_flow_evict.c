@@ -1,0 +1,78 @@
+/* A full flow table: who goes, and who stays. */
+#include <criterion/criterion.h>
+
+#include "support/flow_watch.h"
+
+TestSuite(flow_evict, .init = set_up, .fini = tear_down);
+
+static void fill_with_unanswered(uint64_t at, unsigned from, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        (void)packet_at(
+            at + i, view_tcp(100 + (from + i) % 50, 1000 + (from + i) / 50, 2, 80, TCP_SYN), NULL);
+}
+
+static size_t evicted_with_answer(void)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t.n; i++)
+        n += t.told[i].kind == RECORD_FLOW_ENDED && t.told[i].end == FLOW_END_EVICTED &&
+             t.told[i].pkts[1] > 0;
+    return n;
+}
+
+/* 24 conversations that pause for seven times as long as the oldest opening of the flood waits. */
+Test(flow_evict, a_flood_of_openings_pushes_out_its_own)
+{
+    for (unsigned i = 0; i < 24; i++)
+        handshake(i * 10, 5000 + i);
+    fill_with_unanswered(S, 0, 8000);
+    cr_assert_eq(flow_table_live(t.table), 1024);
+    cr_assert_eq(evicted_with_answer(), 0);
+    for (unsigned i = 0; i < 24; i++) /* they go on as if nothing had happened */
+        cr_assert_eq(direction(S + 10000 + i, view_tcp(2, 80, 1, 5000 + i, TCP_ACK)), 1);
+}
+
+/* Two that lasted for a minute are silent for longer than any of the others, which come and go. */
+Test(flow_evict, a_long_conversation_outlives_short_ones)
+{
+    for (unsigned i = 0; i < 60; i++) {
+        for (unsigned k = 0; k < 2; k++) {
+            (void)packet_at(i * S, view_udp(1, 6000 + k, 2, 53), NULL);
+            (void)packet_at(i * S, view_udp(2, 53, 1, 6000 + k), NULL);
+        }
+    }
+    for (unsigned i = 0; i < 4000; i++) {
+        const uint64_t at = 60 * S + i * (S / 1000);
+        (void)packet_at(at, view_udp(3 + i % 200, 7000 + i, 4, 53), NULL);
+        (void)packet_at(at, view_udp(4, 53, 3 + i % 200, 7000 + i), NULL);
+    }
+    cr_assert_gt(how_many(RECORD_FLOW_ENDED), 2900);
+    for (size_t i = 0; i < t.n; i++)
+        cr_assert(t.told[i].end != FLOW_END_EVICTED || t.told[i].pkts[0] == 1);
+}
+
+Test(flow_evict, a_flow_that_is_over_goes_first)
+{
+    handshake(0, 5000);
+    (void)packet_at(10000000, view_tcp(1, 5000, 2, 80, TCP_RST), NULL);
+    fill_with_unanswered(11000000, 0, 1023);
+    for (unsigned i = 0; i < 200; i++) /* the hand has come round */
+        (void)packet_at(13000000 + i, view_udp(9, 1000 + i, 2, 53), NULL);
+    size_t over = 0;
+    for (size_t i = 0; i < t.n; i++)
+        over += t.told[i].kind == RECORD_FLOW_ENDED && t.told[i].state == FLOW_RESET;
+    cr_assert_eq(over, 1);
+}
+
+Test(flow_evict, flows_of_one_instant_can_be_told_apart_by_nobody_and_one_goes)
+{
+    for (unsigned i = 0; i < 1500; i++) {
+        (void)packet_at(0, view_udp(1, 5000 + i, 2, 53), NULL);
+        for (unsigned k = 0; k < 3; k++)
+            (void)packet_at(0, view_udp(2, 53, 1, 5000 + i), NULL);
+    }
+    cr_assert_eq(flow_table_live(t.table), 1024);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1500 - 1024);
+}
