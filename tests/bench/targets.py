@@ -21,6 +21,8 @@ COST = [
     ("what a flow costs once, µs", "flow", "sum", "us", 8, 5),
     ("memory at 1 M live flows without nDPI, MiB", "memory", "wind-nodpi", "anon_mib", 700, None),
     ("memory at 1 M live flows with nDPI, MiB", "memory", "wind", "anon_mib", 1536, None),
+    ("the same, late against half-way, without nDPI", "memory", "wind-nodpi", "growth", 1.05, None),
+    ("the same, late against half-way, with nDPI", "memory", "wind", "growth", 1.05, None),
 ]
 NULL = "null-mmap"
 
