@@ -54,6 +54,30 @@ enum flow_end {
     FLOW_ENDS
 };
 
+/*
+ * How a connection stands, by the names that Zeek gave: S0 nobody answered, S1 established, SF
+ * closed by both, REJ refused, S2 and S3 closed by the opener or the other side alone, RSTO and
+ * RSTR reset by them, RSTOS0 opened and reset without an answer, RSTRH answered and reset without
+ * an opening, SH and SHR opened and closed, or answered and closed, by one side that is all we see;
+ * OTH the opening did not pass here. UDP: S0, SF (both have sent) or SHR.
+ */
+enum conn_state {
+    CONN_OTH,
+    CONN_S0,
+    CONN_S1,
+    CONN_SF,
+    CONN_REJ,
+    CONN_S2,
+    CONN_S3,
+    CONN_RSTO,
+    CONN_RSTR,
+    CONN_RSTOS0,
+    CONN_RSTRH,
+    CONN_SH,
+    CONN_SHR,
+    CONN_STATES
+};
+
 struct flow_key {
     uint8_t src[16], dst[16]; /* src sent the first packet, or the SYN */
     uint16_t sport, dport;    /* ICMP: type, code */
@@ -67,6 +91,7 @@ struct flow_key {
 #define RECORD_APP_MAX        32
 #define RECORD_NAME_MAX       96
 #define RECORD_INTERFACES_MAX 16
+#define RECORD_HISTORY_MAX    16
 
 struct flow_record {
     struct record_header header;
@@ -87,7 +112,11 @@ struct flow_record {
     uint8_t analysis_level;     /* enum analysis_level */
     uint8_t dpi_guessed;        /* application guessed from the port, not seen */
     uint8_t interface;          /* live: which one of several it was seen on first */
-    uint8_t reserved[5];
+    uint8_t conn_state;         /* enum conn_state */
+    uint8_t reserved[4];
+    uint32_t missed[2];                /* TCP: bytes of each side that were acknowledged unseen */
+    uint32_t again[2];                 /* TCP: packets with bytes that had passed before */
+    char history[RECORD_HISTORY_MAX];  /* flow_tcp.c; without a NUL when it is full */
     char app[RECORD_APP_MAX];          /* nDPI name in lower case, "" = unknown */
     char category[RECORD_APP_MAX];     /* nDPI category */
     char server_name[RECORD_NAME_MAX]; /* SNI, HTTP host or DNS question, "" = none */

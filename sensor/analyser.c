@@ -127,14 +127,22 @@ static void relieve(void *arg)
     (void)analysis_step(a->analysis);
 }
 
+static size_t flows_max(const struct sensor_conf *c)
+{
+    const size_t fit = (size_t)c->flow_memcap / FLOW_TABLE_BYTES;
+
+    return (size_t)c->flow_max < fit ? (size_t)c->flow_max : fit;
+}
+
 static int make_worker(struct analyser *a, const struct analyser_conf *conf, struct err *e)
 {
     const struct sensor_conf *c = conf->sensor;
     const uint64_t ids = atomic_load(&conf->counters->flow_sequence);
     struct worker_conf w = {
-        .flows = {.max = (size_t)c->flow_max,
+        .flows = {.max = flows_max(c),
                   .idle_ns = (uint64_t)c->flow_idle,
                   .idle_new_ns = (uint64_t)c->flow_idle_new,
+                  .half_open_ns = (uint64_t)c->flow_half_open,
                   .linger_ns = (uint64_t)c->flow_linger,
                   .active_ns = (uint64_t)c->flow_active,
                   .first_pkts = (uint32_t)c->flow_first_pkts,

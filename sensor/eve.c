@@ -24,8 +24,8 @@ static bool is_sane_flow(const struct flow_record *f)
 {
     return f->header.len >= sizeof(*f) + f->n_features * sizeof(float) &&
            f->n_features <= RECORD_FEATURES_MAX && f->flow_id <= COUNT_MAX &&
-           f->state < FLOW_STATES && f->end < FLOW_ENDS && f->analysis_level <= ANALYSIS_FULL &&
-           (f->key.ip_version == 4 || f->key.ip_version == 6);
+           f->state < FLOW_STATES && f->end < FLOW_ENDS && f->conn_state < CONN_STATES &&
+           f->analysis_level <= ANALYSIS_FULL && (f->key.ip_version == 4 || f->key.ip_version == 6);
 }
 
 static bool is_sane_alert(const struct alert_record *a)
@@ -197,6 +197,25 @@ static void put_flow(struct jsonw *j, const struct flow_record *f)
     jsonw_end(j);
 }
 
+static void put_connection(struct jsonw *j, const struct flow_record *f)
+{
+    static const char *const name[CONN_STATES] = {
+        [CONN_OTH] = "OTH",       [CONN_S0] = "S0",       [CONN_S1] = "S1",
+        [CONN_SF] = "SF",         [CONN_REJ] = "REJ",     [CONN_S2] = "S2",
+        [CONN_S3] = "S3",         [CONN_RSTO] = "RSTO",   [CONN_RSTR] = "RSTR",
+        [CONN_RSTOS0] = "RSTOS0", [CONN_RSTRH] = "RSTRH", [CONN_SH] = "SH",
+        [CONN_SHR] = "SHR"};
+    static const char *const key[4] = {"missed_bytes_toserver", "missed_bytes_toclient",
+                                       "retransmits_toserver", "retransmits_toclient"};
+    const uint32_t value[4] = {f->missed[0], f->missed[1], f->again[0], f->again[1]};
+
+    jsonw_str(j, "conn_state", name[f->conn_state]);
+    PUT_TEXT(j, "history", f->history);
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(value); i++)
+        if (value[i] != 0)
+            jsonw_u64(j, key[i], value[i]);
+}
+
 static void put_flags(struct jsonw *j, const char *key, uint8_t flags)
 {
     static const char hex[] = "0123456789abcdef";
@@ -258,6 +277,7 @@ static void flow_line(struct jsonw *j, const struct eve_source *source, const st
     jsonw_object(j, "wind");
     put_share(j, "score", f->score);
     put_share(j, "p_value", f->p_value);
+    put_connection(j, f);
     jsonw_str(j, "analysis_level", level_name[f->analysis_level]);
     put_share(j, "coverage", source->coverage);
     jsonw_end(j);

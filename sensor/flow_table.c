@@ -27,6 +27,7 @@ struct flow_table {
     void *arg;
     void *block;
     struct flow *flows; /* in the block */
+    struct flow_tcp *tcp;
     uint32_t *bucket;
     uint32_t mask, used, free, hand;
     size_t live;
@@ -71,10 +72,12 @@ int flow_table_new(struct flow_table **ret_table, const struct flow_table_conf *
     t->bucket = malloc(buckets * sizeof(uint32_t));
     /* Pages come as they are used. One more than there are: entries start on a cache line. */
     t->block = calloc(conf->max + 1, sizeof(struct flow));
-    if (t->bucket == NULL || t->block == NULL)
+    t->tcp = calloc(conf->max, sizeof(struct flow_tcp));
+    if (t->bucket == NULL || t->block == NULL || t->tcp == NULL)
         return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->max);
     huge_advise(t->bucket, buckets * sizeof(uint32_t));
     huge_advise(t->block, (conf->max + 1) * sizeof(struct flow));
+    huge_advise(t->tcp, conf->max * sizeof(struct flow_tcp));
     t->flows = on_a_line(t->block);
     memset(t->bucket, 0xff, buckets * sizeof(uint32_t)); /* NONE */
     *ret_table = WIND_STEAL(t);
@@ -86,6 +89,7 @@ struct flow_table *flow_table_free(struct flow_table *t)
     if (t != NULL) {
         free(t->bucket);
         free(t->block);
+        free(t->tcp);
         free(t);
     }
     return NULL;
@@ -99,6 +103,11 @@ size_t flow_table_live(const struct flow_table *t)
 size_t flow_table_index(const struct flow_table *t, const struct flow *f)
 {
     return index_of(t, f);
+}
+
+const struct flow_tcp *flow_table_tcp(const struct flow_table *t, const struct flow *f)
+{
+    return &t->tcp[index_of(t, f)];
 }
 
 uint64_t flow_table_next_id(const struct flow_table *t)
@@ -120,9 +129,11 @@ void flow_table_prefetch_flow(const struct flow_table *t, uint32_t hash)
 {
     const uint32_t i = t->bucket[hash & t->mask];
 
-    if (i != NONE)
-        for (size_t line = 0; line < sizeof(struct flow); line += WIND_CACHE_LINE)
-            __builtin_prefetch((const char *)&t->flows[i] + line, 1);
+    if (i == NONE)
+        return;
+    for (size_t line = 0; line < sizeof(struct flow); line += WIND_CACHE_LINE)
+        __builtin_prefetch((const char *)&t->flows[i] + line, 1);
+    __builtin_prefetch(&t->tcp[i], 1);
 }
 
 static struct flow *find(struct flow_table *t, const struct flow_key *key, uint32_t hash,
@@ -146,13 +157,33 @@ static struct flow *find(struct flow_table *t, const struct flow_key *key, uint3
 
 /* ---------------------------------------------------------------- wheel */
 
+/* Nobody has answered yet, or the opener never went on: all that a flood of openings makes. */
+static bool is_half_open(const struct flow *f)
+{
+    return f->state == FLOW_NEW || (f->state == FLOW_ESTABLISHED && f->key.proto == IPPROTO_TCP &&
+                                    !(f->tcp_flags[0] & TCP_ACK));
+}
+
+static bool is_over(const struct flow *f)
+{
+    return f->state == FLOW_CLOSED || f->state == FLOW_RESET;
+}
+
+/* How long it may be silent. */
+static uint64_t patience(const struct flow_table *t, const struct flow *f)
+{
+    if (is_over(f))
+        return t->conf.linger_ns;
+    if (f->state == FLOW_NEW)
+        return t->conf.idle_new_ns;
+    return is_half_open(f) && t->conf.half_open_ns != 0 ? t->conf.half_open_ns : t->conf.idle_ns;
+}
+
 /* When something is due for this flow, by the clock. */
 static uint64_t due(const struct flow_table *t, const struct flow *f)
 {
-    uint64_t at = f->seen_ns + (f->state == FLOW_NEW ? t->conf.idle_new_ns : t->conf.idle_ns);
+    uint64_t at = f->seen_ns + patience(t, f);
 
-    if (f->state == FLOW_CLOSED || f->state == FLOW_RESET)
-        at = f->seen_ns + t->conf.linger_ns;
     if (f->opening == OPENING_PENDING && f->made_ns + FLOW_OPENING_WAIT_NS < at)
         at = f->made_ns + FLOW_OPENING_WAIT_NS;
     if (f->seen_ns > f->update_ns && f->update_ns + t->conf.active_ns < at)
@@ -232,13 +263,8 @@ static void end_flow(struct flow_table *t, struct flow *f, enum flow_end why)
 
 static void look_at(struct flow_table *t, struct flow *f)
 {
-    const bool over = f->state == FLOW_CLOSED || f->state == FLOW_RESET;
-    const uint64_t idle = over                   ? t->conf.linger_ns
-                          : f->state == FLOW_NEW ? t->conf.idle_new_ns
-                                                 : t->conf.idle_ns;
-
-    if (f->seen_ns + idle <= t->clock_ns) {
-        end_flow(t, f, over ? FLOW_END_CLOSED : FLOW_END_IDLE);
+    if (f->seen_ns + patience(t, f) <= t->clock_ns) {
+        end_flow(t, f, is_over(f) ? FLOW_END_CLOSED : FLOW_END_IDLE);
         return;
     }
     if (f->made_ns + FLOW_OPENING_WAIT_NS <= t->clock_ns)
@@ -288,17 +314,8 @@ void flow_table_flush(struct flow_table *t)
         if (f->flow_id == 0)
             continue;
         wheel_take(t, f);
-        end_flow(t, f,
-                 f->state == FLOW_CLOSED || f->state == FLOW_RESET ? FLOW_END_CLOSED
-                                                                   : FLOW_END_FLUSHED);
+        end_flow(t, f, is_over(f) ? FLOW_END_CLOSED : FLOW_END_FLUSHED);
     }
-}
-
-/* Nobody has answered yet, or the opener never went on: all that a flood of openings makes. */
-static bool is_half_open(const struct flow *f)
-{
-    return f->state == FLOW_NEW || (f->state == FLOW_ESTABLISHED && f->key.proto == IPPROTO_TCP &&
-                                    !(f->tcp_flags[0] & TCP_ACK));
 }
 
 /*
@@ -311,7 +328,7 @@ static uint64_t dispensable(const struct flow_table *t, const struct flow *f)
     const uint64_t seconds = (f->seen_ns - f->made_ns) >> TICK_SHIFT;
     const uint64_t missed = (t->clock_ns - f->seen_ns) / (1 + seconds) / 8;
 
-    if (f->state == FLOW_CLOSED || f->state == FLOW_RESET)
+    if (is_over(f))
         return UINT64_C(2) << 61 | missed;
     return (is_half_open(f) ? UINT64_C(1) << 61 : 0) | missed;
 }
@@ -391,7 +408,7 @@ static struct flow *make(struct flow_table *t, const struct flow_key *key, uint3
 /* Does this packet begin another conversation on the ports of one that is over? */
 static bool starts_anew(const struct flow *f, const struct packet_view *view)
 {
-    return (f->state == FLOW_CLOSED || f->state == FLOW_RESET) && f->key.proto == IPPROTO_TCP &&
+    return is_over(f) && f->key.proto == IPPROTO_TCP &&
            (view->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
@@ -443,6 +460,45 @@ static void hear_report(struct flow_table *t, const struct packet_view *view)
         opened(t, f, how);
 }
 
+/* Ports on which servers listen, that no client takes by itself. */
+static bool is_service(uint16_t port)
+{
+    static const uint16_t above[] = {1433, 1521, 1883, 3128, 3268,  3306,  3389, 5060, 5222,
+                                     5432, 5671, 5672, 5900, 6379,  8000,  8080, 8443, 8883,
+                                     9042, 9092, 9200, 9418, 11211, 25565, 27017};
+
+    if (port < 1024)
+        return port != 0;
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(above); i++)
+        if (above[i] == port)
+            return true;
+    return false;
+}
+
+/*
+ * Who opened the flow that this packet is the first of, as far as we see? With TCP the SYN says
+ * so. Else what comes from a service to a port that is none is an answer, whose question was
+ * missed, or never asked. (So a UDP scan from port 53 looks like answers, as it wants to: whom
+ * it is sent to says ICMP.)
+ */
+static unsigned first_direction(const struct packet_view *view)
+{
+    const struct flow_key *k = &view->key;
+
+    if (k->proto == IPPROTO_TCP && (view->tcp_flags & TCP_SYN))
+        return (view->tcp_flags & TCP_ACK) != 0;
+    if (k->proto != IPPROTO_TCP && k->proto != IPPROTO_UDP && k->proto != IPPROTO_SCTP)
+        return 0;
+    return is_service(k->sport) && !is_service(k->dport);
+}
+
+static void begin_tcp(struct flow_tcp *tcp, unsigned dir)
+{
+    *tcp = (struct flow_tcp){0};
+    if (dir == 1)
+        flow_tcp_turned(tcp);
+}
+
 struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *view, uint32_t hash,
                               uint64_t packet_ns, unsigned *ret_dir)
 {
@@ -457,13 +513,12 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
         f = NULL;
     }
     if (f == NULL) {
-        dir = 0;
-        if (key.proto == IPPROTO_TCP &&
-            (view->tcp_flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
-            decode_answer_key(&view->key, &key); /* the SYN itself was missed */
-            dir = 1;
-        }
+        dir = turned ? 0 : first_direction(view);
+        if (dir == 1)
+            decode_answer_key(&view->key, &key);
         f = make(t, &key, hash, packet_ns);
+        if (key.proto == IPPROTO_TCP)
+            begin_tcp(&t->tcp[index_of(t, f)], dir);
     }
     dir |= turned;
     *ret_dir = dir;
@@ -474,6 +529,7 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
     flow_stats_packet(&f->stats, dir, packet_ns, view->ip_len, view->payload_wire_len,
                       view->tcp_flags);
     if (key.proto == IPPROTO_TCP) {
+        flow_tcp_packet(&t->tcp[index_of(t, f)], view, dir);
         tcp_state(t, f, view->tcp_flags, dir);
     } else if (dir == 1 && f->state == FLOW_NEW) {
         f->state = FLOW_ESTABLISHED;

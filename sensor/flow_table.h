@@ -4,7 +4,7 @@
  * Why      Both directions of a conversation meet in one entry, found by a symmetric hash.
  * Owns     Every struct flow, from flow_table_touch until the sink was told that it ended.
  * Threads  One table a worker; nothing is shared.
- * Bounds   At most conf.max flows of 256 bytes, 8 to 16 bytes of index each beside the entry.
+ * Bounds   At most conf.max flows of FLOW_TABLE_BYTES, with the index.
  *          When full, the least valuable of a few candidates is ended (FLOW_END_EVICTED): one that
  *          is over, or was not answered, goes before one that was; an idle one before one in use,
  *          a short one before a long one. Memory is touched as it is needed.
@@ -20,6 +20,7 @@
 #include "features/flow_stats.h"
 #include "sensor/decode.h"
 #include "sensor/dpi.h"
+#include "sensor/flow_tcp.h"
 
 struct flow {
     /* first line: what is looked for, and the lists it is in */
@@ -52,14 +53,18 @@ typedef void flow_sink(void *arg, struct flow *f, enum record_kind kind, enum fl
 
 struct flow_table_conf {
     size_t max;
-    uint64_t idle_ns;     /* of flows that were answered */
-    uint64_t idle_new_ns; /* of flows that were not */
-    uint64_t linger_ns;   /* after FIN or RST, so that stragglers don't make a flow of their own */
-    uint64_t active_ns;   /* an update at least so often */
-    uint32_t first_pkts;  /* and one after so many packets; 0 = none */
-    uint64_t first_id;    /* flow ids count from here */
-    uint64_t seed;        /* of the hash */
+    uint64_t idle_ns;      /* of flows that were answered */
+    uint64_t idle_new_ns;  /* of flows that were not */
+    uint64_t half_open_ns; /* of TCP whose opener never went on after the answer; 0 = as answered */
+    uint64_t linger_ns;    /* after FIN or RST, so that stragglers don't make a flow of their own */
+    uint64_t active_ns;    /* an update at least so often */
+    uint32_t first_pkts;   /* and one after so many packets; 0 = none */
+    uint64_t first_id;     /* flow ids count from here */
+    uint64_t seed;         /* of the hash */
 };
+
+/* What a flow takes: its entry, its connection, its share of the index. */
+#define FLOW_TABLE_BYTES (sizeof(struct flow) + sizeof(struct flow_tcp) + 16)
 
 #define FLOW_OPENING_WAIT_NS UINT64_C(1000000000) /* no answer for so long: silent */
 
@@ -89,6 +94,9 @@ void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
 
 /* End everything: FLOW_END_FLUSHED. */
 void flow_table_flush(struct flow_table *t);
+
+/* Sequence numbers and flags of a TCP flow. */
+const struct flow_tcp *flow_table_tcp(const struct flow_table *t, const struct flow *f);
 
 /* 0 .. conf.max - 1, for state that is kept apart from the hot entry. */
 size_t flow_table_index(const struct flow_table *t, const struct flow *f);

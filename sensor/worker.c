@@ -8,6 +8,7 @@
 
 #include "common/time.h"
 #include "features/feature.h"
+#include "sensor/flow_key.h"
 
 #define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
@@ -90,6 +91,34 @@ static void fill_dpi(const struct worker *w, const struct flow *f, struct flow_r
     r->dpi_guessed = d->guessed;
 }
 
+/* What a connection without sequence numbers tells: who has sent. */
+static enum conn_state talk_state(const struct flow *f)
+{
+    if (flow_key_is_icmp(&f->key))
+        return CONN_OTH;
+    if (f->stats.dir[0].pkts == 0)
+        return CONN_SHR;
+    return f->stats.dir[1].pkts > 0 ? CONN_SF : CONN_S0;
+}
+
+static void fill_connection(const struct worker *w, const struct flow *f, struct flow_record *r)
+{
+    const struct flow_tcp *const t = flow_table_tcp(w->flows, f);
+    const bool has_answer = f->stats.dir[1].pkts > 0;
+
+    memset(r->history, 0, sizeof(r->history));
+    if (f->key.proto != IPPROTO_TCP) {
+        r->missed[0] = r->missed[1] = r->again[0] = r->again[1] = 0;
+        r->conn_state = (uint8_t)talk_state(f);
+        memcpy(r->history, f->stats.dir[0].pkts == 0 ? "d" : has_answer ? "Dd" : "D", 2);
+        return;
+    }
+    memcpy(r->missed, t->missed, sizeof(r->missed));
+    memcpy(r->again, t->again, sizeof(r->again));
+    memcpy(r->history, t->history, t->n_history);
+    r->conn_state = (uint8_t)flow_tcp_state(t, f->tcp_flags, has_answer);
+}
+
 static void fill(const struct worker *w, const struct flow *f, struct flow_record *r,
                  enum record_kind kind, enum flow_end end)
 {
@@ -116,6 +145,7 @@ static void fill(const struct worker *w, const struct flow *f, struct flow_recor
     r->analysis_level = (uint8_t)w->conf.level;
     r->interface = f->interface;
     memset(r->reserved, 0, sizeof(r->reserved));
+    fill_connection(w, f, r);
     fill_dpi(w, f, r);
 }
 
@@ -141,6 +171,18 @@ static void commit(struct worker *w, enum record_kind kind, enum flow_end end)
         counters_add(c, end_counter(end), 1);
 }
 
+static void count_tcp(const struct worker *w, const struct flow *f)
+{
+    const struct flow_tcp *const t = flow_table_tcp(w->flows, f);
+    struct counters *const c = w->conf.counters;
+
+    if (f->key.proto != IPPROTO_TCP)
+        return;
+    counters_add(c, COUNTER_tcp_payload_bytes, f->stats.dir[0].payload + f->stats.dir[1].payload);
+    counters_add(c, COUNTER_tcp_missed_bytes, (uint64_t)t->missed[0] + t->missed[1]);
+    counters_add(c, COUNTER_tcp_retransmits, (uint64_t)t->again[0] + t->again[1]);
+}
+
 /* Step 4: the flow's features are computed in the reserved slot itself. */
 static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
 {
@@ -152,8 +194,10 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
             dpi_flow_drop(w->conf.dpi, f->dpi);
         return;
     }
-    if (kind == RECORD_FLOW_ENDED)
+    if (kind == RECORD_FLOW_ENDED) {
         finish_dpi(w, f);
+        count_tcp(w, f);
+    }
     if (w->conf.level == ANALYSIS_COUNTERS) {
         if (kind == RECORD_FLOW_ENDED)
             counters_add(w->conf.counters, end_counter(end), 1);

@@ -57,6 +57,9 @@ Test(eve, a_flow_is_one_line_with_suricatas_names)
     record_flow(&slot.flow, 5);
     slot.flow.key.vlan = 7;
     slot.flow.dpi_risk = 1ull << 63 | 2;
+    slot.flow.conn_state = CONN_SF;
+    slot.flow.again[1] = 3;
+    memcpy(slot.flow.history, "ShADadFf", 8);
     cr_assert_str_eq(
         line_of(EVE_RING_FLOWS),
         "{\"timestamp\":\"2026-01-02T03:00:00.005000+0000\",\"flow_id\":6,"
@@ -70,7 +73,8 @@ Test(eve, a_flow_is_one_line_with_suricatas_names)
         "\"tcp\":{\"tcp_flags\":\"1b\",\"tcp_flags_ts\":\"1b\",\"tcp_flags_tc\":\"13\","
         "\"fin\":true,\"syn\":true,\"psh\":true,\"ack\":true},"
         "\"ndpi\":{\"proto\":\"ssh\",\"category\":\"remoteaccess\",\"guessed\":false,"
-        "\"risk\":[1,63]},\"wind\":{\"score\":0.25,\"p_value\":0.75,\"analysis_level\":\"full\","
+        "\"risk\":[1,63]},\"wind\":{\"score\":0.25,\"p_value\":0.75,\"conn_state\":\"SF\","
+        "\"history\":\"ShADadFf\",\"retransmits_toclient\":3,\"analysis_level\":\"full\","
         "\"coverage\":1.0}}\n");
 }
 
@@ -208,6 +212,7 @@ Test(eve, what_makes_no_sense_is_refused)
     REFUSED(EVE_RING_FLOWS, slot.flow.n_features = UINT16_MAX);
     REFUSED(EVE_RING_FLOWS, slot.flow.state = FLOW_STATES);
     REFUSED(EVE_RING_FLOWS, slot.flow.end = FLOW_ENDS);
+    REFUSED(EVE_RING_FLOWS, slot.flow.conn_state = CONN_STATES);
     REFUSED(EVE_RING_FLOWS, slot.flow.analysis_level = 3);
     REFUSED(EVE_RING_FLOWS, slot.flow.key.ip_version = 0);
     REFUSED(EVE_RING_FLOWS, slot.flow.flow_id = 1ull << 53);

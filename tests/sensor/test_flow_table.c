@@ -487,5 +487,5 @@ static int attempt(void)
 
 Test(flow_table, without_memory_it_is_not_made)
 {
-    cr_assert_eq(oom_each(attempt), 3);
+    cr_assert_eq(oom_each(attempt), 4);
 }

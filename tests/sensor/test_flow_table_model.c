@@ -71,7 +71,7 @@ static struct packet_view random_packet(void)
     static const uint8_t flags[] = {TCP_SYN, TCP_SYN | TCP_ACK, TCP_ACK,
                                     TCP_ACK, TCP_FIN | TCP_ACK, TCP_RST};
     const unsigned a = (unsigned)rand() % 4, b = (unsigned)rand() % 4;
-    const unsigned pa = (unsigned)rand() % 6, pb = (unsigned)rand() % 6;
+    const unsigned pa = 2000 + (unsigned)rand() % 6, pb = 2000 + (unsigned)rand() % 6;
 
     if (rand() % 3 == 0)
         return view_udp(a, pa, b, pb);

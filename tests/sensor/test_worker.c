@@ -522,5 +522,5 @@ static int attempt(void)
 Test(worker, without_memory_it_is_not_made_and_takes_nothing)
 {
     t.conf.dpi = small_dpi(); /* still ours after each failure: else freed twice */
-    cr_assert_eq(oom_each(attempt), 5);
+    cr_assert_eq(oom_each(attempt), 6);
 }
