@@ -108,10 +108,16 @@ static int read_draft(struct request *rq, struct draft *d)
 {
     const json_t *metadata = json_object_get(rq->body, "metadata");
     const char *detected = body_text(rq, "detected_at", NULL);
+    const char *own = rq->principal.sensor;
+    const char *source = body_text(rq, "source", own[0] != '\0' ? own : rq->principal.name);
     const json_t *score = json_object_get(metadata, "score");
     int64_t at_ns = (int64_t)time_wall_ns();
     uint8_t random[10];
 
+    if (own[0] != '\0' && strcmp(source, own) != 0) {
+        request_fault(rq, "body", "source", "this key speaks for the sensor '%s'", own);
+        return API_FAULT;
+    }
     if (detected != NULL && schema_time(detected, &at_ns) != 0) {
         request_fault(rq, "body", "detected_at", "must be a time");
         return API_FAULT;
@@ -131,7 +137,7 @@ static int read_draft(struct request *rq, struct draft *d)
         .last_ns = at_ns,
         .severity = store_severity(body_text(rq, "severity", "low")),
         .type = body_text(rq, "type", ""),
-        .source = body_text(rq, "source", rq->principal.name),
+        .source = source,
         .description = body_text(rq, "description", ""),
         .status = body_text(rq, "status", NULL),
         .assigned = body_text(rq, "assigned_to", NULL),

@@ -1,4 +1,6 @@
 /* /api/ingest: batches from sensors. */
+#include <string.h>
+
 #include "collector/collector.h"
 #include "collector/ingest.h"
 #include "collector/metrics.h"
@@ -59,8 +61,13 @@ static int ingest(struct request *rq, struct response *rs)
         .alerts = json_object_get(rq->body, "alerts"),
         .stats = json_is_object(stats) ? stats : NULL,
     };
+    const char *own = rq->principal.sensor;
     struct ingest_result res;
 
+    _Static_assert(sizeof(rq->principal.sensor) > SOURCE_MAX, "any sensor's name fits");
+    if (own[0] != '\0' && strcmp(own, batch.sensor) != 0)
+        return respond_problem(rs, 403, "sensor_foreign", "this key speaks for the sensor '%s'",
+                               own);
     const int r = ingest_batch(rq->db, &rq->app->conf.correlate, &batch, &res, &rq->err);
     if (r != 0)
         return r;

@@ -42,15 +42,16 @@ static int insert(struct db_tx *tx, const struct api_key_draft *d, const char *s
     uint8_t hash[SHA256_BYTES];
 
     crypto_sha256(secret, strlen(secret), hash);
-    int r =
-        db_query_row(tx,
-                     "INSERT INTO api_keys (name, prefix, secret_hash, scopes, created_by,"
-                     " created_ns, expires_ns) VALUES ($1, '', $2, $3, $4, $5, $6) RETURNING id",
-                     DB_ARGS(db_str(d->name), db_bytes(hash, sizeof(hash)), db_str(d->scopes),
-                             d->created_by > 0 ? db_int(d->created_by) : db_null(),
-                             db_int((int64_t)time_wall_ns()),
-                             d->expires_ns > 0 ? db_int(d->expires_ns) : db_null()),
-                     &s, e);
+    int r = db_query_row(tx,
+                         "INSERT INTO api_keys (name, prefix, secret_hash, scopes, created_by,"
+                         " created_ns, expires_ns, sensor)"
+                         " VALUES ($1, '', $2, $3, $4, $5, $6, $7) RETURNING id",
+                         DB_ARGS(db_str(d->name), db_bytes(hash, sizeof(hash)), db_str(d->scopes),
+                                 d->created_by > 0 ? db_int(d->created_by) : db_null(),
+                                 db_int((int64_t)time_wall_ns()),
+                                 d->expires_ns > 0 ? db_int(d->expires_ns) : db_null(),
+                                 db_str(d->sensor)),
+                         &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "the new key has no id");
     *ret_id = db_i64(s, 0);
@@ -139,6 +140,7 @@ static int read_key(struct db_stmt *s, const char *secret, int64_t now, struct p
     p->permissions = api_key_permissions(db_text(s, 2)) & key_limits((enum role)role);
     p->expires_s = db_i64(s, 3) / (int64_t)WIND_NS_PER_S;
     (void)snprintf(p->name, sizeof(p->name), "%s", db_text(s, 0));
+    (void)snprintf(p->sensor, sizeof(p->sensor), "%s", db_is_null(s, 7) ? "" : db_text(s, 7));
     return 0;
 }
 
@@ -157,7 +159,7 @@ int auth_key(struct auth *a, const char *text, struct principal *ret, struct err
         r = db_query_row(
             tx,
             "SELECT k.name, k.secret_hash, k.scopes, k.expires_ns, k.is_revoked,"
-            " k.last_used_ns, CASE WHEN u.is_active = 0 THEN '' ELSE u.role END"
+            " k.last_used_ns, CASE WHEN u.is_active = 0 THEN '' ELSE u.role END, k.sensor"
             " FROM api_keys k LEFT JOIN users u ON u.id = k.created_by WHERE k.id = $1",
             DB_ARGS(db_int(p.id)), &s, e);
     if (r != DB_ROW)

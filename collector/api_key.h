@@ -24,6 +24,7 @@ struct api_key_draft {
     const char *scopes; /* permission names, separated by one space; checked by the caller */
     int64_t created_by; /* 0 = the command line */
     int64_t expires_ns; /* 0 = never */
+    const char *sensor; /* it may post as this one only, at most PRINCIPAL_SENSOR - 1; NULL = any */
 };
 
 /* 0 or API_KEY_TOO_MANY. The text is shown once and kept nowhere. */

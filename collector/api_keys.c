@@ -22,6 +22,12 @@ static const struct field create_fields[] = {
      .item = FIELD_WORD,
      .words = permission_words},
     {.name = "expires_at", .type = FIELD_TIME, .flags = FIELD_NULLABLE},
+    {.name = "sensor",
+     .type = FIELD_TEXT,
+     .flags = FIELD_NULLABLE,
+     .min = 1,
+     .max = SOURCE_MAX,
+     .help = "The only one it may post as."},
     {.name = NULL},
 };
 static const struct schema create_schema = {.name = "KeyCreate", .fields = create_fields};
@@ -40,6 +46,10 @@ static const struct field key_fields[] = {
     {.name = "expires_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED | FIELD_NULLABLE},
     {.name = "last_used_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED | FIELD_NULLABLE},
     {.name = "is_revoked", .type = FIELD_BOOL, .flags = FIELD_REQUIRED},
+    {.name = "sensor",
+     .type = FIELD_TEXT,
+     .flags = FIELD_REQUIRED | FIELD_NULLABLE,
+     .help = "The only one it may post as; null: any."},
     {.name = "key", .type = FIELD_TEXT, .help = "The secret; only in the answer that made it."},
     {.name = NULL},
 };
@@ -59,12 +69,13 @@ static json_t *split_scopes(const char *scopes)
 
 static json_t *read_key(struct db_stmt *s)
 {
-    return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:b}", "id", (json_int_t)db_i64(s, 0),
+    return json_pack("{s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "id", (json_int_t)db_i64(s, 0),
                      "name", db_text(s, 1), "prefix", db_text(s, 2), "scopes",
                      split_scopes(db_text(s, 3)), "created_by",
                      db_is_null(s, 4) ? json_null() : json_integer(db_i64(s, 4)), "created_at",
                      store_json_time_at(s, 5), "expires_at", store_json_time_at(s, 6),
-                     "last_used_at", store_json_time_at(s, 7), "is_revoked", db_i64(s, 8) != 0);
+                     "last_used_at", store_json_time_at(s, 7), "is_revoked", db_i64(s, 8) != 0,
+                     "sensor", store_json_text(db_text(s, 9)));
 }
 
 /* One key, or with id 0 all of them, the newest first. */
@@ -77,7 +88,7 @@ static int find(struct request *rq, int64_t id, json_t **ret_list)
     if (r == 0)
         r = db_query(tx,
                      "SELECT id, name, prefix, scopes, created_by, created_ns, expires_ns,"
-                     " last_used_ns, is_revoked FROM api_keys WHERE $1 = 0 OR id = $1"
+                     " last_used_ns, is_revoked, sensor FROM api_keys WHERE $1 = 0 OR id = $1"
                      " ORDER BY id DESC LIMIT $2",
                      DB_ARGS(db_int(id), db_int(KEYS_SHOWN)), &s, &rq->err);
     if (r != 0)
@@ -116,6 +127,17 @@ static void join_scopes(json_t *list, char text[API_KEY_SCOPES])
     }
 }
 
+/* Somebody else's rights, or another sensor's voice, which a key has not itself. */
+static bool gives_too_much(const struct principal *p, const struct api_key_draft *d)
+{
+    const uint32_t given = api_key_permissions(d->scopes);
+
+    if (p->kind != PRINCIPAL_KEY)
+        return false;
+    return (given & ~p->permissions) != 0 ||
+           (p->sensor[0] != '\0' && (d->sensor == NULL || strcmp(p->sensor, d->sensor) != 0));
+}
+
 static int create(struct request *rq, struct response *rs)
 {
     char scopes[API_KEY_SCOPES], text[API_KEY_TEXT];
@@ -128,16 +150,16 @@ static int create(struct request *rq, struct response *rs)
         return respond_invalid(rq, rs);
     }
     join_scopes(json_object_get(rq->body, "scopes"), scopes);
-    if (rq->principal.kind == PRINCIPAL_KEY &&
-        (api_key_permissions(scopes) & ~rq->principal.permissions) != 0)
-        return respond_problem(rs, 403, "permission_missing",
-                               "a key cannot give what it may not do itself");
     const struct api_key_draft draft = {
         .name = body_text(rq, "name", ""),
         .scopes = scopes,
         .created_by = rq->principal.kind == PRINCIPAL_USER ? rq->principal.id : 0,
         .expires_ns = expires_ns,
+        .sensor = body_text(rq, "sensor", NULL),
     };
+    if (gives_too_much(&rq->principal, &draft))
+        return respond_problem(rs, 403, "permission_missing",
+                               "a key cannot give what it may not do itself");
     int r = api_key_create(rq->db, &draft, text, &id, &rq->err);
     if (r == API_KEY_TOO_MANY)
         return respond_problem(rs, 409, "too_many", "there are %d keys, which is the limit",

@@ -41,6 +41,8 @@ enum role { ROLE_VIEWER, ROLE_ANALYST, ROLE_ADMIN, ROLES };
 
 enum principal_kind { PRINCIPAL_NONE, PRINCIPAL_USER, PRINCIPAL_KEY };
 
+#define PRINCIPAL_SENSOR 129
+
 struct principal {
     enum principal_kind kind;
     int64_t id;    /* users.id or api_keys.id */
@@ -48,8 +50,9 @@ struct principal {
     enum role role;
     uint32_t permissions; /* bit (1 << enum permission) */
     char jti[37], sid[37];
-    int64_t generation; /* of the user's password, as the token knows it */
-    int64_t expires_s;  /* Unix time when the token or key ends; 0 = never */
+    int64_t generation;            /* of the user's password, as the token knows it */
+    int64_t expires_s;             /* Unix time when the token or key ends; 0 = never */
+    char sensor[PRINCIPAL_SENSOR]; /* the one that a key speaks for; "" = any */
 };
 
 extern const char *const role_words[ROLES + 1];

@@ -65,10 +65,11 @@ static const char usage[] =
     "  --print-config     print all settings as YAML, with what they mean\n"
     "  --create-key NAME  also while a collector runs on the same database\n"
     "  --scope SCOPE      what the key may do; several times or with commas. Sensors need ingest\n"
+    "  --sensor NAME      the only sensor (sensor.name) that may use the key\n"
     "\n"
     "Examples:\n"
     "  wind-collector --set db.path=/var/lib/wind/wind.db\n"
-    "  wind-collector --create-key office --scope ingest > sensor.key\n"
+    "  wind-collector --create-key office --scope ingest --sensor office > sensor.key\n"
     "  wind-collector --set api.listen=0.0.0.0:8443 --set api.tls_cert=cert.pem \\\n"
     "                 --set api.tls_key=key.pem\n";
 
@@ -92,6 +93,7 @@ static const struct cli_option options[] = {
     CLI_CONF(A, conf),
     CLI_TEXT(A, create_key, "create-key", 0),
     {.name = "scope", .type = CLI_TYPE_TAKE, .take = take_scope},
+    CLI_TEXT(A, sensor, "sensor", 0),
     CLI_END,
 };
 
@@ -99,14 +101,17 @@ static const struct cli cli = {.program = "wind-collector", .help = usage, .opti
 
 static int check_args(const struct collector_args *args, struct err *e)
 {
-    if (args->create_key == NULL && args->scopes[0] != '\0')
-        return err_set(e, CLI_USAGE, "--scope belongs to --create-key");
+    if (args->create_key == NULL && (args->scopes[0] != '\0' || args->sensor != NULL))
+        return err_set(e, CLI_USAGE, "%s belongs to --create-key",
+                       args->scopes[0] != '\0' ? "--scope" : "--sensor");
     if (args->create_key != NULL && (args->create_key[0] == '\0' || strlen(args->create_key) > 63))
         return err_set(e, CLI_USAGE, "--create-key: a name has 1 to 63 characters");
     if (args->create_key != NULL && api_key_permissions(args->scopes) == 0)
         return err_set(e, CLI_USAGE,
                        "--create-key needs --scope: ingest, alerts:read, ...; '%s' is none",
                        args->scopes);
+    if (args->sensor != NULL && (args->sensor[0] == '\0' || strlen(args->sensor) > SOURCE_MAX))
+        return err_set(e, CLI_USAGE, "--sensor: a name has 1 to %d characters", SOURCE_MAX);
     return 0;
 }
 

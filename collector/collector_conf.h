@@ -14,6 +14,7 @@ struct collector_args {
     struct cli_conf conf;
     const char *create_key; /* NULL: serve */
     char scopes[256];       /* for it, separated by spaces */
+    const char *sensor;     /* for it; NULL: any */
 };
 
 /* 0, CLI_DONE, CLI_USAGE, or another negative: the configuration is wrong. */

@@ -14,7 +14,8 @@ static int create_key(const struct collector_conf *conf, const struct collector_
 {
     WIND_AUTO(db) struct db *db = NULL;
     const struct db_conf db_conf = {.path = conf->db_path, .readers = 1};
-    const struct api_key_draft draft = {.name = args->create_key, .scopes = args->scopes};
+    const struct api_key_draft draft = {
+        .name = args->create_key, .scopes = args->scopes, .sensor = args->sensor};
     char text[API_KEY_TEXT];
     int64_t id;
 

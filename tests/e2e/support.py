@@ -202,12 +202,11 @@ class Collector:
     def kill(self):
         return self.process.stop(signal.SIGKILL)
 
-    def create_key(self, name="edge", scope="ingest"):
+    def create_key(self, name="edge", scope="ingest", *more):
         """A file with a new key."""
         path = self.folder / f"{name}.key"
-        made = run(
-            "wind-collector", *settings(self.settings), "--create-key", name, "--scope", scope
-        )
+        words = [*settings(self.settings), "--create-key", name, "--scope", scope, *more]
+        made = run("wind-collector", *words)
         assert made.returncode == 0, made.stderr
         path.touch(mode=0o600)
         path.write_text(made.stdout)

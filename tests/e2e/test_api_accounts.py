@@ -58,6 +58,39 @@ def test_keys_are_shown_once_and_end(shared):
     assert len(ids) == len(set(ids))
 
 
+def test_a_key_speaks_for_its_sensor_alone(shared):
+    scopes = ["ingest", "alerts:write", "keys:write"]
+    bound = made(
+        shared.call("POST", "/api/keys/", {"name": "b", "scopes": scopes, "sensor": "é-1"})
+    )
+    free = made(shared.call("POST", "/api/keys/", {"name": "f", "scopes": scopes}))
+    assert (bound["sensor"], free["sensor"]) == ("é-1", None)
+
+    def post(key, path, body):
+        return shared.call("POST", path, body, token="", headers={"X-API-Key": key["key"]})
+
+    for key, sensor, status in ((bound, "é-1", 200), (free, "é-1", 200), (free, "e2", 200)):
+        assert post(key, "/api/ingest", {"sensor": sensor, "alerts": []}).status == status
+    for sensor in ("e2", "é-", "é-11", "É-1"):
+        answer = post(bound, "/api/ingest", {"sensor": sensor, "alerts": []})
+        refused(answer, 403, "sensor_foreign")
+        assert "'é-1'" in answer.json["detail"]
+
+    alert = {"severity": "low", "type": "x", "description": "y"}
+    assert made(post(bound, "/api/alerts/", alert))["source"] == "é-1"
+    other = post(bound, "/api/alerts/", alert | {"source": "e2"})
+    refused(other, 422, "validation_failed", "body", "source")
+
+    more = {"name": "more", "scopes": ["ingest"]}
+    for sensor in ({}, {"sensor": None}, {"sensor": "e2"}):
+        refused(post(bound, "/api/keys/", more | sensor), 403, "permission_missing")
+    assert made(post(bound, "/api/keys/", more | {"sensor": "é-1"}))["sensor"] == "é-1"
+    assert made(post(free, "/api/keys/", more | {"sensor": "e2"}))["sensor"] == "e2"
+    for bad in ("", "x" * 129, 7):
+        answer = shared.call("POST", "/api/keys/", more | {"sensor": bad})
+        refused(answer, 422, "validation_failed", "body", "sensor")
+
+
 def test_a_key_that_has_expired(collector):
     key = collector.create_key("old", "sensors:read").read_text().strip()
     with sqlite3.connect(collector.settings["db.path"]) as db:

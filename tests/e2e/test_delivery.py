@@ -109,3 +109,18 @@ def test_a_wrong_key_is_said_and_nothing_is_lost(collector, tmp_path, key):
     else:  # no key at all: said before anything was done
         assert run.returncode in (1, 3)
         assert not (out / "eve.json").exists()
+
+
+def test_another_sensors_key_is_said_and_nothing_is_lost(collector, tmp_path):
+    key = collector.create_key("edge", "ingest", "--sensor", "edge")
+    args = support.sensor_args(collector, key, tmp_path / "sensor", sensor__name="fake")
+    run = support.run("wind-sensor", *args, "--set", "uplink.drain=5s", "--run-id", "bound")
+    assert run.returncode == 0
+    assert "this key speaks for the sensor 'edge'" in run.stderr
+    assert collector.all("alerts") == []
+    assert collector.call("GET", "/api/sensors/").json["data"] == []
+    args = support.sensor_args(collector, key, tmp_path / "sensor")
+    run = support.run("wind-sensor", *args, "--run-id", "bound")
+    assert run.returncode == 0, run.stderr
+    assert_delivered_once(collector, tmp_path / "sensor")
+    assert {a["source"] for a in collector.all("alerts")} == {"edge"}
