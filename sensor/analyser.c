@@ -8,19 +8,19 @@
 #include "common/crypto.h"
 #include "common/log.h"
 #include "sensor/analysis_thread.h"
+#include "sensor/crew.h"
 #include "sensor/sandbox.h"
-#include "sensor/worker.h"
 
 #define WAIT_MS 10 /* longest sleep, so that a stop is seen this soon */
 
 struct analyser {
     enum analysis_level level;
     struct model *model; /* until analysis takes it */
-    struct dpi *dpi;     /* until the worker takes it */
-    struct worker *worker;
+    struct crew *crew;
     struct analysis *analysis;
-    struct analysis_thread *thread; /* live; NULL: replay, the stages take turns */
-    struct capture *capture;
+    struct analysis_thread *thread; /* NULL: the stages take turns */
+    struct capture *capture;        /* worker 0's: for what is the same of all */
+    bool is_live, is_threaded;
     struct counters *counters;
     bool is_loss_told;
 };
@@ -45,6 +45,7 @@ static int digest_settings(const struct sensor_conf *conf, uint8_t ret_digest[32
     c.name[0] = c.url[0] = c.key_file[0] = c.ca_file[0] = c.spool_dir[0] = c.model_path[0] = '\0';
     c.interfaces.n = 0;
     c.capture_backend = CAPTURE_AUTO;
+    c.workers = 0;
     c.heartbeat = c.drain = c.stats_interval = c.spool_max = c.spool_fsync = 0;
     c.insecure = false;
     conf_print(sensor_keys, &c, f);
@@ -104,7 +105,7 @@ static int make_analysis(struct analyser *a, const struct analyser_conf *conf,
                    .max_open = (size_t)c->alert_max_open,
                    .quiet_ns = (uint64_t)c->alert_quiet,
                    .level = a->level,
-                   .live = capture_is_live(conf->capture)},
+                   .live = a->is_live},
         .hosts_max = (size_t)c->hosts_max,
         .level = a->level,
         .features_fd = conf->features_fd,
@@ -119,7 +120,8 @@ static int make_analysis(struct analyser *a, const struct analyser_conf *conf,
     return r;
 }
 
-/* Replay: the ring is full, or there is time: the later stage works on what is there. */
+/* Replay with one worker: the ring is full, or there is time: the later stage works on what is
+ * there. */
 static void relieve(void *arg)
 {
     const struct analyser *a = arg;
@@ -127,58 +129,38 @@ static void relieve(void *arg)
     (void)analysis_step(a->analysis);
 }
 
-static size_t flows_max(const struct sensor_conf *c)
+/* Live: one interface of several is gone. */
+static void warn_of_loss(void *arg)
 {
-    const size_t fit = (size_t)c->flow_memcap / FLOW_TABLE_BYTES;
+    struct analyser *a = arg;
+    const struct err *why = NULL;
 
-    return (size_t)c->flow_max < fit ? (size_t)c->flow_max : fit;
+    if (a->is_loss_told || capture_ended(a->capture) ||
+        capture_error(a->capture, &why) == CAPTURE_OK)
+        return;
+    a->is_loss_told = true;
+    log_warn("%s; going on with the others", why->text);
 }
 
-static int make_worker(struct analyser *a, const struct analyser_conf *conf, struct err *e)
+/* The later stages have threads of their own. */
+static void rest(void *arg)
 {
-    const struct sensor_conf *c = conf->sensor;
-    const uint64_t ids = atomic_load(&conf->counters->flow_sequence);
-    struct worker_conf w = {
-        .flows = {.max = flows_max(c),
-                  .idle_ns = (uint64_t)c->flow_idle,
-                  .idle_new_ns = (uint64_t)c->flow_idle_new,
-                  .half_open_ns = (uint64_t)c->flow_half_open,
-                  .linger_ns = (uint64_t)c->flow_linger,
-                  .active_ns = (uint64_t)c->flow_active,
-                  .first_pkts = (uint32_t)c->flow_first_pkts,
-                  /* a batch's worth of ids may have been given out and not told */
-                  .first_id = ids == 0 ? 1 : ids + CAPTURE_BATCH},
-        .decode = {.tunnels = c->tunnels,
-                   .vlan_in_key = c->vlan_in_key,
-                   .tunnel_depth = (uint8_t)c->tunnel_depth},
-        .anomalies = (uint32_t)c->decode_anomalies,
-        .defrag = {.max = (size_t)c->defrag_max,
-                   .memory = (size_t)c->defrag_memory,
-                   .timeout_ns = (uint64_t)c->defrag_timeout},
-        .capture = conf->capture,
-        .dpi = a->dpi,
-        .ring = conf->flows->ring[0],
-        .counters = conf->counters,
-        .told = &conf->counters->told,
-        .level = a->level,
-        .speed = conf->args->speed,
-        .relieve = capture_is_live(conf->capture) ? NULL : relieve,
-        .relieve_arg = a,
-    };
-
-    /* Keyed by chance, in replay too: nobody can aim at a bucket, and no output depends on it. */
-    crypto_random(&w.flows.seed, sizeof(w.flows.seed));
-    const int r = worker_new(&a->worker, &w, e);
-    if (r == 0)
-        a->dpi = NULL; /* taken */
-    return r;
+    (void)arg;
 }
 
 /* What opens files or takes long, before the door is shut. */
 static int prepare(struct analyser *a, const struct analyser_conf *conf, struct err *e)
 {
-    const struct dpi_conf dpi = {.flows_max = (uint32_t)conf->sensor->dpi_flows,
-                                 .packets_max = (uint32_t)conf->sensor->dpi_packets};
+    struct crew_conf crew = {.sensor = conf->sensor,
+                             .captures = conf->captures,
+                             .flows = conf->flows,
+                             .counters = conf->counters,
+                             .speed = conf->args->speed,
+                             .relieve = a->is_threaded ? NULL : relieve,
+                             .turn = a->is_live       ? warn_of_loss
+                                     : a->is_threaded ? rest
+                                                      : relieve,
+                             .arg = a};
     int r = 0;
 
     a->level = (enum analysis_level)conf->sensor->level;
@@ -186,9 +168,8 @@ static int prepare(struct analyser *a, const struct analyser_conf *conf, struct 
         r = model_load_fd(&a->model, conf->model_fd, e);
     else if (a->level == ANALYSIS_FULL)
         a->level = ANALYSIS_DETECTORS;
-    if (r == 0 && conf->sensor->dpi_enabled)
-        r = dpi_new(&a->dpi, &dpi, e);
-    return r;
+    crew.level = a->level;
+    return r == 0 ? crew_new(&a->crew, &crew, e) : r;
 }
 
 /* ---------------------------------------------------------------- the loop */
@@ -204,13 +185,13 @@ static void report_input(struct analyser *a)
     const enum capture_state state = capture_error(a->capture, &input);
 
     if (state == CAPTURE_TRUNCATED || state == CAPTURE_CORRUPT) {
-        const char *event = capture_is_live(a->capture)  ? "interface_lost"
+        const char *event = a->is_live                   ? "interface_lost"
                             : state == CAPTURE_TRUNCATED ? "file_truncated"
                                                          : "file_corrupt";
         counters_add(a->counters, COUNTER_capture_damaged_files, 1);
         if (!is_told(a, TOLD_INTERFACE_LOST))
             analysis_anomaly(a->analysis, "capture", event, input->text);
-        if (!capture_is_live(a->capture))
+        if (!a->is_live)
             log_warn("%s", input->text);
     }
     if (counters_sum(a->counters, COUNTER_capture_time_backwards) > 0)
@@ -219,26 +200,13 @@ static void report_input(struct analyser *a)
                          "follow the latest time seen");
 }
 
-/* One interface of several is gone. */
-static void warn_of_loss(struct analyser *a)
-{
-    const struct err *why = NULL;
-
-    if (a->is_loss_told || !capture_is_live(a->capture) || capture_ended(a->capture) ||
-        capture_error(a->capture, &why) == CAPTURE_OK)
-        return;
-    a->is_loss_told = true;
-    log_warn("%s; going on with the others", why->text);
-}
-
 static void finish(struct analyser *a)
 {
-    worker_flush(a->worker);
     if (a->thread != NULL)
         analysis_thread_join(a->thread);
     else
         (void)analysis_step(a->analysis);
-    analysis_tick(a->analysis, worker_clock(a->worker));
+    analysis_tick(a->analysis, counters_clock(a->counters));
     report_input(a);
     analysis_close(a->analysis);
 }
@@ -248,21 +216,16 @@ static int loop(struct analyser *a, struct err *e)
     const struct err *input = NULL;
 
     if (a->thread != NULL)
-        analysis_thread_start(a->thread, a->analysis, capture_is_live(a->capture));
+        analysis_thread_start(a->thread, a->analysis, a->is_live);
     else
         (void)analysis_step(a->analysis); /* what a dead analyser left in the ring */
-    while (!capture_ended(a->capture) && !is_stopping(a)) {
-        (void)worker_step(a->worker, WAIT_MS);
-        warn_of_loss(a);
-        if (a->thread == NULL)
-            (void)analysis_step(a->analysis);
-    }
+    crew_run(a->crew);
     const enum capture_state state = capture_error(a->capture, &input);
     if (state == CAPTURE_UNUSABLE)
         return err_set(e, -EINVAL, "%s", input->text);
     finish(a);
     /* The end of a file is an end; that of an interface is a failure, whatever was saved. */
-    return state == CAPTURE_CORRUPT && capture_is_live(a->capture) && capture_ended(a->capture)
+    return state == CAPTURE_CORRUPT && a->is_live && capture_ended(a->capture)
                ? err_set(e, -EIO, "%s", input->text)
                : 0;
 }
@@ -272,26 +235,33 @@ static int shut_the_door(struct analyser *a, struct err *e)
 {
     int r = sandbox_close_files(e);
 
-    if (r == 0 && capture_is_live(a->capture))
+    if (r == 0 && a->is_threaded)
         r = analysis_thread_new(&a->thread, e);
+    if (r == 0)
+        r = crew_start_threads(a->crew, e);
     return r == 0 ? sandbox_close_calls(e) : r;
 }
 
-static void tear_down(struct analyser *a)
+static void tear_down(struct analyser *a, const struct analyser_conf *conf)
 {
     a->thread = analysis_thread_free(a->thread);
-    a->worker = worker_free(a->worker);
+    a->crew = crew_free(a->crew);
     a->analysis = analysis_free(a->analysis);
-    a->dpi = dpi_free(a->dpi);
     a->model = model_free(a->model);
-    if (!capture_is_live(
-            a->capture)) /* closing a live one needs calls that are forbidden by now: */
-        a->capture = capture_free(a->capture); /* it ends with the process */
+    if (a->is_live) /* closing one needs calls that are forbidden by now: it ends with the process
+                     */
+        return;
+    for (unsigned i = 0; i < conf->flows->n; i++)
+        (void)capture_free(conf->captures[i]);
 }
 
 int analyser_run(const struct analyser_conf *conf, struct err *e)
 {
-    struct analyser a = {.capture = conf->capture, .counters = conf->counters};
+    const bool is_live = capture_is_live(conf->captures[0]);
+    struct analyser a = {.capture = conf->captures[0],
+                         .counters = conf->counters,
+                         .is_live = is_live,
+                         .is_threaded = is_live || conf->flows->n > 1};
     uint8_t settings[32], seed[32];
 
     int r = digest_settings(conf->sensor, settings, e);
@@ -304,11 +274,11 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
         r = make_analysis(&a, conf, seed, e);
     }
     if (r == 0)
-        r = make_worker(&a, conf, e);
+        r = crew_begin(a.crew, e);
     if (r == 0)
         r = loop(&a, e);
     /* Also when the input was refused: the uplink has nothing more to wait for. */
     atomic_store_explicit(&conf->counters->producer_done, 1, memory_order_release);
-    tear_down(&a);
+    tear_down(&a, conf);
     return r;
 }

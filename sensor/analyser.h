@@ -2,8 +2,8 @@
  * analyser.h - the process that looks at packets, and can do nothing else.
  *
  * Why      A hostile packet meets no file, no socket and no other process (sandbox.h).
- * Owns     Capture, worker, analysis, model. Borrows rings and counters, which outlive it.
- * Threads  Replay: one, which calls worker and analysis in turn. Live: one each.
+ * Owns     Captures, workers, analysis, model. Borrows rings and counters, which outlive it.
+ * Threads  Replay with one worker: one, which calls worker and analysis in turn. Else one each.
  * Bounds   Those of worker.h and analysis.h.
  *
  * When it dies, another takes over: behind the packets that were already counted as offered, with
@@ -19,9 +19,9 @@
 struct analyser_conf {
     const struct sensor_conf *sensor;
     const struct sensor_args *args;
-    struct capture *capture;   /* taken */
-    int model_fd, features_fd; /* -1: none; closed */
-    const struct rings *flows; /* one a worker */
+    struct capture *const *captures; /* one a worker; taken */
+    int model_fd, features_fd;       /* -1: none; closed */
+    const struct rings *flows;       /* one a worker */
     struct ring *alerts;
     struct counters *counters;
 };

@@ -448,7 +448,7 @@ static enum flow_opening reported(const struct flow_key *key)
                                                                             : OPENING_PENDING;
 }
 
-static void hear_report(struct flow_table *t, const struct packet_view *view)
+void flow_table_hear(struct flow_table *t, const struct packet_view *view)
 {
     unsigned dir = 0;
     const enum flow_opening how = reported(&view->key);
@@ -536,7 +536,7 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
         opened(t, f, OPENING_ANSWERED);
     }
     if (view->has_inner)
-        hear_report(t, view);
+        flow_table_hear(t, view);
     if (f->stats.dir[0].pkts + f->stats.dir[1].pkts == t->conf.first_pkts) {
         t->sink(t->arg, f, RECORD_FLOW_UPDATE, 0);
         f->update_ns = t->clock_ns;

@@ -89,6 +89,10 @@ void flow_table_prefetch_flow(const struct flow_table *t, uint32_t hash);
 struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *view, uint32_t hash,
                               uint64_t packet_ns, unsigned *ret_dir);
 
+/* An ICMP error about a flow that may be here; flow_table_touch has heard those that it is given.
+ */
+void flow_table_hear(struct flow_table *t, const struct packet_view *view);
+
 /* The clock goes on: end what is overdue. Before each packet; cheap when nothing is due. */
 void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
 

@@ -10,6 +10,7 @@
 #include "common/ip.h"
 #include "common/record.h"
 #include "sensor/capture.h"
+#include "sensor/counter.h"
 #include "sensor/sink_http.h"
 
 #define S     struct sensor_conf
@@ -41,7 +42,8 @@ const struct conf_key sensor_keys[] = {
     CONF_TEXT(S, filter, "capture.filter", "", "Packets to look at, as pcap-filter(7); empty = all."),
     CONF_BOOL(S, promiscuous, "capture.promiscuous", "yes", "See all traffic on the link."),
     CONF_SIZE(S, snaplen, "capture.snaplen", "64kb", 64, 262144, "Bytes kept of a packet."),
-    CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2047 * MB, "The kernel's buffer for captured packets, one for each interface."),
+    CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2047 * MB, "The kernel's buffer for captured packets, one for each interface and worker."),
+    CONF_INT(S, workers, "capture.workers", "1", 1, WORKERS_MAX, "Threads that take packets; what is no regular file is read by one."),
     CONF_BOOL(S, fanout_defrag, "capture.fanout_defrag", "yes", "Several workers: the kernel puts fragments of IPv4 together before it chooses the flow's worker; no = fragments of a flow may be another worker's."),
 
     CONF_BOOL(S, tunnels, "decode.tunnels", "yes", "A packet in a tunnel (GRE, ERSPAN, VXLAN, GENEVE, IP in IP) belongs to the flow of the innermost packet; no = to the tunnel's."),
@@ -81,7 +83,7 @@ const struct conf_key sensor_keys[] = {
     CONF_INT(S, alert_max_open, "alert.max_open", "4096", 16, 1000000, "Alerts open at a time; when full, the least recent is closed early."),
     CONF_TIME(S, alert_quiet, "alert.quiet", "10m", NS(1), NS(86400), "An alert closes after so long without new evidence."),
 
-    CONF_SIZE(S, ring_size, "ring.flows", "16mb", 65536, 4096 * MB, "Ring of flow records, a power of two; when full, live refuses the newest, replay waits."),
+    CONF_SIZE(S, ring_size, "ring.flows", "16mb", 65536, 4096 * MB, "Ring of flow records of each worker, a power of two; when full, live refuses the newest, replay waits."),
     CONF_SIZE(S, alert_ring_size, "ring.alerts", "4mb", 65536, 1024 * MB, "Ring of alerts, likewise."),
     CONF_INT(S, community_seed, "community_id.seed", "0", 0, 65535, "Seed of the Community ID; the same in all tools."),
     CONF_TIME(S, stats_interval, "stats.interval", "60s", NS(1), NS(86400), "A stats record so often (live)."),

@@ -23,12 +23,13 @@ struct sensor_conf {
     char filter[256];
     int capture_backend; /* enum capture_backend */
     bool promiscuous, fanout_defrag;
-    int64_t snaplen, kernel_buffer;
+    int64_t snaplen, kernel_buffer, workers;
 
     bool tunnels, vlan_in_key;
     int64_t tunnel_depth, decode_anomalies;
     int64_t defrag_max, defrag_memory, defrag_timeout;
-    int64_t flow_max, flow_memcap, flow_idle, flow_idle_new, flow_half_open, flow_linger, flow_active, flow_first_pkts;
+    int64_t flow_max, flow_memcap, flow_idle, flow_idle_new, flow_half_open, flow_linger,
+        flow_active, flow_first_pkts;
     bool dpi_enabled;
     int64_t dpi_flows, dpi_packets;
     int level; /* enum analysis_level */

@@ -19,6 +19,7 @@
 #include "common/time.h"
 #include "sensor/analyser.h"
 #include "sensor/child.h"
+#include "sensor/losses.h"
 #include "sensor/sandbox.h"
 #include "sensor/uplink.h"
 
@@ -110,8 +111,21 @@ static int open_input(const char *path, int *ret_fd, struct err *e)
     return 0;
 }
 
-/* A new handle for each analyser: the dead one's place in the kernel's ring died with it. */
-static int open_capture(const struct supervisor *s, struct capture **ret_capture, struct err *e)
+/* Own in this network namespace, as far as process ids are: each sensor has room for its
+ * interfaces. */
+static uint16_t fanout_group(const struct supervisor *s)
+{
+    const unsigned groups = UINT16_MAX / CAPTURE_INTERFACES_MAX;
+
+    return (uint16_t)((unsigned)s->pid % groups * CAPTURE_INTERFACES_MAX + 1);
+}
+
+/*
+ * A new handle for each analyser: the dead one's place in the kernel's ring died with it. The
+ * workers of a file have one each, and go on where each of them was.
+ */
+static int open_capture(const struct supervisor *s, unsigned worker, struct capture **ret_capture,
+                        struct err *e)
 {
     const struct sensor_conf *c = s->conf;
     int fd = -1;
@@ -122,6 +136,7 @@ static int open_capture(const struct supervisor *s, struct capture **ret_capture
                                     .buffer_bytes = (uint32_t)c->kernel_buffer,
                                     .backend = (enum capture_backend)c->capture_backend,
                                     .promiscuous = c->promiscuous,
+                                    .fanout_group = s->flows->n > 1 ? fanout_group(s) : 0,
                                     .fanout_defrag = c->fanout_defrag};
         for (size_t i = 0; i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
             live.interface[i] = c->interfaces.item[i];
@@ -130,7 +145,8 @@ static int open_capture(const struct supervisor *s, struct capture **ret_capture
     int r = open_input(s->args->pcap, &fd, e);
     if (r < 0)
         return r;
-    r = capture_file_new(ret_capture, fd, s->args->pcap, atomic_load(&s->counters->position), e);
+    r = capture_file_new(ret_capture, fd, s->args->pcap, atomic_load(&s->counters[worker].position),
+                         e);
     if (r < 0)
         (void)close(fd);
     return r;
@@ -251,6 +267,21 @@ static int catch_signals(struct supervisor *s, struct err *e)
     return s->signal_fd < 0 ? err_set(e, -errno, "signals: %s", strerror(errno)) : 0;
 }
 
+/* What can be read once only is read by one. */
+static unsigned count_workers(const struct supervisor *s)
+{
+    const char *const path = s->args->pcap;
+    struct stat st;
+
+    if (s->conf->workers == 1 || path == NULL)
+        return (unsigned)s->conf->workers;
+    const int r = strcmp(path, "-") == 0 ? fstat(STDIN_FILENO, &st) : stat(path, &st);
+    if (r != 0 || S_ISREG(st.st_mode))
+        return (unsigned)s->conf->workers;
+    log_info("capture.workers: '%s' is no regular file, and read by one", path);
+    return 1;
+}
+
 static int set_up(struct supervisor *s, struct err *e)
 {
     int r = make_dir(s->args, e);
@@ -266,7 +297,7 @@ static int set_up(struct supervisor *s, struct err *e)
                         strerror(errno));
     }
     if (r == 0)
-        r = rings_new(&s->flows, 1, (size_t)s->conf->ring_size, 2, e);
+        r = rings_new(&s->flows, count_workers(s), (size_t)s->conf->ring_size, 2, e);
     if (r == 0)
         r = ring_new(&s->alerts, (size_t)s->conf->alert_ring_size, 1, e);
     if (r == 0)
@@ -290,12 +321,12 @@ static int begin_child(const struct supervisor *s, const char *name, uint64_t ca
     return child_begin(&child, e);
 }
 
-static _Noreturn void analyser_main(struct supervisor *s, struct capture *capture)
+static _Noreturn void analyser_main(struct supervisor *s, struct capture *const *captures)
 {
     struct err e = {0};
     const struct analyser_conf conf = {.sensor = s->conf,
                                        .args = s->args,
-                                       .capture = capture,
+                                       .captures = captures,
                                        .model_fd = s->model_fd,
                                        .features_fd = s->features_fd,
                                        .flows = s->flows,
@@ -327,21 +358,25 @@ static _Noreturn void uplink_main(struct supervisor *s)
 
 static int start_analyser(struct supervisor *s, struct err *e)
 {
-    struct capture *capture = NULL;
-    const int r = open_capture(s, &capture, e);
+    struct capture *captures[WORKERS_MAX] = {NULL};
+    pid_t pid = 0;
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    (void)fflush(NULL);
-    const pid_t pid = fork();
-    if (pid == 0)
-        analyser_main(s, capture);
-    s->captured_by = capture_backend_name(capture);
-    (void)capture_free(capture); /* the child has its own */
-    if (pid < 0)
-        return err_set(e, -errno, "can't start the analyser: %s", strerror(errno));
-    s->analyser = pid;
-    return 0;
+    for (unsigned i = 0; r == 0 && i < s->flows->n; i++)
+        r = open_capture(s, i, &captures[i], e);
+    if (r == 0) {
+        (void)fflush(NULL);
+        pid = fork();
+        if (pid == 0)
+            analyser_main(s, captures);
+        if (pid < 0)
+            r = err_set(e, -errno, "can't start the analyser: %s", strerror(errno));
+        s->captured_by = capture_backend_name(captures[0]);
+    }
+    for (unsigned i = 0; i < s->flows->n; i++)
+        captures[i] = capture_free(captures[i]); /* the child has its own */
+    s->analyser = r == 0 ? pid : 0;
+    return r;
 }
 
 static int start_uplink(struct supervisor *s, struct err *e)
@@ -358,62 +393,6 @@ static int start_uplink(struct supervisor *s, struct err *e)
 }
 
 /* ---------------------------------------------------------------- ends and crashes */
-
-static uint64_t sum(const struct counters *c, enum counter first, enum counter last)
-{
-    uint64_t n = 0;
-
-    for (enum counter i = first; i <= last; i++)
-        n += counters_get(c, i);
-    return n;
-}
-
-/* What it had not taken out of its ring went with it, as far as the kernel had been asked. */
-static void count_kernel_lost(struct counters *c)
-{
-    const uint64_t known = counters_get(c, COUNTER_capture_packets) +
-                           counters_get(c, COUNTER_capture_kernel_drops) +
-                           counters_get(c, COUNTER_capture_kernel_lost);
-    const uint64_t seen = counters_get(c, COUNTER_capture_kernel_packets);
-
-    counters_set(c, COUNTER_capture_kernel_left, 0);
-    if (seen > known)
-        counters_add(c, COUNTER_capture_kernel_lost, seen - known);
-    else
-        counters_set(c, COUNTER_capture_kernel_packets, known);
-}
-
-/* What a worker had taken and not accounted for; of worker 0 also the analysis. */
-static void count_losses(struct counters *c, bool is_live)
-{
-    const uint64_t decoded = sum(c, COUNTER_decoder_OK, COUNTER_decoder_lost);
-    const uint64_t ended = sum(c, COUNTER_flow_ended_closed, COUNTER_flow_ended_crashed);
-    const uint64_t told =
-        counters_get(c, COUNTER_alert_suppressed) + counters_get(c, COUNTER_alert_lost_ring) +
-        counters_get(c, COUNTER_alert_lost_crash) + counters_get(c, COUNTER_alert_published);
-
-    counters_add(c, COUNTER_decoder_lost, counters_get(c, COUNTER_capture_packets) - decoded);
-    if (is_live)
-        count_kernel_lost(c);
-    counters_add(c, COUNTER_flow_ended_crashed,
-                 counters_get(c, COUNTER_flow_made) - ended -
-                     counters_get(c, COUNTER_flow_lost_ring));
-    counters_add(c, COUNTER_alert_lost_crash, counters_get(c, COUNTER_alert_raised) - told);
-    counters_set(c, COUNTER_flow_live, 0);
-    counters_set(c, COUNTER_alert_open, 0);
-}
-
-/* The books of the dead. Nobody else writes now. */
-static void settle_accounts(const struct supervisor *s)
-{
-    struct counters *const c = s->counters;
-
-    tally_settle(c, &c->alert_tally, ring_produced(s->alerts));
-    for (unsigned i = 0; i < s->flows->n; i++) {
-        tally_settle(&c[i], &c[i].flow_tally, ring_produced(s->flows->ring[i]));
-        count_losses(&c[i], s->args->pcap == NULL);
-    }
-}
 
 static void describe_end(char *out, size_t size, int status)
 {
@@ -449,7 +428,7 @@ static int analyser_ended(struct supervisor *s, int status, struct err *e)
         log_warn("the analyser %s after its work was done", how);
         return 0;
     }
-    settle_accounts(s);
+    losses_settle(s->counters, s->flows, s->alerts, s->args->pcap == NULL);
     counters_add(s->counters, COUNTER_supervisor_analyser_restarts, 1);
     if (is_hopeless(&s->analyser_crashes, &s->analyser_at, counters_taken(s->counters))) {
         log_error("the analyser %s, %d times at the same place: giving up", how,
@@ -526,7 +505,8 @@ static int on_signal(struct supervisor *s, uint32_t signal, struct err *e)
     const uint64_t now_ns = time_mono_ns();
     if (s->stop_ns == 0) {
         s->stop_ns = now_ns;
-        atomic_store(&s->counters->stop, 1);
+        for (unsigned i = 0; i < s->flows->n; i++)
+            atomic_store(&s->counters[i].stop, 1);
     } else if (now_ns < s->stop_ns + STOP_AGAIN_NS) {
         return 0; /* one wish, told to us and to our group: timeout(1), a service manager */
     } else {

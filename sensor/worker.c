@@ -9,6 +9,7 @@
 #include "common/time.h"
 #include "features/feature.h"
 #include "sensor/flow_key.h"
+#include "sensor/share.h"
 
 #define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
@@ -24,6 +25,7 @@ struct worker {
     uint64_t clock_ns;
     uint64_t order; /* replay: place in the input of the packet in hand */
     bool is_live;
+    struct counters *alike, *aside; /* of what sharing workers do alike: worker 0's counts */
     struct {
         uint64_t second;
         uint32_t told;
@@ -233,8 +235,13 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     w->is_live = capture_is_live(conf->capture);
     w->may_wait = !w->is_live;
     int r = 0;
-    if (conf->defrag.max > 0) {
-        w->conf.defrag.counters = conf->counters;
+    w->alike = conf->counters;
+    if (conf->sharing > 0 && conf->number > 0) {
+        r = counters_new(&w->aside, e);
+        w->alike = w->aside;
+    }
+    if (r == 0 && conf->defrag.max > 0) {
+        w->conf.defrag.counters = w->alike;
         r = defrag_new(&w->conf.decode.defrag, &w->conf.defrag, e);
     }
     if (r < 0)
@@ -260,6 +267,7 @@ struct worker *worker_free(struct worker *w)
         w->flows = flow_table_free(w->flows);
         w->conf.dpi = dpi_free(w->conf.dpi);
         w->conf.decode.defrag = defrag_free(w->conf.decode.defrag);
+        w->aside = counters_free(w->aside);
         free(w->dpi_result);
         free(w);
     }
@@ -278,7 +286,7 @@ static void advance_clock(struct worker *w, uint64_t time_ns)
     if (time_ns > w->clock_ns)
         w->clock_ns = time_ns;
     else if (time_ns + BACKWARDS_NS < w->clock_ns)
-        counters_add(w->conf.counters, COUNTER_capture_time_backwards, 1);
+        counters_add(w->alike, COUNTER_capture_time_backwards, 1);
 }
 
 /* Replay as fast as it was recorded, times speed; meanwhile the later stages go on. */
@@ -403,43 +411,107 @@ static bool is_odd(enum decode_verdict verdict, const struct packet_view *v)
            verdict == DECODE_TOO_DEEP || verdict == DECODE_UNSUPPORTED_LINK || v->is_overlap;
 }
 
+/* What is to be done about the packets of a batch: in their order, but for those of others. */
+struct batch {
+    struct packet_view view[CAPTURE_BATCH];
+    enum decode_verdict verdict[CAPTURE_BATCH]; /* REPORT: another's, about a flow of ours */
+    uint32_t hash[CAPTURE_BATCH];
+    uint8_t at[CAPTURE_BATCH + 1]; /* which packet it is; behind the last one: none */
+    size_t n;
+};
+
+#define REPORT ((enum decode_verdict)DECODE_VERDICTS)
+
+/*
+ * Sharing: is the packet, which is decoded, ours? `owner` is what share_of_packet said. An error by
+ * ICMP is also for whose flow it is about.
+ */
+static bool is_ours(const struct worker *w, uint32_t owner, struct batch *b, size_t i)
+{
+    const struct packet_view *v = &b->view[i];
+
+    if (owner == SHARE_UNSURE)
+        owner = b->verdict[i] == DECODE_OK ? share_of_key(&v->key, w->conf.sharing) : 0;
+    if (owner == w->conf.number)
+        return true;
+    if (b->verdict[i] != DECODE_OK || !v->has_inner ||
+        share_of_key(&v->inner, w->conf.sharing) != w->conf.number)
+        return false;
+    b->verdict[i] = REPORT;
+    return true;
+}
+
 /*
  * Decode and hash the whole batch first, then ask for the flows: so the memory of the buckets, and
  * then of the flows, is on its way when it is touched.
  */
-static void take_batch(struct worker *w, const struct packet *packets, size_t n)
+static void decode_batch(struct worker *w, const struct packet *packets, size_t n, struct batch *b)
 {
-    struct packet_view view[CAPTURE_BATCH];
-    enum decode_verdict verdict[CAPTURE_BATCH];
-    uint32_t hash[CAPTURE_BATCH];
-    uint64_t bytes = 0;
-    size_t run = 0; /* of packets made of the same layers: most are */
+    const uint32_t sharing = w->conf.sharing;
+    uint64_t bytes = 0, reports = 0;
+    size_t run = 0, m = 0; /* run: of packets made of the same layers: most are */
 
     for (size_t i = 0; i < n; i++) {
-        verdict[i] = decode_packet(&w->conf.decode, &packets[i], &view[i]);
-        bytes += packets[i].wire_len + (packets[i].vlan_tpid != 0 ? VLAN_TAG_BYTES : 0);
-        if (verdict[i] == DECODE_OK)
-            hash[i] = flow_table_prefetch(w->flows, &view[i].key);
-        if (view[i].layers != view[run].layers) {
-            count_layers(w, view[run].layers, i - run);
-            run = i;
+        const uint32_t owner = sharing > 0 ? share_of_packet(&packets[i], sharing) : 0;
+        if (sharing > 0 && owner != w->conf.number && owner != SHARE_UNSURE)
+            continue;
+        b->verdict[m] = decode_packet(&w->conf.decode, &packets[i], &b->view[m]);
+        if (sharing > 0 && !is_ours(w, owner, b, m))
+            continue;
+        b->at[m] = (uint8_t)i;
+        if (b->verdict[m] == REPORT) {
+            b->view[m].layers = 0;
+            reports++;
+        } else {
+            bytes += packets[i].wire_len + (packets[i].vlan_tpid != 0 ? VLAN_TAG_BYTES : 0);
         }
+        if (b->verdict[m] == DECODE_OK)
+            b->hash[m] = flow_table_prefetch(w->flows, &b->view[m].key);
+        if (b->view[m].layers != b->view[run].layers) {
+            count_layers(w, b->view[run].layers, m - run);
+            run = m;
+        }
+        m++;
     }
-    count_layers(w, view[run].layers, n - run);
+    if (m > 0)
+        count_layers(w, b->view[run].layers, m - run);
+    b->at[m] = CAPTURE_BATCH;
+    b->n = m;
     counters_add(w->conf.counters, COUNTER_capture_bytes, bytes);
-    for (size_t i = 0; i < n; i++)
-        if (verdict[i] == DECODE_OK)
-            flow_table_prefetch_flow(w->flows, hash[i]);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < m; i++)
+        if (b->verdict[i] == DECODE_OK)
+            flow_table_prefetch_flow(w->flows, b->hash[i]);
+    if (sharing > 0) /* else it is counted before */
+        counters_add(w->conf.counters, COUNTER_capture_packets, m - reports);
+}
+
+static void account(struct worker *w, const struct packet *p, const struct batch *b, size_t i)
+{
+    const enum decode_verdict verdict = b->verdict[i];
+
+    if (WIND_UNLIKELY(verdict == REPORT)) {
+        flow_table_hear(w->flows, &b->view[i]);
+        return;
+    }
+    if (verdict == DECODE_OK)
+        take_packet(w, p, &b->view[i], b->hash[i]);
+    counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict, 1);
+    if (WIND_UNLIKELY(is_odd(verdict, &b->view[i])) && w->conf.anomalies > 0 &&
+        w->conf.level != ANALYSIS_COUNTERS)
+        tell_oddity(w, verdict, p, &b->view[i]);
+}
+
+static void take_batch(struct worker *w, const struct packet *packets, size_t n)
+{
+    struct batch b;
+
+    decode_batch(w, packets, n, &b);
+    for (size_t i = 0, next = 0; i < n; i++) {
         advance_clock(w, packets[i].time_ns);
         /* Before every packet, not at every batch: batches are cut differently by each source. */
         flow_table_advance(w->flows, w->clock_ns);
-        if (verdict[i] == DECODE_OK)
-            take_packet(w, &packets[i], &view[i], hash[i]);
-        counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict[i], 1);
-        if (WIND_UNLIKELY(is_odd(verdict[i], &view[i])) && w->conf.anomalies > 0 &&
-            w->conf.level != ANALYSIS_COUNTERS)
-            tell_oddity(w, verdict[i], &packets[i], &view[i]);
+        if (b.at[next] == i)
+            account(w, &packets[i], &b, next++);
         w->order++;
     }
 }
@@ -509,7 +581,8 @@ size_t worker_step(struct worker *w, int wait_ms)
             keep_pace(w, packets[0].time_ns);
         /* Counted first: should a packet be our end, the next analyser goes on behind it. */
         atomic_store_explicit(&w->conf.counters->position, w->order + n, memory_order_relaxed);
-        counters_add(w->conf.counters, COUNTER_capture_packets, n);
+        if (w->conf.sharing == 0)
+            counters_add(w->conf.counters, COUNTER_capture_packets, n);
         take_batch(w, packets, n);
         if (w->conf.decode.defrag != NULL)
             defrag_release(w->conf.decode.defrag);

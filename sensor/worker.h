@@ -6,6 +6,10 @@
  * Bounds   A batch is at most CAPTURE_BATCH packets. A full ring: live refuses the record and
  *          counts it, until worker_flush; replay calls `relieve` until there is room.
  *
+ * Sharing workers each see every packet: the clock, time-outs and fragments are the same for all. A
+ * packet is decoded fully, counted and accounted by one of them (share.h): what is no packet of a
+ * flow by worker 0, which also counts what all of them do alike (defrag, time that runs backwards).
+ *
  * Step 1 to 4 of the path of a packet:
  *     capture_recv -> decode_packet -> flow_table_touch -> dpi_packet -> feature_flow -> ring
  */
@@ -30,6 +34,7 @@ struct worker_conf {
     struct counters *counters;
     _Atomic uint32_t *told;    /* of all workers together; NULL: our own counters' */
     unsigned number;           /* which worker of the sensor: it is in the flow ids */
+    unsigned sharing;          /* replay: so many read the same packets, a share each; else 0 */
     uint32_t anomalies;        /* of packets, told a second of packet time and verdict; 0 = none */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
     double speed;              /* replay: packets come as fast as then, times this; 0 = at once */

@@ -54,6 +54,12 @@ class Replay:
         assert self.sensor.is_running, self.sensor.log
         return support.until(f"there is a {name}", find)
 
+    def analyser_at_once(self):
+        while self.sensor.is_running:
+            if pid := children(self.pid).get("wind-analyser"):
+                return pid
+        raise AssertionError(self.sensor.log)
+
     def until_it_writes(self):
         eve = self.folder / "eve.json"
         support.until("flows come out", lambda: eve.exists() and eve.stat().st_size > 10_000)
@@ -83,15 +89,23 @@ def replay(tmp_path):
             made.sensor.stop(signal.SIGKILL)
 
 
+several = pytest.mark.parametrize("workers", [1, 2])
+
+
+def by(workers):
+    return ["--set", f"capture.workers={workers}"]
+
+
 def flow_ends(lines):
     return [line["flow"]["end"] for line in lines if line["event_type"] == "flow"]
 
 
-def test_an_analyser_that_dies_costs_what_it_held(replay):
+@several
+def test_an_analyser_that_dies_costs_what_it_held(replay, workers):
     whole = replay()
     assert whole.sensor.wait() == 0, whole.sensor.log
     choose = random.Random(11)
-    hurt = replay("--speed", SPEED)
+    hurt = replay("--speed", SPEED, *by(workers))
     hurt.until_it_writes()
     victim = None
     for _ in range(3):
@@ -103,7 +117,7 @@ def test_an_analyser_that_dies_costs_what_it_held(replay):
     balance(stats)
     assert stats["supervisor"]["analyser_restarts"] == 3
     assert stats["capture"]["packets"] == whole.stats["capture"]["packets"]
-    assert stats["decoder"]["lost"] <= 3  # at a pace, packets are taken one by one
+    assert stats["decoder"]["lost"] <= 3 * workers  # at a pace, packets are taken one by one
     assert stats["flow"]["ended_crashed"] > 0
     assert max(flow_ends(hurt.lines)) == max(flow_ends(whole.lines))
     ids = [line["flow_id"] for line in hurt.lines if line["event_type"] == "flow"]
@@ -112,19 +126,43 @@ def test_an_analyser_that_dies_costs_what_it_held(replay):
     assert len(uids) == stats["alert"]["published"]
 
 
-def test_at_full_speed_too(replay):
-    hurt = replay()
-    os.kill(hurt.child("wind-analyser"), signal.SIGKILL)
+@several
+def test_at_full_speed_too(replay, workers):
+    whole = replay()
+    assert whole.sensor.wait() == 0, whole.sensor.log
+    hurt = replay(*by(workers))
+    os.kill(hurt.analyser_at_once(), signal.SIGKILL)
     assert hurt.sensor.wait() == 0, hurt.sensor.log
     balance(hurt.stats)
     assert hurt.stats["supervisor"]["analyser_restarts"] == 1
+    assert hurt.stats["capture"]["packets"] == whole.stats["capture"]["packets"]
 
 
-def test_an_uplink_that_dies_changes_no_byte(replay):
+def test_workers_that_die_at_different_places_lose_no_packet(replay):
+    """At full speed, in whatever batches: who has a packet in hand that nobody counts?"""
     whole = replay()
     assert whole.sensor.wait() == 0, whole.sensor.log
+    choose = random.Random(23)
+    in_hand = 0
+    for _ in range(12):
+        hurt = replay("--set", "dpi.enabled=no", *by(4))
+        victim = hurt.analyser_at_once()
+        time.sleep(choose.random() * 0.1)
+        if victim in children(hurt.pid).values():
+            os.kill(victim, signal.SIGKILL)
+        assert hurt.sensor.wait() == 0, hurt.sensor.log
+        balance(hurt.stats)
+        assert hurt.stats["capture"]["packets"] == whole.stats["capture"]["packets"]
+        in_hand += hurt.stats["decoder"]["lost"]
+    assert in_hand > 0, "all of them were killed too early or too late"
+
+
+@several
+def test_an_uplink_that_dies_changes_no_byte(replay, workers):
+    whole = replay(*by(workers))
+    assert whole.sensor.wait() == 0, whole.sensor.log
     choose = random.Random(5)
-    hurt = replay("--speed", SPEED)
+    hurt = replay("--speed", SPEED, *by(workers))
     hurt.until_it_writes()
     victim = None
     for _ in range(4):
@@ -137,8 +175,9 @@ def test_an_uplink_that_dies_changes_no_byte(replay):
     assert (hurt.folder / "eve.json").read_bytes() == (whole.folder / "eve.json").read_bytes()
 
 
-def test_sigterm_finishes_what_is_in_hand(replay):
-    stopped = replay("--speed", SPEED)
+@several
+def test_sigterm_finishes_what_is_in_hand(replay, workers):
+    stopped = replay("--speed", SPEED, *by(workers))
     stopped.until_it_writes()
     stopped.sensor.popen.send_signal(signal.SIGTERM)
     assert stopped.sensor.wait(10) == 0, stopped.sensor.log

@@ -1,0 +1,204 @@
+#include "sensor/crew.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "common/crypto.h"
+#include "sensor/standby.h"
+#include "sensor/worker.h"
+
+#define WAIT_MS 10 /* longest sleep, so that a stop is seen this soon */
+
+struct member {
+    struct crew *crew;
+    struct capture *capture;
+    struct dpi *dpi; /* until the worker takes it */
+    struct worker *worker;
+    struct standby *thread; /* of worker 0: none */
+};
+
+struct crew {
+    struct crew_conf conf;
+    unsigned n;
+    bool is_live;
+    struct member member[]; /* n */
+};
+
+/* Its part of what all have together; rounded up. */
+static size_t part(const struct crew *c, int64_t whole)
+{
+    return ((size_t)whole + c->n - 1) / c->n;
+}
+
+/* ---------------------------------------------------------------- life */
+
+int crew_new(struct crew **ret_crew, const struct crew_conf *conf, struct err *e)
+{
+    const struct sensor_conf *s = conf->sensor;
+    const unsigned n = conf->flows->n;
+    WIND_AUTO(crew) struct crew *c = calloc(1, sizeof(*c) + n * sizeof(c->member[0]));
+    if (c == NULL)
+        return err_set(e, -ENOMEM, "out of memory");
+    c->conf = *conf;
+    c->n = n;
+    c->is_live = capture_is_live(conf->captures[0]);
+    const struct dpi_conf dpi = {.flows_max = (uint32_t)part(c, s->dpi_flows),
+                                 .packets_max = (uint32_t)s->dpi_packets};
+    for (unsigned i = 0; i < n; i++) {
+        c->member[i] = (struct member){.crew = c, .capture = conf->captures[i]};
+        const int r = s->dpi_enabled ? dpi_new(&c->member[i].dpi, &dpi, e) : 0;
+        if (r < 0)
+            return r;
+    }
+    *ret_crew = WIND_STEAL(c);
+    return 0;
+}
+
+struct crew *crew_free(struct crew *c)
+{
+    if (c != NULL) {
+        for (unsigned i = 0; i < c->n; i++) {
+            struct member *m = &c->member[i];
+            m->thread = standby_free(m->thread);
+            m->worker = worker_free(m->worker);
+            m->dpi = dpi_free(m->dpi);
+        }
+        free(c);
+    }
+    return NULL;
+}
+
+int crew_start_threads(struct crew *c, struct err *e)
+{
+    int r = 0;
+
+    for (unsigned i = 1; r == 0 && i < c->n; i++)
+        r = standby_new(&c->member[i].thread, "worker", e);
+    return r;
+}
+
+/* ---------------------------------------------------------------- workers */
+
+static int64_t flows_max(const struct sensor_conf *s)
+{
+    const int64_t fit = s->flow_memcap / (int64_t)FLOW_TABLE_BYTES;
+
+    return s->flow_max < fit ? s->flow_max : fit;
+}
+
+static struct flow_table_conf flow_conf(const struct crew *c, unsigned i)
+{
+    const struct sensor_conf *s = c->conf.sensor;
+    const uint64_t ids = atomic_load(&c->conf.counters[i].flow_sequence);
+    struct flow_table_conf f = {.max = part(c, flows_max(s)),
+                                .idle_ns = (uint64_t)s->flow_idle,
+                                .idle_new_ns = (uint64_t)s->flow_idle_new,
+                                .half_open_ns = (uint64_t)s->flow_half_open,
+                                .linger_ns = (uint64_t)s->flow_linger,
+                                .active_ns = (uint64_t)s->flow_active,
+                                .first_pkts = (uint32_t)s->flow_first_pkts,
+                                /* a batch's worth of ids may have been given out and not told */
+                                .first_id = ids == 0 ? ((uint64_t)i << FLOW_ID_SHIFT) + 1
+                                                     : ids + CAPTURE_BATCH};
+
+    /* Keyed by chance, in replay too: nobody can aim at a bucket, and no output depends on it. */
+    crypto_random(&f.seed, sizeof(f.seed));
+    return f;
+}
+
+static struct defrag_conf defrag_conf(const struct crew *c)
+{
+    const struct sensor_conf *s = c->conf.sensor;
+    struct defrag_conf d = {.max = (size_t)s->defrag_max,
+                            .memory = (size_t)s->defrag_memory,
+                            .timeout_ns = (uint64_t)s->defrag_timeout};
+
+    if (c->is_live) {
+        d.max = part(c, s->defrag_max);
+        d.memory = part(c, s->defrag_memory);
+    }
+    return d;
+}
+
+static int make_worker(struct crew *c, unsigned i, struct err *e)
+{
+    const struct sensor_conf *s = c->conf.sensor;
+    struct member *m = &c->member[i];
+    const struct worker_conf w = {
+        .flows = flow_conf(c, i),
+        .decode = {.tunnels = s->tunnels,
+                   .vlan_in_key = s->vlan_in_key,
+                   .tunnel_depth = (uint8_t)s->tunnel_depth},
+        .defrag = defrag_conf(c),
+        .capture = m->capture,
+        .dpi = m->dpi,
+        .ring = c->conf.flows->ring[i],
+        .counters = &c->conf.counters[i],
+        .told = &c->conf.counters->told,
+        .number = i,
+        .sharing = c->n > 1 && !c->is_live ? c->n : 0,
+        .anomalies =
+            (uint32_t)(c->is_live ? part(c, s->decode_anomalies) : (size_t)s->decode_anomalies),
+        .level = c->conf.level,
+        .speed = c->conf.speed,
+        .relieve = c->conf.relieve,
+        .relieve_arg = c->conf.arg,
+    };
+    const int r = worker_new(&m->worker, &w, e);
+
+    if (r == 0)
+        m->dpi = NULL; /* taken */
+    return r;
+}
+
+int crew_begin(struct crew *c, struct err *e)
+{
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < c->n; i++)
+        r = make_worker(c, i, e);
+    return r;
+}
+
+/* ---------------------------------------------------------------- the loop */
+
+static void work(void *arg)
+{
+    const struct member *m = arg;
+    const struct crew_conf *conf = &m->crew->conf;
+
+    while (!capture_ended(m->capture) &&
+           atomic_load_explicit(&conf->counters->stop, memory_order_acquire) == 0) {
+        (void)worker_step(m->worker, WAIT_MS);
+        if (m->thread == NULL)
+            conf->turn(conf->arg);
+    }
+    worker_flush(m->worker);
+}
+
+/*
+ * Sharing workers know whose a packet is when it is decoded. One that an earlier analyser died of,
+ * or with, was counted by nobody: all that were taken and not offered are lost.
+ */
+static void count_missing(const struct crew *c)
+{
+    struct counters *const own = c->conf.counters;
+    const uint64_t taken = atomic_load(&own->position);
+    const uint64_t offered = counters_sum(own, COUNTER_capture_packets);
+
+    if (offered >= taken || counters_get(own, COUNTER_supervisor_analyser_restarts) == 0)
+        return;
+    counters_add(own, COUNTER_capture_packets, taken - offered);
+    counters_add(own, COUNTER_decoder_lost, taken - offered);
+}
+
+void crew_run(struct crew *c)
+{
+    for (unsigned i = 1; i < c->n; i++)
+        standby_start(c->member[i].thread, work, &c->member[i]);
+    work(&c->member[0]);
+    for (unsigned i = 1; i < c->n; i++)
+        standby_join(c->member[i].thread);
+    if (c->n > 1 && !c->is_live && capture_ended(c->member[0].capture))
+        count_missing(c);
+}

@@ -1,0 +1,102 @@
+#include "sensor/share.h"
+
+#include <netinet/in.h>
+#include <string.h>
+
+#include "sensor/span.h"
+
+#define LINKTYPE_ETHERNET 1
+#define AT_TYPE           12
+#define VLANS_MAX         2
+#define PORTS             4 /* bytes of a transport header that have both */
+
+static uint64_t load64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* The same both ways: of both ends only sums and exclusive-ors are used. */
+static uint32_t choose(uint64_t a, uint64_t b, uint32_t ports, uint8_t proto, uint32_t n)
+{
+    uint64_t h = (a ^ b) + (a + b) * UINT64_C(0x9e3779b97f4a7c15);
+
+    h ^= h >> 32;
+    h = (h + ports + ((uint64_t)proto << 32)) * UINT64_C(0xd6e8feb86659fd93);
+    h ^= h >> 32;
+    h *= UINT64_C(0xd6e8feb86659fd93);
+    return (uint32_t)((h >> 32) * n >> 32);
+}
+
+static uint64_t fold(const uint8_t address[16])
+{
+    return load64(address) * UINT64_C(0xa0761d6478bd642f) + load64(address + 8);
+}
+
+/* As fold, of the address mapped into IPv6. */
+static uint64_t fold_v4(const uint8_t *address)
+{
+    uint8_t low[8] = {0, 0, 0xff, 0xff};
+
+    memcpy(low + 4, address, 4);
+    return load64(low);
+}
+
+static bool has_ports(uint8_t proto)
+{
+    return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP;
+}
+
+uint32_t share_of_key(const struct flow_key *key, uint32_t n)
+{
+    const uint32_t ports = has_ports(key->proto) ? (uint32_t)key->sport + key->dport : 0;
+
+    return choose(fold(key->src), fold(key->dst), ports, key->proto, n);
+}
+
+/* TCP, or UDP that can't be a tunnel (decode_transport.c). */
+static bool is_plain(uint8_t proto, const uint8_t *ports)
+{
+    if (proto == IPPROTO_TCP)
+        return true;
+    const uint16_t dport = load_be16(ports + 2);
+    return proto == IPPROTO_UDP && dport != 4789 && dport != 8472 && dport != 6081;
+}
+
+static uint32_t of_ipv4(const uint8_t *ip, size_t len, uint32_t n)
+{
+    const uint8_t *const ports = ip + 20;
+
+    if (len < 20 + PORTS || ip[0] != 0x45 || (load_be16(ip + 6) & 0x3fff) != 0 ||
+        !is_plain(ip[9], ports))
+        return SHARE_UNSURE;
+    return choose(fold_v4(ip + 12), fold_v4(ip + 16),
+                  (uint32_t)load_be16(ports) + load_be16(ports + 2), ip[9], n);
+}
+
+static uint32_t of_ipv6(const uint8_t *ip, size_t len, uint32_t n)
+{
+    const uint8_t *const ports = ip + 40;
+
+    if (len < 40 + PORTS || ip[0] >> 4 != 6 || !is_plain(ip[6], ports))
+        return SHARE_UNSURE;
+    return choose(fold(ip + 8), fold(ip + 24), (uint32_t)load_be16(ports) + load_be16(ports + 2),
+                  ip[6], n);
+}
+
+uint32_t share_of_packet(const struct packet *p, uint32_t n)
+{
+    size_t at = AT_TYPE;
+
+    if (p->linktype != LINKTYPE_ETHERNET || p->len < AT_TYPE + 2 + VLANS_MAX * 4)
+        return SHARE_UNSURE;
+    uint16_t type = load_be16(p->data + at);
+    for (int i = 0; type == 0x8100 && i < VLANS_MAX; i++)
+        type = load_be16(p->data + (at += 4));
+    at += 2;
+    if (type == 0x0800)
+        return of_ipv4(p->data + at, p->len - at, n);
+    return type == 0x86dd ? of_ipv6(p->data + at, p->len - at, n) : SHARE_UNSURE;
+}
