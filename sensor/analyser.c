@@ -155,6 +155,7 @@ static int prepare(struct analyser *a, const struct analyser_conf *conf, struct 
                              .captures = conf->captures,
                              .flows = conf->flows,
                              .counters = conf->counters,
+                             .frame_max = conf->frame_max,
                              .speed = conf->args->speed,
                              .relieve = a->is_threaded ? NULL : relieve,
                              .turn = a->is_live       ? warn_of_loss

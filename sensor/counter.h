@@ -51,7 +51,13 @@ struct tally {
 };
 
 /* What is told once a run, by whichever worker sees it first. */
-enum told { TOLD_INTERFACE_LOST };
+enum told {
+    TOLD_INTERFACE_LOST,
+    TOLD_SPAN_OFFLOAD,
+    TOLD_SPAN_DUPLICATES,
+    TOLD_SPAN_ONE_WAY,
+    TOLD_SPAN_CHECKSUMS
+};
 
 struct counters {
     alignas(2 * WIND_CACHE_LINE) _Atomic uint64_t value[COUNTERS];

@@ -135,6 +135,8 @@ static int make_worker(struct crew *c, unsigned i, struct err *e)
         .ring = c->conf.flows->ring[i],
         .counters = &c->conf.counters[i],
         .told = &c->conf.counters->told,
+        .span_check = s->span_check,
+        .frame_max = c->conf.frame_max,
         .number = i,
         .sharing = c->n > 1 && !c->is_live ? c->n : 0,
         .anomalies =

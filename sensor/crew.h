@@ -27,6 +27,7 @@ struct crew_conf {
     const struct rings *flows;       /* likewise, and they say how many */
     struct counters *counters;
     enum analysis_level level;
+    uint32_t frame_max; /* worker.h */
     double speed;
     void (*relieve)(void *arg); /* no analysis thread: let the later stages run. Else NULL */
     void (*turn)(void *arg);    /* after each step of worker 0 */

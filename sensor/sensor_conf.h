@@ -22,7 +22,7 @@ struct sensor_conf {
     struct conf_list interfaces;
     char filter[256];
     int capture_backend; /* enum capture_backend */
-    bool promiscuous, fanout_defrag;
+    bool promiscuous, fanout_defrag, span_check;
     int64_t snaplen, kernel_buffer, workers;
 
     bool tunnels, vlan_in_key;

@@ -19,6 +19,7 @@
 #include "common/time.h"
 #include "sensor/analyser.h"
 #include "sensor/child.h"
+#include "sensor/live.h"
 #include "sensor/losses.h"
 #include "sensor/sandbox.h"
 #include "sensor/uplink.h"
@@ -39,6 +40,7 @@ struct supervisor {
     pid_t pid;                  /* our own: what the children's parent must be */
     pid_t analyser, uplink_pid; /* 0: not running */
     const char *captured_by;    /* static */
+    uint32_t frame_max;         /* of the interfaces; 0: not known */
     uint64_t stop_ns;           /* when the end was asked for; 0: not yet */
     int analyser_crashes, uplink_crashes;
     uint64_t analyser_at, uplink_at; /* progress at the last crash */
@@ -127,21 +129,10 @@ static uint16_t fanout_group(const struct supervisor *s)
 static int open_capture(const struct supervisor *s, unsigned worker, struct capture **ret_capture,
                         struct err *e)
 {
-    const struct sensor_conf *c = s->conf;
     int fd = -1;
 
-    if (s->args->pcap == NULL) {
-        struct capture_live live = {.filter = c->filter,
-                                    .snaplen = (uint32_t)c->snaplen,
-                                    .buffer_bytes = (uint32_t)c->kernel_buffer,
-                                    .backend = (enum capture_backend)c->capture_backend,
-                                    .promiscuous = c->promiscuous,
-                                    .fanout_group = s->flows->n > 1 ? fanout_group(s) : 0,
-                                    .fanout_defrag = c->fanout_defrag};
-        for (size_t i = 0; i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
-            live.interface[i] = c->interfaces.item[i];
-        return capture_live_new(ret_capture, &live, e);
-    }
+    if (s->args->pcap == NULL)
+        return live_open(s->conf, s->flows->n > 1 ? fanout_group(s) : 0, ret_capture, e);
     int r = open_input(s->args->pcap, &fd, e);
     if (r < 0)
         return r;
@@ -327,6 +318,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *const 
     const struct analyser_conf conf = {.sensor = s->conf,
                                        .args = s->args,
                                        .captures = captures,
+                                       .frame_max = s->frame_max,
                                        .model_fd = s->model_fd,
                                        .features_fd = s->features_fd,
                                        .flows = s->flows,
@@ -555,14 +547,11 @@ static void tear_down(struct supervisor *s)
 
 static void say_hello(const struct supervisor *s)
 {
-    const struct conf_list *const list = &s->conf->interfaces;
-    char names[CAPTURE_INTERFACES_MAX * (CONF_ITEM_MAX + 4)] = "";
+    char input[CAPTURE_INTERFACES_MAX * CONF_ITEM_MAX];
 
-    for (size_t i = 0, at = 0; i < list->n && at < sizeof(names); i++)
-        at += (size_t)snprintf(names + at, sizeof(names) - at, "%s%s", i > 0 ? "', '" : "",
-                               list->item[i]);
-    log_info("listening on '%s' by %s, writing to '%s/eve.json'%s%s", names, s->captured_by,
-             s->args->dir, s->conf->url[0] != '\0' ? ", reporting to " : "", s->conf->url);
+    live_describe(s->conf, s->captured_by, input, sizeof(input));
+    log_info("%s, writing to '%s/eve.json'%s%s", input, s->args->dir,
+             s->conf->url[0] != '\0' ? ", reporting to " : "", s->conf->url);
 }
 
 int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *args,
@@ -577,6 +566,8 @@ int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *arg
                            .signal_fd = -1};
     int r = set_up(&s, e);
 
+    if (r == 0 && args->pcap == NULL)
+        s.frame_max = live_look(conf, counters);
     if (r == 0)
         r = start_analyser(&s, e);
     if (r == 0)

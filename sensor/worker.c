@@ -1,6 +1,7 @@
 #include "sensor/worker.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "features/feature.h"
 #include "sensor/flow_key.h"
 #include "sensor/share.h"
+#include "sensor/span_check.h"
 
 #define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
@@ -21,6 +23,7 @@ enum { VLAN_TAG_BYTES = 4 };
 struct worker {
     struct worker_conf conf;
     struct flow_table *flows;
+    struct span_check *span;       /* NULL: nobody asked */
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     uint64_t clock_ns;
     uint64_t order; /* replay: place in the input of the packet in hand */
@@ -183,6 +186,8 @@ static void count_tcp(const struct worker *w, const struct flow *f)
     counters_add(c, COUNTER_tcp_payload_bytes, f->stats.dir[0].payload + f->stats.dir[1].payload);
     counters_add(c, COUNTER_tcp_missed_bytes, (uint64_t)t->missed[0] + t->missed[1]);
     counters_add(c, COUNTER_tcp_retransmits, (uint64_t)t->again[0] + t->again[1]);
+    span_check_flow(w->span, (const uint32_t[]){f->stats.dir[0].pkts, f->stats.dir[1].pkts},
+                    (const uint32_t[]){f->stats.dir[0].payload_pkts, f->stats.dir[1].payload_pkts});
 }
 
 /* Step 4: the flow's features are computed in the reserved slot itself. */
@@ -244,6 +249,8 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
         w->conf.defrag.counters = w->alike;
         r = defrag_new(&w->conf.decode.defrag, &w->conf.defrag, e);
     }
+    if (r == 0 && conf->span_check && conf->level != ANALYSIS_COUNTERS)
+        r = span_check_new(&w->span, conf->counters, conf->frame_max, e);
     if (r < 0)
         return r;
     w->dpi_result = calloc(conf->flows.max, sizeof(*w->dpi_result));
@@ -268,6 +275,7 @@ struct worker *worker_free(struct worker *w)
         w->conf.dpi = dpi_free(w->conf.dpi);
         w->conf.decode.defrag = defrag_free(w->conf.decode.defrag);
         w->aside = counters_free(w->aside);
+        w->span = span_check_free(w->span);
         free(w->dpi_result);
         free(w);
     }
@@ -405,6 +413,19 @@ static void tell_once(struct worker *w, enum told what, const char *event, const
     ring_commit(w->conf.ring);
 }
 
+static void judge_span(struct worker *w)
+{
+    const char *event = NULL;
+    char text[SPAN_TEXT_MAX];
+    const uint32_t told = atomic_load_explicit(w->conf.told, memory_order_relaxed);
+
+    if (w->conf.number != 0) /* one is enough, and in replay always the same one */
+        return;
+    const int what = span_check_judge(w->span, told, &event, text);
+    if (what >= 0)
+        tell_once(w, (enum told)what, event, text);
+}
+
 static bool is_odd(enum decode_verdict verdict, const struct packet_view *v)
 {
     return verdict == DECODE_TRUNCATED || verdict == DECODE_MALFORMED ||
@@ -493,8 +514,11 @@ static void account(struct worker *w, const struct packet *p, const struct batch
         flow_table_hear(w->flows, &b->view[i]);
         return;
     }
-    if (verdict == DECODE_OK)
+    if (verdict == DECODE_OK) {
         take_packet(w, p, &b->view[i], b->hash[i]);
+        if (span_check_packet(w->span, p, &b->view[i]))
+            judge_span(w);
+    }
     counters_add(w->conf.counters, COUNTER_decoder_OK + (enum counter)verdict, 1);
     if (WIND_UNLIKELY(is_odd(verdict, &b->view[i])) && w->conf.anomalies > 0 &&
         w->conf.level != ANALYSIS_COUNTERS)
@@ -615,6 +639,8 @@ void worker_flush(struct worker *w)
         drain(w);
     w->may_wait = true;
     flow_table_flush(w->flows);
+    for (int i = 0; w->span != NULL && i < SPAN_FINDINGS; i++)
+        judge_span(w);
     publish(w);
     atomic_store_explicit(&w->conf.counters->order, COUNTERS_ORDER_END, memory_order_release);
 }

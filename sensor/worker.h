@@ -32,10 +32,12 @@ struct worker_conf {
     struct dpi *dpi; /* NULL: without; taken */
     struct ring *ring;
     struct counters *counters;
-    _Atomic uint32_t *told;    /* of all workers together; NULL: our own counters' */
-    unsigned number;           /* which worker of the sensor: it is in the flow ids */
-    unsigned sharing;          /* replay: so many read the same packets, a share each; else 0 */
-    uint32_t anomalies;        /* of packets, told a second of packet time and verdict; 0 = none */
+    _Atomic uint32_t *told; /* of all workers together; NULL: our own counters' */
+    unsigned number;        /* which worker of the sensor: it is in the flow ids */
+    unsigned sharing;       /* replay: so many read the same packets, a share each; else 0 */
+    bool span_check;        /* look at what a mirror port spoils (span_check.h); worker 0 judges */
+    uint32_t frame_max;     /* of the link; 0 = that of Ethernet */
+    uint32_t anomalies;     /* of packets, told a second of packet time and verdict; 0 = none */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
     double speed;              /* replay: packets come as fast as then, times this; 0 = at once */
     /* Replay: the ring is full, or there is time; let the later stages run. NULL: they do. */

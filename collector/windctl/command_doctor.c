@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "collector/windctl/capture_report.h"
 #include "collector/windctl/command.h"
 #include "collector/windctl/text.h"
 #include "common/time.h"
@@ -26,6 +27,7 @@ struct patient {
     struct finding *now; /* of the check that runs */
     bool has_client, answers, is_in;
     char version[32];
+    json_t *sensors; /* the answer of /api/sensors/, or NULL */
 };
 
 static void WIND_PRINTF(3, 4) say(struct patient *p, const char *state, const char *fmt, ...)
@@ -224,7 +226,40 @@ static void check_sensors(struct patient *p)
         return;
     }
     judge_sensors(p, json_object_get(body, "data"));
-    json_decref(body);
+    p->sensors = body;
+}
+
+/* Is my SPAN right? The first sensor with a finding is named; those that are away say nothing. */
+static void judge_captures(struct patient *p, const json_t *list)
+{
+    struct capture_report report;
+    const json_t *sensor;
+    size_t i, live = 0, wrong = 0;
+
+    json_array_foreach(list, i, sensor)
+    {
+        const json_t *const stats = json_object_get(sensor, "stats");
+        const char *const state = json_string_value(json_object_get(sensor, "state"));
+        const char *const name = json_string_value(json_object_get(sensor, "name"));
+
+        if (!json_is_object(stats) || state == NULL || strcmp(state, "offline") == 0)
+            continue;
+        live++;
+        capture_report_make(stats, &report);
+        if (report.text[0] == '\0' || wrong++ > 0)
+            continue;
+        say(p, "warn", "'%.64s': %s", name != NULL ? name : "-", report.text);
+        fix(p, "%s", report.fix);
+    }
+    if (live == 0)
+        say(p, "skip", "no sensor tells what it sees");
+    else if (wrong == 0)
+        say(p, "ok", "what %zu of %zu sensors see looks like what is on the wire", live, live);
+}
+
+static void check_capture(struct patient *p)
+{
+    judge_captures(p, json_object_get(p->sensors, "data"));
 }
 
 static void judge_alert(struct patient *p, const json_t *alert)
@@ -273,7 +308,7 @@ static const struct {
     {"collector", NEED_CLIENT, check_health},   {"database", NEED_ANSWER, check_ready},
     {"version", NEED_ANSWER, check_version},    {"clock", NEED_ANSWER, check_clock},
     {"login", NEED_ANSWER, check_login},        {"sensors", NEED_LOGIN, check_sensors},
-    {"alerts", NEED_LOGIN, check_alerts},
+    {"capture", NEED_LOGIN, check_capture},     {"alerts", NEED_LOGIN, check_alerts},
 };
 
 static bool may_run(const struct patient *p, enum need need)
@@ -325,6 +360,7 @@ int command_doctor(struct ctl *c, struct err *e)
                                     json_pack("{s:s,s:s,s:s,s:s}", "check", checks[i].name, "state",
                                               f.state, "text", f.text, "fix", f.fix));
     }
+    json_decref(p.sensors);
     c->client = client_free(c->client);
     int r = c->screen.format == SCREEN_TABLE ? screen_flush(&c->screen, e)
                                              : screen_rows(&c->screen, finding_columns, rows, e);

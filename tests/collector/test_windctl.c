@@ -2,6 +2,7 @@
 #include <locale.h>
 #include <stdlib.h>
 
+#include "collector/windctl/capture_report.h"
 #include "collector/windctl/command.h"
 #include "collector/windctl/text.h"
 
@@ -183,4 +184,61 @@ Test(windctl_command, a_wrong_call_says_what_there_is)
         cr_expect_eq(find(wrong[i].words, &v, &e), CLI_USAGE, "%s", wrong[i].words);
         cr_expect_not_null(strstr(e.text, wrong[i].says), "%s: %s", wrong[i].words, e.text);
     }
+}
+
+/* ---------------------------------------------------------------- what a sensor sees */
+
+static const char *reported(const char *stats, struct capture_report *r)
+{
+    json_t *const o = json_loads(stats, JSON_DECODE_ANY, NULL);
+
+    capture_report_make(o, r);
+    json_decref(o);
+    return r->text;
+}
+
+Test(windctl_capture, shares_that_should_not_be_are_named_with_what_mends_them)
+{
+    struct capture_report r;
+
+    cr_assert_str_eq(reported("{\"span\":{\"sampled\":1000,\"duplicates\":49,\"tcp_flows\":49,"
+                              "\"tcp_one_way\":49},\"capture\":{\"packets\":1000,"
+                              "\"kernel_packets\":100000,\"kernel_drops\":99}}",
+                              &r),
+                     "");
+    cr_assert_null(r.fix);
+    cr_assert_str_eq(reported("{\"span\":{\"sampled\":1000,\"duplicates\":50,\"tcp_flows\":50,"
+                              "\"tcp_one_way\":25}}",
+                              &r),
+                     "5.0 % of its packets come twice; 50.0 % of its TCP flows are seen in one "
+                     "direction only");
+    cr_assert_not_null(strstr(r.fix, "mirror each packet once"));
+    cr_assert_str_eq(reported("{\"span\":{\"offloads\":2}}", &r),
+                     "2 of its interfaces put packets together before they are seen (GRO, LRO)");
+    cr_assert_not_null(strstr(r.fix, "gro off"));
+    cr_assert_str_eq(
+        reported("{\"capture\":{\"kernel_packets\":100000,\"kernel_drops\":2000}}", &r),
+        "2.0 % of its packets are dropped by the kernel");
+}
+
+Test(windctl_capture, anything_may_be_in_a_heartbeat)
+{
+    static const char *const strange[] = {"null",
+                                          "[]",
+                                          "7",
+                                          "{\"span\":7}",
+                                          "{\"span\":{\"sampled\":\"x\",\"duplicates\":[]}}",
+                                          "{\"span\":{\"sampled\":-5,\"duplicates\":-1}}",
+                                          "{\"span\":{\"sampled\":0,\"duplicates\":9}}"};
+    struct capture_report r;
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(strange); i++)
+        cr_assert_str_eq(reported(strange[i], &r), "", "%s", strange[i]);
+    (void)reported("{\"span\":{\"sampled\":9000000000000000000,\"duplicates\":9000000000000000000,"
+                   "\"tcp_flows\":50,\"tcp_one_way\":9000000000000000000,\"checksums\":64,"
+                   "\"bad_checksums\":9000000000000000000,\"oversized\":9000000000000000000,"
+                   "\"offloads\":9000000000000000000},\"capture\":{\"packets\":1000,"
+                   "\"kernel_packets\":1000,\"kernel_drops\":9000000000000000000}}",
+                   &r);
+    cr_assert_lt(strlen(r.text), sizeof(r.text));
 }

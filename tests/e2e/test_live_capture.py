@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -205,3 +206,26 @@ def test_without_the_right_to_listen_it_says_so(link, tmp_path):
     )
     assert run.returncode == 1
     assert "'wb': no right to listen (CAP_NET_RAW)" in run.stderr
+
+
+def test_a_card_that_puts_packets_together_is_told_with_the_remedy(link, tmp_path):
+    set_gro = (
+        "import fcntl, socket, struct, ctypes; value = struct.pack('II', 0x2C, 1);"
+        "buffer = ctypes.create_string_buffer(value);"
+        "request = struct.pack('16sP16x', b'wb', ctypes.addressof(buffer));"
+        "fcntl.ioctl(socket.socket(), 0x8946, request)"
+    )
+    subprocess.run(link.command(link.b, sys.executable, "-c", set_gro), check=True)
+    live = Live(link, tmp_path)
+    assert "'wb' puts packets together before they are seen (GRO)" in live.log
+    assert "ethtool -K wb gro off" in live.log
+    assert live.stop()["span"]["offloads"] == 1
+
+
+def test_a_mirror_of_both_sides_is_told_while_it_listens(link, tmp_path):
+    live = Live(link, tmp_path, *OURS)
+    assert "puts packets together" not in live.log
+    link.send([udp_frame(n) for n in range(1, 6000) for _ in range(2)])
+    found = support.until("it is told", lambda: live.of_type("anomaly"))
+    assert [a["anomaly"]["event"] for a in found] == ["span_duplicates"]
+    assert live.stop()["span"]["offloads"] == 0

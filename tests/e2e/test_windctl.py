@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import support
+from live import pcap, udp_frame
 
 
 class Windctl:
@@ -340,8 +341,20 @@ def test_doctor_finds_a_healthy_whole(replayed, tmp_path):
     ctl.login()
     assert {row["state"] for row in states(ctl).values()} == {"ok"}
     table = ctl("doctor").stdout.splitlines()
-    assert len(table) == 9
+    assert len(table) == 10
     assert all(line.startswith("ok") for line in table)
+
+
+def test_doctor_says_when_a_mirror_port_is_wrong(ctl, collector, tmp_path):
+    file = tmp_path / "twice.pcap"
+    file.write_bytes(pcap([udp_frame(n) for n in range(1, 5000) for _ in range(2)]))
+    args = support.sensor_args(collector, collector.create_key(), tmp_path / "out", capture=file)
+    done = support.run("wind-sensor", "-q", *args)
+    assert done.returncode == 0, done.stderr
+    found = states(ctl)["capture"]
+    assert found["state"] == "warn"
+    assert "'edge': 50.0 % of its packets come twice" in found["text"]
+    assert "mirror each packet once" in found["fix"]
 
 
 def test_doctor_names_what_is_wrong_and_the_fix(ctl, collector):

@@ -202,7 +202,8 @@ static void make_pipeline(unsigned flags)
                                       .active_ns = 60 * S,
                                       .first_pkts = 4,
                                       .first_id = 1},
-                            .level = level};
+                            .level = level,
+                            .span_check = true};
 
     FUZZ_CHECK(cidr_parse("10.0.0.0/29", &an.detect.home[0], NULL) == 0);
     FUZZ_CHECK(rings_new(&t.rings, 1, 1 << 16, 2, NULL) == 0);
