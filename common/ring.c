@@ -314,3 +314,10 @@ uint64_t ring_produced(const struct ring *r)
 {
     return position_of(r, PRODUCER);
 }
+
+double ring_fill(const struct ring *r)
+{
+    const uint64_t held = ring_produced(r) - position_of(r, r->stages);
+
+    return held > r->size ? 1 : (double)held / (double)r->size;
+}

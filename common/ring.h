@@ -74,5 +74,8 @@ uint64_t ring_released(const struct ring *r, unsigned stage);
 uint64_t ring_peeked(const struct ring *r, unsigned stage);
 uint64_t ring_produced(const struct ring *r);
 
+/* How much of the ring holds what the last stage has not released yet, 0..1. */
+double ring_fill(const struct ring *r);
+
 /* Length of the record ring_peek returned last, as it was checked: header.len may change since. */
 size_t ring_peeked_len(const struct ring *r, unsigned stage);

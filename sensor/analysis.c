@@ -174,7 +174,8 @@ static void see_flow(struct analysis *a, struct flow_record *r)
         host_stats_opened(host, r->header.time_ns, r->start_ns, &r->key, r->opening);
     } else {
         feature_host(host, r->header.time_ns, &r->key, r->feature, &r->missing);
-        if (a->model != NULL && a->conf.level == ANALYSIS_FULL) {
+        if (a->model != NULL && a->conf.level == ANALYSIS_FULL &&
+            r->analysis_level == ANALYSIS_FULL) {
             score(a, r, &scored);
             v.score = &scored;
         }

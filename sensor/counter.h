@@ -13,6 +13,7 @@
  *     layer.* says what was in them: a packet counts once for each kind of header in it
  *     defrag.started = completed + timed_out + evicted + live, but for those a crash cost
  *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring
+ *     sum of flow.ended_* = flow.depth_full + flow.depth_detectors + flow.shed, but for crashes
  *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
  *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)
  *                       + alert.lost_spool, once the rings are empty

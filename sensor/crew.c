@@ -142,6 +142,7 @@ static int make_worker(struct crew *c, unsigned i, struct err *e)
         .anomalies =
             (uint32_t)(c->is_live ? part(c, s->decode_anomalies) : (size_t)s->decode_anomalies),
         .level = c->conf.level,
+        .has_ladder = c->is_live && s->ladder,
         .speed = c->conf.speed,
         .relieve = c->conf.relieve,
         .relieve_arg = c->conf.arg,

@@ -69,6 +69,7 @@ const struct conf_key sensor_keys[] = {
     CONF_INT(S, dpi_packets, "dpi.packets", "10", 1, 255, "Packets of a flow after which nDPI gives up."),
 
     CONF_ENUM(S, level, "analysis.level", "full", level_names, "How much is done: counters (flows only, nothing written), detectors, or full."),
+    CONF_BOOL(S, ladder, "analysis.ladder", "yes", "Live, when more comes than can be analysed: do without models, then without records, for ordinary flows first."),
     CONF_INT(S, hosts_max, "hosts.max", "65536", 16, 10000000, "Hosts remembered; the least recent is forgotten."),
     CONF_TEXT(S, model_path, "model.path", "auto", "Model file; auto = the one beside the programs, empty = none."),
 

@@ -33,6 +33,7 @@ struct sensor_conf {
     bool dpi_enabled;
     int64_t dpi_flows, dpi_packets;
     int level; /* enum analysis_level */
+    bool ladder;
     int64_t hosts_max;
     char model_path[512];
 

@@ -10,6 +10,7 @@
 #include "common/time.h"
 #include "features/feature.h"
 #include "sensor/flow_key.h"
+#include "sensor/ladder.h"
 #include "sensor/share.h"
 #include "sensor/span_check.h"
 
@@ -25,6 +26,7 @@ struct worker {
     struct flow_table *flows;
     struct span_check *span;       /* NULL: nobody asked */
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
+    struct ladder ladder;
     uint64_t clock_ns;
     uint64_t order; /* replay: place in the input of the packet in hand */
     bool is_live;
@@ -147,7 +149,6 @@ static void fill(const struct worker *w, const struct flow *f, struct flow_recor
     r->missing = 0;
     r->score = 0;
     r->p_value = 1;
-    r->analysis_level = (uint8_t)w->conf.level;
     r->interface = f->interface;
     memset(r->reserved, 0, sizeof(r->reserved));
     fill_connection(w, f, r);
@@ -190,6 +191,9 @@ static void count_tcp(const struct worker *w, const struct flow *f)
                     (const uint32_t[]){f->stats.dir[0].payload_pkts, f->stats.dir[1].payload_pkts});
 }
 
+static const enum counter level_counter[] = {
+    [ANALYSIS_DETECTORS] = COUNTER_flow_depth_detectors, [ANALYSIS_FULL] = COUNTER_flow_depth_full};
+
 /* Step 4: the flow's features are computed in the reserved slot itself. */
 static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
 {
@@ -205,9 +209,12 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
         finish_dpi(w, f);
         count_tcp(w, f);
     }
-    if (w->conf.level == ANALYSIS_COUNTERS) {
-        if (kind == RECORD_FLOW_ENDED)
+    const enum analysis_level level = ladder_level(&w->ladder, f);
+    if (level == ANALYSIS_COUNTERS) {
+        if (kind == RECORD_FLOW_ENDED) {
             counters_add(w->conf.counters, end_counter(end), 1);
+            counters_add(w->conf.counters, COUNTER_flow_shed, 1);
+        }
         return;
     }
     struct flow_record *r = reserve(w, sizeof(*r) + n_features * sizeof(float));
@@ -218,10 +225,13 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
         return;
     }
     fill(w, f, r, kind, end);
+    r->analysis_level = (uint8_t)level;
     r->n_features = (uint16_t)n_features;
     if (n_features > 0)
         feature_flow(&f->stats, f->key.proto, r->feature, &r->missing);
     commit(w, kind, end);
+    if (kind == RECORD_FLOW_ENDED)
+        counters_add(w->conf.counters, level_counter[level], 1);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -238,6 +248,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
     w->order = atomic_load_explicit(&conf->counters->position, memory_order_relaxed);
     w->is_live = capture_is_live(conf->capture);
+    ladder_init(&w->ladder, conf->level);
     w->may_wait = !w->is_live;
     int r = 0;
     w->alike = conf->counters;
@@ -329,6 +340,7 @@ static void take_packet(struct worker *w, const struct packet *p, const struct p
     if (f->stats.dir[0].pkts + f->stats.dir[1].pkts == 1) {
         f->interface = p->interface;
         counters_add(w->conf.counters, COUNTER_flow_made, 1);
+        ladder_see(&w->ladder, f);
         if (w->conf.dpi != NULL && (f->dpi = dpi_flow_new(w->conf.dpi)) == NULL)
             counters_add(w->conf.counters, COUNTER_flow_no_dpi, 1);
     }
@@ -540,10 +552,21 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
     }
 }
 
+/* Is there more than the later stages get done? */
+static void climb(struct worker *w)
+{
+    if (!w->conf.has_ladder)
+        return;
+    if (ladder_update(&w->ladder, ring_fill(w->conf.ring), w->clock_ns))
+        counters_add(w->conf.counters, COUNTER_ladder_descents, 1);
+    counters_set(w->conf.counters, COUNTER_ladder_level, w->ladder.level);
+}
+
 static void publish(struct worker *w)
 {
     struct counters *c = w->conf.counters;
 
+    climb(w);
     /* release: whoever sees these sees the records before them (merge.c) */
     atomic_store_explicit(&c->order, order_now(w), memory_order_release);
     atomic_store_explicit(&c->clock_ns, w->clock_ns, memory_order_release);

@@ -38,6 +38,7 @@ struct worker_conf {
     bool span_check;        /* look at what a mirror port spoils (span_check.h); worker 0 judges */
     uint32_t frame_max;     /* of the link; 0 = that of Ethernet */
     uint32_t anomalies;     /* of packets, told a second of packet time and verdict; 0 = none */
+    bool has_ladder;        /* do less for ordinary flows as the ring fills (ladder.h) */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */
     double speed;              /* replay: packets come as fast as then, times this; 0 = at once */
     /* Replay: the ring is full, or there is time; let the later stages run. NULL: they do. */

@@ -91,6 +91,7 @@ static struct flow_record *commit(enum record_kind kind, uint64_t after_ns, stru
     r->flow_id = flow_id;
     r->start_ns = r->end_ns = VIEW_T0 + after_ns;
     r->pkts[0] = 1;
+    r->analysis_level = ANALYSIS_FULL;
     r->opening = (uint8_t)opening;
     r->p_value = 1;
     r->n_features = (uint16_t)n;
@@ -108,6 +109,17 @@ static struct flow_key call(unsigned src, unsigned dport)
 static void put(struct flow_record *r, enum feature f, float value)
 {
     feature_put(r->feature, &r->missing, f, (double)value);
+}
+
+Test(analysis, a_flow_of_lesser_depth_is_not_scored)
+{
+    begin(load_tiny());
+    for (unsigned i = 0; i < 2; i++) {
+        struct flow_record *r = commit(RECORD_FLOW_ENDED, S, call(1, 80), OPENING_ANSWERED, 1);
+        r->analysis_level = i == 0 ? ANALYSIS_DETECTORS : ANALYSIS_FULL;
+        (void)analysis_step(t.analysis);
+        cr_assert_eq(counters_get(t.counters, COUNTER_analysis_scored), i);
+    }
 }
 
 Test(analysis, host_features_are_filled_in_place_before_the_flow_becomes_normal)
