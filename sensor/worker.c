@@ -17,6 +17,7 @@
 #define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
 #define RING_WAIT_MS  10
+#define CLIMB_EVERY   64
 #define DRAIN_WAIT_MS 50 /* longer than the kernel keeps a packet to itself */
 
 enum { VLAN_TAG_BYTES = 4 };
@@ -27,6 +28,7 @@ struct worker {
     struct span_check *span;       /* NULL: nobody asked */
     struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
     struct ladder ladder;
+    uint32_t events; /* that the table told */
     uint64_t clock_ns;
     uint64_t order; /* replay: place in the input of the packet in hand */
     bool is_live;
@@ -194,6 +196,16 @@ static void count_tcp(const struct worker *w, const struct flow *f)
 static const enum counter level_counter[] = {
     [ANALYSIS_DETECTORS] = COUNTER_flow_depth_detectors, [ANALYSIS_FULL] = COUNTER_flow_depth_full};
 
+/* Is there more than the later stages get done? */
+static void climb(struct worker *w)
+{
+    if (!w->conf.has_ladder)
+        return;
+    if (ladder_update(&w->ladder, ring_fill(w->conf.ring), w->clock_ns))
+        counters_add(w->conf.counters, COUNTER_ladder_descents, 1);
+    counters_set(w->conf.counters, COUNTER_ladder_level, w->ladder.level);
+}
+
 /* Step 4: the flow's features are computed in the reserved slot itself. */
 static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
 {
@@ -209,6 +221,8 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
         finish_dpi(w, f);
         count_tcp(w, f);
     }
+    if (w->events++ % CLIMB_EVERY == 0) /* thousands may end at one turn of the wheel */
+        climb(w);
     const enum analysis_level level = ladder_level(&w->ladder, f);
     if (level == ANALYSIS_COUNTERS) {
         if (kind == RECORD_FLOW_ENDED) {
@@ -550,16 +564,6 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
             account(w, &packets[i], &b, next++);
         w->order++;
     }
-}
-
-/* Is there more than the later stages get done? */
-static void climb(struct worker *w)
-{
-    if (!w->conf.has_ladder)
-        return;
-    if (ladder_update(&w->ladder, ring_fill(w->conf.ring), w->clock_ns))
-        counters_add(w->conf.counters, COUNTER_ladder_descents, 1);
-    counters_set(w->conf.counters, COUNTER_ladder_level, w->ladder.level);
 }
 
 static void publish(struct worker *w)
