@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import captures
@@ -123,6 +124,54 @@ def measure_all(args, tools, scratch):
     return with_ratios(lines)
 
 
+def wall(commands, scratch):
+    """Seconds until all of them, started together without being pinned, are through."""
+    start = time.monotonic()
+    running = [
+        subprocess.Popen(c, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=scratch)
+        for c in commands
+    ]
+    for process in running:
+        if process.wait() != 0:
+            raise RuntimeError(f"{process.args[0]} failed")
+    return time.monotonic() - start
+
+
+def two_workers(args, scratch):
+    """What a second worker brings, against what a second null-flow on the same file brings."""
+    if (os.cpu_count() or 1) < 2 or "flows-1m" not in args.captures or args.tools:
+        return []
+    lines = []
+    for name in ("flows-100k", "flows-1m"):
+        pcap = str(captures.capture(name))
+        peers.preload(pcap)
+        null = [captures.program("nullread"), "flow", pcap]
+        spin = [captures.program("nullread"), "mmap", pcap]
+        engine = wind(WIND["wind-engine"])(pcap, scratch)
+        two = [*engine, "--set", "capture.workers=2"]
+        runs = [
+            (wall([null], scratch), wall([null, null], scratch))
+            + (wall([engine], scratch), wall([two], scratch))
+            + (wall([spin], scratch), wall([spin, spin], scratch))
+            for _ in range(args.runs)
+        ]
+        one_null, two_null, one, both, one_spin, two_spin = map(min, zip(*runs, strict=True))
+        gain, null_gain = one / both, 2 * one_null / two_null
+        lines.append(
+            {
+                "bench": "workers",
+                "capture": name,
+                "case": f"two workers, {name}",
+                "gain": round(gain, 3),
+                "null_gain": round(null_gain, 3),
+                "x": round(gain / null_gain, 3),
+                "load": round(os.getloadavg()[0], 1),
+                "are_cores_free": 2 * one_spin / two_spin > 1.8,
+            }
+        )
+    return lines
+
+
 def other_lines(args):
     """What other benchmarks measure for the same table."""
     if args.captures != CAPTURES or args.tools:
@@ -160,6 +209,7 @@ def main():
         tools = {n: t for n, t in tools.items() if not args.tools or n in args.tools}
         with tempfile.TemporaryDirectory(prefix="wind-bench-") as scratch:
             lines = measure_all(args, tools, scratch)
+            lines += two_workers(args, scratch)
         lines += other_lines(args)
     verdicts = targets.verdicts(lines)
     for line in lines + verdicts:

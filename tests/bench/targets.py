@@ -52,6 +52,11 @@ def verdicts(lines):
             rival = min(there, key=there.get)
             name = f"{row}, {capture}: × {rival}"
             out.append(judged(name, there[rival], want, stretch, True))
+    for line in lines:
+        if line["bench"] == "workers":
+            name = f"flow engine, {line['case']}: gain against null-flow's"
+            name += "" if line["are_cores_free"] else " (the cores were not free)"
+            out.append(judged(name, line["x"], 0.9, None, True))
     for row, bench, case, key, want, stretch in COST:
         for line in lines:
             if line["bench"] == bench and line.get("case") == case and key in line:
