@@ -115,17 +115,10 @@ class Seen:
     capture: pathlib.Path
 
 
-@pytest.fixture(scope="session")
-def seen(tmp_path_factory):
-    """seen(capture) -> what Wind and tshark make of it; once a capture."""
-    cache = {}
-
-    def look(path):
-        if path not in cache:
-            folder = tmp_path_factory.mktemp("seen")
-            capture = unpacked(path, folder)
-            cache.clear()
-            cache[path] = Seen(wind_flows(capture, folder), packets.flows(capture), capture)
-        return cache[path]
-
-    return look
+@pytest.fixture(scope="session", params=all_captures())
+def seen(request, tmp_path_factory):
+    """What Wind and tshark make of one capture after the other."""
+    folder = tmp_path_factory.mktemp("seen")
+    capture = unpacked(request.param, folder)
+    yield Seen(wind_flows(capture, folder), packets.flows(capture), capture)
+    shutil.rmtree(folder)

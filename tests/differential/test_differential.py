@@ -11,7 +11,7 @@ import subprocess
 from fractions import Fraction
 
 import pytest
-from conftest import HERE, all_captures
+from conftest import HERE
 from packets import ICMP, ICMPV6, RST, SYN, gaps, mean, root, variance
 
 ULP = Fraction(1, 2**23)
@@ -109,10 +109,8 @@ def turned_as(wind, flow):
     return flow
 
 
-@pytest.mark.parametrize("capture", all_captures())
-def test_each_flow_of_wind_is_a_stream_of_tshark(seen, capture):
-    found = seen(capture)
-    for wind, flow in pairs(found):
+def test_each_flow_of_wind_is_a_stream_of_tshark(seen):
+    for wind, flow in pairs(seen):
         about = json.dumps(wind.eve)
         assert wind.ends == flow.ends or flow.proto in (ICMP, ICMPV6), about
         ways = [flow.way(0), flow.way(1)]
@@ -128,9 +126,8 @@ def test_each_flow_of_wind_is_a_stream_of_tshark(seen, capture):
                 assert int(wind.eve["tcp"][f"tcp_flags_{side}"], 16) == flags, about
 
 
-@pytest.mark.parametrize("capture", all_captures())
-def test_features_are_those_of_the_packets(seen, capture):
-    for wind, flow in pairs(seen(capture)):
+def test_features_are_those_of_the_packets(seen):
+    for wind, flow in pairs(seen):
         want = expected_row(flow)
         for name, value in want.items():
             assert name in wind.row, (name, float(value), wind.eve)
@@ -180,11 +177,9 @@ def check_way(nf, name, way):
     )
 
 
-@pytest.mark.parametrize("capture", all_captures())
-def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, nfstream, capture):
-    found = seen(capture)
-    want = merged(found)
-    theirs = nfstream_flows(nfstream, found.capture)
+def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, nfstream):
+    want = merged(seen)
+    theirs = nfstream_flows(nfstream, seen.capture)
     got = {
         key(f["protocol"], ((f["src_ip"], f["src_port"]), (f["dst_ip"], f["dst_port"]))): f
         for f in theirs
@@ -201,14 +196,12 @@ def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, nfstream, captu
             check_way(nf, name, way)
 
 
-@pytest.mark.parametrize("capture", all_captures())
-def test_wind_and_nfstream_count_the_same(seen, nfstream, capture):
+def test_wind_and_nfstream_count_the_same(seen, nfstream):
     """Directly, flow by flow: rules `reused ports`, `ICMP` and `milliseconds`."""
-    found = seen(capture)
     ours = collections.defaultdict(list)
-    for f in found.wind:
+    for f in seen.wind:
         ours[key(f.eve["proto"], ((f.ends[0]), (f.ends[1])))].append(f)
-    for nf in nfstream_flows(nfstream, found.capture):
+    for nf in nfstream_flows(nfstream, seen.capture):
         ends = ((nf["src_ip"], nf["src_port"]), (nf["dst_ip"], nf["dst_port"]))
         flows = ours.pop(key(PROTO[nf["protocol"]], ends))
         total = collections.Counter()
