@@ -14,7 +14,7 @@
 
 #include <stdint.h>
 
-#define RECORD_VERSION 2
+#define RECORD_VERSION 5
 
 enum record_kind {
     RECORD_PAD,         /* skips to the start of the ring; never handed to a stage */
@@ -23,6 +23,7 @@ enum record_kind {
     RECORD_FLOW_ENDED,  /* the one that becomes the flow's line in eve.json */
     RECORD_ALERT,       /* alert ring only */
     RECORD_ANOMALY,     /* of a packet: made in the flow ring, copied into the alert ring */
+    RECORD_NAMED,       /* flow ring only: DNS has just told which addresses a name has */
     RECORD_KINDS
 };
 
@@ -113,15 +114,85 @@ struct flow_record {
     uint8_t dpi_guessed;        /* application guessed from the port, not seen */
     uint8_t interface;          /* live: which one of several it was seen on first */
     uint8_t conn_state;         /* enum conn_state */
-    uint8_t reserved[4];
-    uint32_t missed[2];                /* TCP: bytes of each side that were acknowledged unseen */
-    uint32_t again[2];                 /* TCP: packets with bytes that had passed before */
+    uint8_t dpi_confidence;     /* dpi_confidence_name; 0 = nDPI has not looked, or doesn't know */
+    uint8_t names;              /* FLOW_NAME_*: which of the two names below are set */
+    uint16_t facts_len;         /* bytes of facts behind the features; RECORD_FLOW_ENDED only */
+    uint32_t missed[2];         /* TCP: bytes of each side that were acknowledged unseen */
+    uint32_t again[2];          /* TCP: packets with bytes that had passed before */
     char history[RECORD_HISTORY_MAX];  /* flow_tcp.c; without a NUL when it is full */
     char app[RECORD_APP_MAX];          /* nDPI name in lower case, "" = unknown */
     char category[RECORD_APP_MAX];     /* nDPI category */
     char server_name[RECORD_NAME_MAX]; /* SNI, HTTP host or DNS question, "" = none */
-    float feature[];                   /* n_features, order of features.def */
+    char dst_name[RECORD_NAME_MAX];    /* what DNS said before whom the addresses belong to */
+    char src_name[RECORD_NAME_MAX];
+    float feature[]; /* n_features, order of features.def; behind them facts_len bytes of facts */
 };
+
+enum { FLOW_NAME_DST = 1, FLOW_NAME_SRC = 2 };
+
+/*
+ * What was said on a flow: struct record_fact and `len` bytes, one behind the other, not aligned.
+ * Numbers are of this machine. Texts have no NUL, and may hold any byte.
+ */
+struct record_fact {
+    uint16_t type, len; /* enum record_fact_type */
+};
+
+#define RECORD_FACTS_MAX 4096
+
+enum record_fact_type {
+    FACT_NONE,              /* withdrawn */
+    FACT_CUT,               /* nothing: there was more than there was room for */
+    FACT_NAME,              /* text: the server's name as nDPI found it */
+    FACT_TLS_NAME,          /* text: SNI */
+    FACT_TLS_JA4,           /* text */
+    FACT_TLS_ALPN,          /* length, name, length, name, ...: what the client offers */
+    FACT_TLS_VERSIONS,      /* uint16_t each: likewise */
+    FACT_TLS_CHOICE,        /* uint16_t version, cipher: the server's */
+    FACT_TLS_CHOSEN_ALPN,   /* length, name */
+    FACT_TLS_JA3,           /* text */
+    FACT_TLS_JA3S,          /* text */
+    FACT_TLS_ISSUER,        /* text */
+    FACT_TLS_SUBJECT,       /* text */
+    FACT_TLS_VALIDITY,      /* uint32_t from, to: seconds since 1970 */
+    FACT_TLS_FINGERPRINT,   /* 20 bytes: SHA-1 of the certificate */
+    FACT_HTTP_METHOD,       /* text */
+    FACT_HTTP_URL,          /* text */
+    FACT_HTTP_USER_AGENT,   /* text */
+    FACT_HTTP_CONTENT_TYPE, /* text: of the answer */
+    FACT_HTTP_STATUS,       /* uint16_t */
+    FACT_DNS,               /* struct fact_dns and its items */
+    FACT_TYPES
+};
+
+/* A DNS message; n_items times struct fact_dns_item, name and data follow. */
+struct fact_dns {
+    uint16_t id, flags, rcode;
+    uint8_t n_items;
+    uint8_t is_cut; /* it had more */
+};
+
+struct fact_dns_item {
+    uint32_t ttl;
+    uint16_t type, data_len; /* of A and AAAA the address, 16 bytes; of others a text */
+    uint8_t section;         /* enum dns_section */
+    uint8_t name_len;        /* 0: that of the first item */
+    uint8_t reserved[2];
+};
+
+/* The addresses that a name has just been said to have. */
+struct named_record {
+    struct record_header header;
+    uint8_t client[16]; /* who asked; all zero: nobody in particular (mDNS) */
+    uint32_t n_addresses;
+    char name[RECORD_NAME_MAX]; /* lower case */
+    struct named_address {
+        uint8_t address[16];
+        uint32_t ttl; /* seconds */
+    } address[];
+};
+
+#define NAMED_ADDRESSES_MAX 32
 
 enum analysis_level { ANALYSIS_COUNTERS, ANALYSIS_DETECTORS, ANALYSIS_FULL };
 
@@ -162,17 +233,19 @@ struct alert_record {
     uint8_t severity, analysis_level;
     uint8_t n_reasons, n_entities, n_evidence;
     uint8_t interface; /* of its flow */
-    uint8_t reserved[2];
+    uint8_t names;     /* FLOW_NAME_*, as in its flow */
+    uint8_t reserved;
     char detector[32];   /* port_scan, brute_force, beacon, anomaly */
     char signature[192]; /* one sentence: who did what to whom */
     char category[48];
     char technique_id[12], technique[48], tactic[32]; /* ATT&CK: T1046 and its names */
     char model[48];  /* "name version", "" = a detector without a model */
     char schema[32]; /* feature schema of that model */
-    char app[RECORD_APP_MAX], server_name[RECORD_NAME_MAX]; /* of its flow */
-    struct alert_entity entity[ALERT_ENTITIES_MAX];         /* entity[0] is whom it is about */
-    struct alert_reason reason[ALERT_REASONS_MAX];          /* the weightiest first */
-    struct flow_key evidence[ALERT_EVIDENCE_MAX];           /* flows behind it, the newest */
+    char app[RECORD_APP_MAX], server_name[RECORD_NAME_MAX];    /* of its flow */
+    char dst_name[RECORD_NAME_MAX], src_name[RECORD_NAME_MAX]; /* likewise */
+    struct alert_entity entity[ALERT_ENTITIES_MAX];            /* entity[0] is whom it is about */
+    struct alert_reason reason[ALERT_REASONS_MAX];             /* the weightiest first */
+    struct flow_key evidence[ALERT_EVIDENCE_MAX];              /* flows behind it, the newest */
 };
 
 /* Something odd in the input itself: a truncated file, time running backwards, ... */

@@ -172,6 +172,11 @@ static void add_evidence(struct alert_record *rec, const struct flow_record *r)
     rec->first_ns = r->start_ns < rec->first_ns ? r->start_ns : rec->first_ns;
     memcpy(rec->app, r->app, sizeof(rec->app));
     memcpy(rec->server_name, r->server_name, sizeof(rec->server_name));
+    rec->names = r->names;
+    if ((r->names & FLOW_NAME_DST) != 0)
+        memcpy(rec->dst_name, r->dst_name, sizeof(rec->dst_name));
+    if ((r->names & FLOW_NAME_SRC) != 0)
+        memcpy(rec->src_name, r->src_name, sizeof(rec->src_name));
     if (rec->n_evidence > 0 && memcmp(&rec->evidence[0], &r->key, sizeof(r->key)) == 0)
         return;
     memmove(&rec->evidence[1], &rec->evidence[0],

@@ -28,6 +28,7 @@ struct analysis {
     struct detectors *detectors;
     struct alerts *alerts;
     struct lru *hosts;
+    struct names *names;
     struct best *best;
     struct counters *counters;
     struct buf rows;
@@ -52,6 +53,9 @@ static int make_parts(struct analysis *a, const struct analysis_conf *conf, stru
     r = lru_new(&a->hosts, conf->hosts_max, 16, sizeof(struct host_stats), e);
     if (r < 0)
         return err_wrap(e, r, "hosts.max");
+    r = names_new(&a->names, &conf->names, a->counters, e);
+    if (r < 0)
+        return r;
     a->best = calloc(BEST_SLOTS, sizeof(*a->best));
     return a->best == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
 }
@@ -81,6 +85,7 @@ struct analysis *analysis_free(struct analysis *a)
         a->alerts = alerts_free(a->alerts);
         a->detectors = detectors_free(a->detectors);
         a->hosts = lru_free(a->hosts);
+        a->names = names_free(a->names);
         a->model = model_free(a->model);
         a->merge = merge_free(a->merge);
         free(a->best);
@@ -173,6 +178,7 @@ static void see_flow(struct analysis *a, struct flow_record *r)
     if (is_opened) {
         host_stats_opened(host, r->header.time_ns, r->start_ns, &r->key, r->opening);
     } else {
+        names_fill(a->names, r);
         feature_host(host, r->header.time_ns, &r->key, r->feature, &r->missing);
         if (a->model != NULL && a->conf.level == ANALYSIS_FULL &&
             r->analysis_level == ANALYSIS_FULL) {
@@ -207,6 +213,8 @@ size_t analysis_step(struct analysis *a)
         a->after++;
         if (r->kind == RECORD_ANOMALY) {
             alerts_packet_anomaly(a->alerts, (const struct anomaly_record *)r);
+        } else if (r->kind == RECORD_NAMED) {
+            names_learn(a->names, (const struct named_record *)r);
         } else {
             see_flow(a, (struct flow_record *)r);
             flows++;

@@ -2,9 +2,9 @@
  * analysis.h - the one stage that sees every flow of every worker: hosts, model, detectors.
  *
  * Why      A scanner's evidence is whole however many workers there are.
- * Owns     Host table, detectors, open alerts. Takes the model. Borrows rings and counters.
+ * Owns     Host table, names, detectors, open alerts. Takes the model. Borrows rings and counters.
  * Threads  One: the replay's only thread, or one of its own (analysis_thread.h).
- * Bounds   hosts.max hosts; see detect.h and alert.h for the rest.
+ * Bounds   hosts.max hosts; see names.h, detect.h and alert.h for the rest.
  *
  * Steps 5 to 7 of the path of a packet, on the record in its slot:
  *     merge_peek -> host_stats -> feature_host -> model_score -> detectors_see -> alerts ->
@@ -13,6 +13,7 @@
 #pragma once
 
 #include "sensor/detect.h"
+#include "sensor/names.h"
 
 struct analysis;
 
@@ -21,6 +22,7 @@ struct analysis_conf {
     struct alerts_conf alerts; /* but for .after */
     const struct rings *flows;
     size_t hosts_max;
+    struct names_conf names;
     enum analysis_level level;
     int features_fd; /* rows go there; -1: nowhere. Borrowed */
 };

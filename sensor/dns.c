@@ -94,22 +94,23 @@ int dns_read_name(struct span message, struct span *at, char ret_text[DNS_NAME_T
 
 /* ---------------------------------------------------------------- messages */
 
-int dns_begin(struct dns_reader *r, const uint8_t *data, size_t len, struct dns_header *ret_header)
+int dns_begin(struct dns_reader *r, struct span message, size_t wire_len,
+              struct dns_header *ret_header)
 {
-    struct span s = {data, len};
+    struct span s = message;
     const uint8_t *const h = span_take(&s, DNS_HEADER_BYTES);
     size_t least = 0;
 
     if (h == NULL)
         return -EBADMSG;
-    *r = (struct dns_reader){.message = {data, len}, .rest = s};
+    *r = (struct dns_reader){.message = message, .rest = s};
     ret_header->id = load_be16(h);
     ret_header->flags = load_be16(h + 2);
     for (size_t i = 0; i < DNS_SECTIONS; i++) {
         r->left[i] = ret_header->count[i] = load_be16(h + 4 + 2 * i);
         least += (size_t)r->left[i] * (i == DNS_QUESTION ? QUESTION_BYTES : RECORD_BYTES);
     }
-    return least > s.left ? -EBADMSG : 0;
+    return least > wire_len - DNS_HEADER_BYTES ? -EBADMSG : 0;
 }
 
 static int read_record(struct span *s, struct dns_item *item)

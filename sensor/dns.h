@@ -77,8 +77,11 @@ struct dns_item {
 
 #define DNS_END 1
 
-/* Returns 0, or -EBADMSG: no header, or counts that the message has no room for. */
-WIND_MUST_USE int dns_begin(struct dns_reader *r, const uint8_t *data, size_t len,
+/*
+ * `wire_len`: the whole message's, of which the capture may have kept less. Returns 0, or -EBADMSG:
+ * no header, or counts that the message has no room for.
+ */
+WIND_MUST_USE int dns_begin(struct dns_reader *r, struct span message, size_t wire_len,
                             struct dns_header *ret_header);
 
 /* The next question or record. Returns 0, DNS_END, or -EBADMSG: it makes no sense, or is not all

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "common/pool.h"
+#include "sensor/dpi_tell.h"
 
 #define NS_PER_MS     1000000
 #define IP_PACKET_MAX UINT16_MAX /* nDPI counts in 16 bits */
@@ -16,8 +17,17 @@ struct dpi_flow {
     uint32_t packets;
 };
 
+/* Names once asked for: few protocols make most of the flows. */
+#define NAMES 256
+
+struct names {
+    uint32_t key; /* master and app; 0 = not in use */
+    char app[RECORD_APP_MAX];
+};
+
 struct dpi {
     struct ndpi_detection_module_struct *ndpi;
+    struct names names[NAMES];
     struct pool *flows;
     uint32_t packets_max;
     struct dpi_stats stats;
@@ -111,54 +121,61 @@ bool dpi_packet(struct dpi *d, struct dpi_flow *f, const struct packet_view *vie
            (is_known && !ndpi_extra_dissection_possible(d->ndpi, &f->ndpi));
 }
 
-static char clean_char(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return (char)(c | 0x20);
-    if (c <= ' ' || c > '~')
-        return '?';
-    return c;
-}
-
-/* Lower-case ASCII; what is not printable becomes '?'. `in` may lack its NUL. */
-static void clean_text(char *out, size_t out_size, const char *in, size_t in_size)
-{
-    size_t n = 0;
-
-    for (; n < out_size - 1 && n < in_size && in[n] != '\0'; n++)
-        out[n] = clean_char(in[n]);
-    out[n] = '\0';
-}
-
-void dpi_finish(struct dpi *d, struct dpi_flow *f, struct dpi_result *ret_result)
+void dpi_finish(struct dpi *d, struct dpi_flow *f, struct dpi_answer *ret_answer, dpi_say *say,
+                void *arg)
 {
     u_int8_t was_guessed = 0;
     const ndpi_protocol found = ndpi_detection_giveup(d->ndpi, &f->ndpi, 1, &was_guessed);
-    const bool is_known = found.app_protocol != NDPI_PROTOCOL_UNKNOWN ||
-                          found.master_protocol != NDPI_PROTOCOL_UNKNOWN;
+    const ndpi_confidence_t how = f->ndpi.confidence;
+
+    *ret_answer = (struct dpi_answer){.risk = f->ndpi.risk,
+                                      .master = found.master_protocol,
+                                      .app = found.app_protocol,
+                                      .category = (uint16_t)found.category,
+                                      .confidence = (uint8_t)how};
+    if (say != NULL)
+        dpi_tell(&f->ndpi, say, arg);
+    if (found.app_protocol == NDPI_PROTOCOL_UNKNOWN &&
+        found.master_protocol == NDPI_PROTOCOL_UNKNOWN) {
+        ret_answer->category = NDPI_PROTOCOL_CATEGORY_UNSPECIFIED;
+        ret_answer->confidence = NDPI_CONFIDENCE_UNKNOWN;
+        d->stats.unknown++;
+    } else {
+        ret_answer->guessed = was_guessed != 0 || how == NDPI_CONFIDENCE_MATCH_BY_PORT ||
+                              how == NDPI_CONFIDENCE_MATCH_BY_IP;
+        d->stats.guessed += ret_answer->guessed;
+        d->stats.detected += !ret_answer->guessed;
+    }
+    recycle(d, f);
+}
+
+void dpi_names(struct dpi *d, const struct dpi_answer *answer, char ret_app[RECORD_APP_MAX],
+               char ret_category[RECORD_APP_MAX])
+{
+    const uint32_t key = (uint32_t)answer->master << 16 | answer->app;
+    struct names *const n = &d->names[(answer->app ^ answer->master * 7u) % NAMES];
     char name[RECORD_APP_MAX];
 
-    *ret_result = (struct dpi_result){.risk = f->ndpi.risk};
-    clean_text(ret_result->server_name, sizeof(ret_result->server_name), f->ndpi.host_server_name,
-               sizeof(f->ndpi.host_server_name));
-    if (!is_known) {
-        d->stats.unknown++;
-        recycle(d, f);
+    ret_app[0] = ret_category[0] = '\0';
+    if (key == 0)
         return;
+    if (n->key != key) {
+        const ndpi_protocol p = {.master_protocol = answer->master, .app_protocol = answer->app};
+        (void)ndpi_protocol2name(d->ndpi, p, name, sizeof(name));
+        dpi_clean_text(n->app, sizeof(n->app), name, sizeof(name));
+        n->key = key;
     }
-    ret_result->guessed = was_guessed != 0 || f->ndpi.confidence == NDPI_CONFIDENCE_MATCH_BY_PORT ||
-                          f->ndpi.confidence == NDPI_CONFIDENCE_MATCH_BY_IP;
-    (void)ndpi_protocol2name(d->ndpi, found, name, sizeof(name));
-    clean_text(ret_result->app, sizeof(ret_result->app), name, sizeof(name));
-    if (found.category != NDPI_PROTOCOL_CATEGORY_UNSPECIFIED) {
-        const char *const category = ndpi_category_get_name(d->ndpi, found.category);
-        clean_text(ret_result->category, sizeof(ret_result->category), category, strlen(category));
-    }
-    if (ret_result->guessed)
-        d->stats.guessed++;
-    else
-        d->stats.detected++;
-    recycle(d, f);
+    memcpy(ret_app, n->app, sizeof(n->app));
+    if (answer->category == NDPI_PROTOCOL_CATEGORY_UNSPECIFIED)
+        return;
+    const char *const category =
+        ndpi_category_get_name(d->ndpi, (ndpi_protocol_category_t)answer->category);
+    dpi_clean_text(ret_category, RECORD_APP_MAX, category, strlen(category));
+}
+
+bool dpi_is_dns(const struct dpi_answer *answer)
+{
+    return answer->master == NDPI_PROTOCOL_DNS || answer->app == NDPI_PROTOCOL_DNS;
 }
 
 void dpi_flow_drop(struct dpi *d, struct dpi_flow *f)

@@ -25,13 +25,17 @@ struct dpi_conf {
     uint32_t packets_max; /* a flow is given up after so many packets */
 };
 
-struct dpi_result {
-    char app[RECORD_APP_MAX];          /* lower case, "tls.google"; "" = unknown */
-    char category[RECORD_APP_MAX];     /* lower case; "" = unknown */
-    char server_name[RECORD_NAME_MAX]; /* SNI, HTTP host, DNS question; printable ASCII */
-    uint64_t risk;                     /* bit i = nDPI risk i */
-    bool guessed;                      /* from the port or address, not from what was said */
+/* What a flow is, in numbers of nDPI. */
+struct dpi_answer {
+    uint64_t risk;        /* bit i = nDPI risk i */
+    uint16_t master, app; /* TLS and Google */
+    uint16_t category;
+    uint8_t confidence; /* dpi_confidence_name */
+    bool guessed;       /* from the port or address, not from what was said */
 };
+
+/* Told what a flow's packets said: certificate, HTTP request, fingerprints. `p` is borrowed. */
+typedef void dpi_say(void *arg, enum record_fact_type type, const void *p, size_t len);
 
 struct dpi_stats {
     uint64_t flows;     /* states made */
@@ -63,10 +67,42 @@ struct dpi_flow *dpi_flow_new(struct dpi *d);
 WIND_MUST_USE bool dpi_packet(struct dpi *d, struct dpi_flow *f, const struct packet_view *view,
                               uint64_t time_ns, bool to_server);
 
-/* The answer; with a guess where nothing was seen. Takes `f`: its state is free for another. */
-void dpi_finish(struct dpi *d, struct dpi_flow *f, struct dpi_result *ret_result);
+/*
+ * The answer; with a guess where nothing was seen; and to `say` (NULL: nobody) what was said. Takes
+ * `f`: its state is free for another.
+ */
+void dpi_finish(struct dpi *d, struct dpi_flow *f, struct dpi_answer *ret_answer, dpi_say *say,
+                void *arg);
+
+/* "tls.google" and "web"; lower case, "" = unknown. */
+void dpi_names(struct dpi *d, const struct dpi_answer *answer, char ret_app[RECORD_APP_MAX],
+               char ret_category[RECORD_APP_MAX]);
+
+/* DNS on whatever port. */
+bool dpi_is_dns(const struct dpi_answer *answer);
 
 /* Forget a flow without asking; NULL is fine. Counts as unknown. */
 void dpi_flow_drop(struct dpi *d, struct dpi_flow *f);
 
 void dpi_stats(const struct dpi *d, struct dpi_stats *ret_stats);
+
+/* ---------------------------------------------------------------- words, in any process */
+
+/* "dpi", "port"; NULL: no such confidence, or none. */
+const char *dpi_confidence_name(uint8_t confidence);
+
+#define DPI_RISKS 64
+struct dpi_risk {
+    const char *name;     /* "Known Protocol on Non Standard Port" */
+    const char *severity; /* "low", "medium", "high", "severe" */
+    unsigned score;
+};
+
+/* What bit `bit` of the risks means. False: nDPI has none there. */
+bool dpi_risk(unsigned bit, struct dpi_risk *ret_risk);
+
+/* "TLS_AES_128_GCM_SHA256"; something else where nDPI knows no name. */
+const char *dpi_cipher_name(uint16_t cipher);
+
+/* nDPI's score of all of them together. */
+unsigned dpi_risk_score(uint64_t risks);

@@ -9,6 +9,8 @@
 #include "common/community_id.h"
 #include "common/jsonw.h"
 #include "common/time.h"
+#include "sensor/dpi.h"
+#include "sensor/eve_facts.h"
 
 #define COUNT_MAX ((1ull << 53) - 1) /* what a JavaScript number holds; jansson takes 2^63 - 1 */
 
@@ -22,10 +24,11 @@ static const char *const level_name[] = {
 
 static bool is_sane_flow(const struct flow_record *f)
 {
-    return f->header.len >= sizeof(*f) + f->n_features * sizeof(float) &&
-           f->n_features <= RECORD_FEATURES_MAX && f->flow_id <= COUNT_MAX &&
-           f->state < FLOW_STATES && f->end < FLOW_ENDS && f->conn_state < CONN_STATES &&
-           f->analysis_level <= ANALYSIS_FULL && (f->key.ip_version == 4 || f->key.ip_version == 6);
+    return f->n_features <= RECORD_FEATURES_MAX && f->facts_len <= RECORD_FACTS_MAX &&
+           f->header.len >= sizeof(*f) + f->n_features * sizeof(float) + f->facts_len &&
+           f->flow_id <= COUNT_MAX && f->state < FLOW_STATES && f->end < FLOW_ENDS &&
+           f->conn_state < CONN_STATES && f->analysis_level <= ANALYSIS_FULL &&
+           (f->key.ip_version == 4 || f->key.ip_version == 6);
 }
 
 static bool is_sane_alert(const struct alert_record *a)
@@ -45,7 +48,16 @@ static bool is_sane_anomaly(const struct anomaly_record *a)
     return a->key.ip_version == 0 || a->key.ip_version == 4 || a->key.ip_version == 6;
 }
 
-int eve_take(const void *slot, size_t room, enum eve_ring ring, union eve_record *ret_record)
+/* They lie behind the features; the record's numbers are checked. */
+static bool take_facts(const void *slot, struct eve_record *r)
+{
+    const struct flow_record *const f = &r->flow;
+
+    memcpy(r->facts, (const char *)slot + sizeof(*f) + f->n_features * sizeof(float), f->facts_len);
+    return eve_facts_check(r->facts, f->facts_len);
+}
+
+int eve_take(const void *slot, size_t room, enum eve_ring ring, struct eve_record *ret_record)
 {
     struct record_header h;
     size_t body = 0;
@@ -57,8 +69,9 @@ int eve_take(const void *slot, size_t room, enum eve_ring ring, union eve_record
     if (h.version != RECORD_VERSION || h.len > room)
         return -EBADMSG;
     ret_record->header = h;
-    if (ring == EVE_RING_FLOWS && (h.kind == RECORD_FLOW_OPENED || h.kind == RECORD_FLOW_UPDATE ||
-                                   h.kind == RECORD_ANOMALY)) /* has come by the other ring */
+    if (ring == EVE_RING_FLOWS &&
+        (h.kind == RECORD_FLOW_OPENED || h.kind == RECORD_FLOW_UPDATE || h.kind == RECORD_NAMED ||
+         h.kind == RECORD_ANOMALY)) /* has come by the other ring */
         return EVE_NO_LINE;
 
     if (ring == EVE_RING_FLOWS && h.kind == RECORD_FLOW_ENDED)
@@ -69,11 +82,11 @@ int eve_take(const void *slot, size_t room, enum eve_ring ring, union eve_record
         body = sizeof(struct anomaly_record);
     if (body == 0 || h.len < body)
         return -EBADMSG;
-    memcpy(ret_record, slot, body);
+    memcpy((char *)ret_record + offsetof(struct eve_record, header), slot, body);
     ret_record->header = h; /* it may have changed since it was checked */
 
     if (h.kind == RECORD_FLOW_ENDED)
-        is_sane = is_sane_flow(&ret_record->flow);
+        is_sane = is_sane_flow(&ret_record->flow) && take_facts(slot, ret_record);
     else if (h.kind == RECORD_ALERT)
         is_sane = is_sane_alert(&ret_record->alert);
     else
@@ -164,14 +177,17 @@ static void put_source(struct jsonw *j, const struct eve_source *source, uint8_t
         PUT_TEXT(j, "pcap_filename", source->pcap);
 }
 
-/* nDPI names protocol and service, "tls.google"; app_proto is the protocol, ndpi.proto both. */
-static void put_app(struct jsonw *j, const char app[RECORD_APP_MAX])
+/*
+ * nDPI names protocol and service, "tls.google"; app_proto is the protocol, ndpi.proto both.
+ * `else_app`: when nDPI doesn't know (NULL: nobody knows).
+ */
+static void put_app(struct jsonw *j, const char app[RECORD_APP_MAX], const char *else_app)
 {
     const size_t n = strnlen(app, RECORD_APP_MAX);
     const char *dot = memchr(app, '.', n);
 
     if (n == 0)
-        jsonw_str(j, "app_proto", "unknown");
+        jsonw_str(j, "app_proto", else_app != NULL ? else_app : "unknown");
     else
         jsonw_strn(j, "app_proto", app, dot != NULL && dot != app ? (size_t)(dot - app) : n);
 }
@@ -238,10 +254,39 @@ static void put_tcp(struct jsonw *j, const struct flow_record *f)
     jsonw_end(j);
 }
 
-/* Risks as the bits' numbers: a mask of 64 bits would not survive a reader's double. */
+/*
+ * `risk` has the bits' numbers: a mask of 64 bits would not survive a reader's double; `risks` the
+ * words for them.
+ */
+static void put_risks(struct jsonw *j, uint64_t risks)
+{
+    struct dpi_risk known;
+
+    jsonw_array(j, "risk");
+    for (unsigned bit = 0; bit < DPI_RISKS; bit++)
+        if ((risks >> bit & 1) != 0)
+            jsonw_u64(j, NULL, bit);
+    jsonw_end(j);
+    jsonw_u64(j, "risk_score", dpi_risk_score(risks));
+    jsonw_array(j, "risks");
+    for (unsigned bit = 0; bit < DPI_RISKS; bit++) {
+        if ((risks >> bit & 1) == 0 || !dpi_risk(bit, &known))
+            continue;
+        jsonw_object(j, NULL);
+        jsonw_u64(j, "id", bit);
+        jsonw_str(j, "name", known.name);
+        jsonw_str(j, "severity", known.severity);
+        jsonw_u64(j, "score", known.score);
+        jsonw_end(j);
+    }
+    jsonw_end(j);
+}
+
 static void put_ndpi(struct jsonw *j, const struct flow_record *f)
 {
-    if (f->app[0] == '\0' && f->dpi_risk == 0 && f->server_name[0] == '\0')
+    const char *const confidence = dpi_confidence_name(f->dpi_confidence);
+
+    if (f->app[0] == '\0' && f->dpi_risk == 0)
         return;
     jsonw_object(j, "ndpi");
     if (f->app[0] != '\0')
@@ -251,30 +296,41 @@ static void put_ndpi(struct jsonw *j, const struct flow_record *f)
     if (f->server_name[0] != '\0')
         PUT_TEXT(j, "hostname", f->server_name);
     jsonw_bool(j, "guessed", f->dpi_guessed != 0);
-    if (f->dpi_risk != 0) {
-        jsonw_array(j, "risk");
-        for (unsigned bit = 0; bit < 64; bit++)
-            if ((f->dpi_risk >> bit & 1) != 0)
-                jsonw_u64(j, NULL, bit);
-        jsonw_end(j);
-    }
+    if (confidence != NULL)
+        jsonw_str(j, "confidence", confidence);
+    if (f->dpi_risk != 0)
+        put_risks(j, f->dpi_risk);
     jsonw_end(j);
 }
 
-static void flow_line(struct jsonw *j, const struct eve_source *source, const struct flow_record *f)
+/* Whom the addresses belong to, as DNS said. */
+static void put_end_names(struct jsonw *j, uint8_t names, const char src[RECORD_NAME_MAX],
+                          const char dst[RECORD_NAME_MAX])
 {
+    if ((names & FLOW_NAME_SRC) != 0)
+        jsonw_strn(j, "src_name", src, strnlen(src, RECORD_NAME_MAX));
+    if ((names & FLOW_NAME_DST) != 0)
+        jsonw_strn(j, "dest_name", dst, strnlen(dst, RECORD_NAME_MAX));
+}
+
+static void flow_line(struct jsonw *j, const struct eve_source *source, const struct eve_record *r)
+{
+    const struct flow_record *const f = &r->flow;
+
     jsonw_time(j, "timestamp", f->header.time_ns);
     jsonw_u64(j, "flow_id", f->flow_id);
     put_community_id(j, "community_id", source, &f->key);
     jsonw_str(j, "event_type", "flow");
     put_key(j, &f->key);
-    put_app(j, f->app);
+    put_app(j, f->app, eve_facts_app(f, r->facts, f->facts_len));
     put_source(j, source, f->interface);
     put_flow(j, f);
     if (f->key.proto == IPPROTO_TCP)
         put_tcp(j, f);
     put_ndpi(j, f);
+    eve_facts_put(j, f, r->facts, f->facts_len);
     jsonw_object(j, "wind");
+    put_end_names(j, f->names, f->src_name, f->dst_name);
     put_share(j, "score", f->score);
     put_share(j, "p_value", f->p_value);
     put_connection(j, f);
@@ -394,6 +450,7 @@ static void put_alert_wind(struct jsonw *j, const struct eve_source *source,
     put_count(j, "count", a->count);
     jsonw_time_rfc3339(j, "first_seen", a->first_ns);
     jsonw_time_rfc3339(j, "last_seen", a->last_ns);
+    put_end_names(j, a->names, a->src_name, a->dst_name);
     put_entities(j, a);
     put_technique(j, a);
     put_reasons(j, a);
@@ -414,7 +471,7 @@ static void alert_line(struct jsonw *j, const struct eve_source *source,
     put_community_id(j, "community_id", source, &a->key);
     jsonw_str(j, "event_type", "alert");
     put_key(j, &a->key);
-    put_app(j, a->app);
+    put_app(j, a->app, NULL);
     put_source(j, source, a->interface);
     put_alert(j, a);
     put_alert_wind(j, source, a);
@@ -437,14 +494,14 @@ static void anomaly_line(struct jsonw *j, const struct eve_source *source,
     jsonw_end(j);
 }
 
-void eve_line(struct buf *out, const struct eve_source *source, const union eve_record *record)
+void eve_line(struct buf *out, const struct eve_source *source, const struct eve_record *record)
 {
     struct jsonw j;
 
     jsonw_begin(&j, out);
     jsonw_object(&j, NULL);
     if (record->header.kind == RECORD_FLOW_ENDED)
-        flow_line(&j, source, &record->flow);
+        flow_line(&j, source, record);
     else if (record->header.kind == RECORD_ALERT)
         alert_line(&j, source, &record->alert);
     else

@@ -31,11 +31,15 @@ struct eve_source {
     float coverage; /* share of the packets that were seen: 1 in replay */
 };
 
-union eve_record {
-    struct record_header header;
-    struct alert_record alert;
-    struct anomaly_record anomaly;
-    struct flow_record flow; /* without its features */
+/* A copy. Facts are copied as far as flow.facts_len says, features are not. */
+struct eve_record {
+    uint8_t facts[RECORD_FACTS_MAX];
+    union {
+        struct record_header header;
+        struct alert_record alert;
+        struct anomaly_record anomaly;
+        struct flow_record flow;
+    };
 };
 
 enum eve_ring { EVE_RING_FLOWS, EVE_RING_ALERTS };
@@ -47,10 +51,10 @@ enum eve_ring { EVE_RING_FLOWS, EVE_RING_ALERTS };
  * Returns 0, EVE_NO_LINE (only the header is copied), or -EBADMSG.
  */
 WIND_MUST_USE int eve_take(const void *slot, size_t room, enum eve_ring ring,
-                           union eve_record *ret_record);
+                           struct eve_record *ret_record);
 
 /* Append the line of a record that eve_take accepted, newline included. */
-void eve_line(struct buf *out, const struct eve_source *source, const union eve_record *record);
+void eve_line(struct buf *out, const struct eve_source *source, const struct eve_record *record);
 
 /*
  * What a replay's `stats` leaves out, because it depends on the clock and on luck: uptime,

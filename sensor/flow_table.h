@@ -30,7 +30,7 @@ struct flow {
     uint8_t state;        /* enum flow_state */
     uint8_t opening;      /* enum flow_opening */
     uint8_t tcp_flags[2]; /* all seen, a direction each */
-    bool dpi_done;        /* its answer lies in the worker's array, at flow_table_index */
+    uint8_t heard;        /* HEARD_*: the worker's, see talk.h */
     uint8_t interface;    /* of the first packet; set by the worker */
     /* second line: times */
     uint64_t flow_id;            /* 0 = not in use */

@@ -67,6 +67,12 @@ const struct conf_key sensor_keys[] = {
     CONF_BOOL(S, dpi_enabled, "dpi.enabled", "yes", "Find the application with nDPI."),
     CONF_INT(S, dpi_flows, "dpi.max", "100000", 16, 10000000, "Flows that nDPI looks at, at a time; more go without."),
     CONF_INT(S, dpi_packets, "dpi.packets", "10", 1, 255, "Packets of a flow after which nDPI gives up."),
+    CONF_SIZE(S, facts_memory, "facts.memory", "64mb", MB, 16384 * MB, "Memory for what is said on flows (TLS, HTTP, DNS); when full, a flow goes without."),
+    CONF_INT(S, facts_streams, "facts.streams", "1024", 1, 1000000, "Beginnings of TLS and DNS that lie in several TCP segments, at a time (8 kb each); more are given up."),
+
+    CONF_INT(S, names_max, "dns.names_max", "65536", 16, 10000000, "Names of addresses that are remembered, as DNS answers tell them (two an address); the least recent is forgotten."),
+    CONF_TIME(S, names_ttl_min, "dns.names_ttl_min", "5m", NS(0), NS(604800), "A name is good for at least so long, whatever its answer says: connections outlive it."),
+    CONF_TIME(S, names_ttl_max, "dns.names_ttl_max", "24h", NS(1), NS(604800), "And for at most so long."),
 
     CONF_ENUM(S, level, "analysis.level", "full", level_names, "How much is done: counters (flows only, nothing written), detectors, or full."),
     CONF_BOOL(S, ladder, "analysis.ladder", "yes", "Live, when more comes than can be analysed: do without models, then without records, for ordinary flows first."),
@@ -224,6 +230,8 @@ static int check(const struct sensor_conf *c, struct err *e)
         return err_set(e, -EINVAL, "anomaly.p_max: '%s' is not a number from 0 to 1", c->anomaly_p);
     if (c->beacon_min > c->beacon_max)
         return err_set(e, -EINVAL, "detect.beacon_min is above detect.beacon_max");
+    if (c->names_ttl_min > c->names_ttl_max)
+        return err_set(e, -EINVAL, "dns.names_ttl_min is above dns.names_ttl_max");
     if ((c->ring_size & (c->ring_size - 1)) != 0)
         return err_set(e, -EINVAL, "ring.flows: %lld bytes is not a power of two",
                        (long long)c->ring_size);

@@ -32,6 +32,8 @@ struct sensor_conf {
         flow_active, flow_first_pkts;
     bool dpi_enabled;
     int64_t dpi_flows, dpi_packets;
+    int64_t facts_memory, facts_streams;
+    int64_t names_max, names_ttl_min, names_ttl_max;
     int level; /* enum analysis_level */
     bool ladder;
     int64_t hosts_max;

@@ -23,7 +23,7 @@ struct taken {
     int verdict; /* of eve_take */
     uint64_t
         after; /* header.after; 0 where it makes no sense: such a one is out of the way first */
-    union eve_record record;
+    struct eve_record record;
 };
 
 struct uplink {

@@ -25,8 +25,8 @@ enum { VLAN_TAG_BYTES = 4 };
 struct worker {
     struct worker_conf conf;
     struct flow_table *flows;
-    struct span_check *span;       /* NULL: nobody asked */
-    struct dpi_result *dpi_result; /* beside the table: touched once a flow, not once a packet */
+    struct span_check *span; /* NULL: nobody asked */
+    struct talk *talk;       /* beside the table: touched once a flow, not once a packet */
     struct ladder ladder;
     uint32_t events; /* that the table told */
     uint64_t clock_ns;
@@ -46,15 +46,6 @@ struct worker {
 };
 
 /* ---------------------------------------------------------------- records */
-
-static void finish_dpi(struct worker *w, struct flow *f)
-{
-    if (f->dpi != NULL) {
-        dpi_finish(w->conf.dpi, f->dpi, &w->dpi_result[flow_table_index(w->flows, f)]);
-        f->dpi = NULL;
-        f->dpi_done = true;
-    }
-}
 
 static void relieve(const struct worker *w)
 {
@@ -81,23 +72,6 @@ static void *reserve(struct worker *w, size_t len)
 static uint64_t order_now(const struct worker *w)
 {
     return w->is_live ? w->clock_ns : w->order;
-}
-
-static void fill_dpi(const struct worker *w, const struct flow *f, struct flow_record *r)
-{
-    const struct dpi_result *d = &w->dpi_result[flow_table_index(w->flows, f)];
-
-    if (!f->dpi_done) {
-        r->app[0] = r->category[0] = r->server_name[0] = '\0';
-        r->dpi_risk = 0;
-        r->dpi_guessed = 0;
-        return;
-    }
-    memcpy(r->app, d->app, sizeof(r->app));
-    memcpy(r->category, d->category, sizeof(r->category));
-    memcpy(r->server_name, d->server_name, sizeof(r->server_name));
-    r->dpi_risk = d->risk;
-    r->dpi_guessed = d->guessed;
 }
 
 /* What a connection without sequence numbers tells: who has sent. */
@@ -152,9 +126,8 @@ static void fill(const struct worker *w, const struct flow *f, struct flow_recor
     r->score = 0;
     r->p_value = 1;
     r->interface = f->interface;
-    memset(r->reserved, 0, sizeof(r->reserved));
+    r->names = 0;
     fill_connection(w, f, r);
-    fill_dpi(w, f, r);
 }
 
 static enum counter end_counter(enum flow_end end)
@@ -206,36 +179,25 @@ static void climb(struct worker *w)
     counters_set(w->conf.counters, COUNTER_ladder_level, w->ladder.level);
 }
 
-/* Step 4: the flow's features are computed in the reserved slot itself. */
-static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
+static void lose(struct worker *w, enum record_kind kind)
 {
-    struct worker *w = arg;
-    const size_t n_features = kind == RECORD_FLOW_OPENED ? 0 : FEATURE_COUNT;
+    counters_add(w->conf.counters,
+                 kind == RECORD_FLOW_ENDED ? COUNTER_flow_lost_ring : COUNTER_flow_events_lost, 1);
+}
 
-    if (w->is_discarding) {
-        if (kind == RECORD_FLOW_ENDED && f->dpi != NULL)
-            dpi_flow_drop(w->conf.dpi, f->dpi);
-        return;
-    }
-    if (kind == RECORD_FLOW_ENDED) {
-        finish_dpi(w, f);
-        count_tcp(w, f);
-    }
-    if (w->events++ % CLIMB_EVERY == 0) /* thousands may end at one turn of the wheel */
-        climb(w);
-    const enum analysis_level level = ladder_level(&w->ladder, f);
-    if (level == ANALYSIS_COUNTERS) {
-        if (kind == RECORD_FLOW_ENDED) {
-            counters_add(w->conf.counters, end_counter(end), 1);
-            counters_add(w->conf.counters, COUNTER_flow_shed, 1);
-        }
-        return;
-    }
-    struct flow_record *r = reserve(w, sizeof(*r) + n_features * sizeof(float));
+/* Step 4: the flow's features are computed in the reserved slot itself. */
+static void tell_flow(struct worker *w, const struct flow *f, enum record_kind kind,
+                      enum flow_end end, enum analysis_level level)
+{
+    const size_t index = flow_table_index(w->flows, f);
+    const bool is_ended = kind == RECORD_FLOW_ENDED;
+    const size_t n_features = kind == RECORD_FLOW_OPENED ? 0 : FEATURE_COUNT;
+    const size_t features = n_features * sizeof(float);
+    struct flow_record *const r =
+        reserve(w, sizeof(*r) + features + (is_ended ? talk_facts(w->talk, index) : 0));
+
     if (r == NULL) {
-        counters_add(w->conf.counters,
-                     kind == RECORD_FLOW_ENDED ? COUNTER_flow_lost_ring : COUNTER_flow_events_lost,
-                     1);
+        lose(w, kind);
         return;
     }
     fill(w, f, r, kind, end);
@@ -243,12 +205,77 @@ static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_
     r->n_features = (uint16_t)n_features;
     if (n_features > 0)
         feature_flow(&f->stats, f->key.proto, r->feature, &r->missing);
+    talk_fill(w->talk, f, index, r, is_ended ? (uint8_t *)r->feature + features : NULL);
     commit(w, kind, end);
-    if (kind == RECORD_FLOW_ENDED)
+    if (is_ended)
         counters_add(w->conf.counters, level_counter[level], 1);
 }
 
+static void shed(struct worker *w, enum flow_end end)
+{
+    counters_add(w->conf.counters, end_counter(end), 1);
+    counters_add(w->conf.counters, COUNTER_flow_shed, 1);
+}
+
+static void on_flow(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
+{
+    struct worker *w = arg;
+    const bool is_ended = kind == RECORD_FLOW_ENDED;
+    const size_t index = flow_table_index(w->flows, f);
+
+    if (is_ended && !w->is_discarding) {
+        talk_finish(w->talk, f, index);
+        count_tcp(w, f);
+    }
+    if (!w->is_discarding && w->events++ % CLIMB_EVERY == 0)
+        climb(w); /* thousands may end at one turn of the wheel */
+    const enum analysis_level level =
+        w->is_discarding ? ANALYSIS_COUNTERS : ladder_level(&w->ladder, f);
+    if (level != ANALYSIS_COUNTERS)
+        tell_flow(w, f, kind, end, level);
+    else if (is_ended && !w->is_discarding)
+        shed(w, end);
+    if (is_ended)
+        talk_forget(w->talk, f, index);
+}
+
+/* Which addresses a name has, told at once: the flows to them may end before this one does. */
+static void on_named(void *arg, const struct listener_named *named)
+{
+    struct worker *w = arg;
+    const size_t addresses = named->n * sizeof(named->address[0]);
+    struct named_record *const r = reserve(w, sizeof(*r) + addresses);
+
+    if (r == NULL) {
+        counters_add(w->conf.counters, COUNTER_names_lost_ring, 1);
+        return;
+    }
+    r->header.kind = RECORD_NAMED;
+    r->header.time_ns = w->clock_ns;
+    r->header.order = order_now(w);
+    r->header.after = 0;
+    memcpy(r->client, named->client, sizeof(r->client));
+    memcpy(r->name, named->name, sizeof(r->name));
+    r->n_addresses = (uint32_t)named->n;
+    memcpy(r->address, named->address, addresses);
+    ring_commit(w->conf.ring);
+    counters_add(w->conf.counters, COUNTER_names_told, 1);
+}
+
 /* ---------------------------------------------------------------- life */
+
+static int make_talk(struct worker *w, const struct worker_conf *conf, struct err *e)
+{
+    struct talk_conf t = conf->talk;
+
+    t.flows_max = conf->flows.max;
+    t.counters = t.listener.counters = conf->counters;
+    t.listener.named = on_named;
+    t.listener.arg = w;
+    if (conf->level == ANALYSIS_COUNTERS)
+        t.listener.memory = 0; /* nobody is told */
+    return talk_new(&w->talk, &t, e);
+}
 
 int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struct err *e)
 {
@@ -256,7 +283,7 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     if (w == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     w->conf = *conf;
-    w->conf.dpi = NULL; /* taken at the end, when nothing can fail */
+    w->conf.talk.dpi = NULL; /* taken at the end, when nothing can fail */
     w->conf.decode.defrag = NULL;
     w->conf.told = conf->told != NULL ? conf->told : &conf->counters->told;
     w->clock_ns = atomic_load_explicit(&conf->counters->clock_ns, memory_order_relaxed);
@@ -278,13 +305,11 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
         r = span_check_new(&w->span, conf->counters, conf->frame_max, e);
     if (r < 0)
         return r;
-    w->dpi_result = calloc(conf->flows.max, sizeof(*w->dpi_result));
-    if (w->dpi_result == NULL)
-        return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->flows.max);
     r = flow_table_new(&w->flows, &conf->flows, on_flow, w, e);
+    if (r == 0)
+        r = make_talk(w, conf, e);
     if (r < 0)
         return r;
-    w->conf.dpi = conf->dpi;
     atomic_store_explicit(&conf->counters->order, order_now(w), memory_order_relaxed);
     *ret_worker = WIND_STEAL(w);
     return 0;
@@ -297,11 +322,10 @@ struct worker *worker_free(struct worker *w)
         if (w->flows != NULL)
             flow_table_flush(w->flows);
         w->flows = flow_table_free(w->flows);
-        w->conf.dpi = dpi_free(w->conf.dpi);
         w->conf.decode.defrag = defrag_free(w->conf.decode.defrag);
         w->aside = counters_free(w->aside);
         w->span = span_check_free(w->span);
-        free(w->dpi_result);
+        w->talk = talk_free(w->talk);
         free(w);
     }
     return NULL;
@@ -355,11 +379,9 @@ static void take_packet(struct worker *w, const struct packet *p, const struct p
         f->interface = p->interface;
         counters_add(w->conf.counters, COUNTER_flow_made, 1);
         ladder_see(&w->ladder, f);
-        if (w->conf.dpi != NULL && (f->dpi = dpi_flow_new(w->conf.dpi)) == NULL)
-            counters_add(w->conf.counters, COUNTER_flow_no_dpi, 1);
+        talk_begin(w->talk, f);
     }
-    if (f->dpi != NULL && dpi_packet(w->conf.dpi, f->dpi, view, p->time_ns, dir == 0))
-        finish_dpi(w, f);
+    talk_packet(w->talk, f, flow_table_index(w->flows, f), view, p->time_ns, dir);
 }
 
 static void count_layers(struct worker *w, uint32_t layers, uint64_t n)

@@ -1,7 +1,7 @@
 /*
  * worker.h - packets in, flow records out: the loop.
  *
- * Owns     Flow table and DPI state. Borrows capture, ring and counters.
+ * Owns     Flow table and what is said on the flows. Borrows capture, ring and counters.
  * Threads  All of it belongs to the thread that calls worker_step.
  * Bounds   A batch is at most CAPTURE_BATCH packets. A full ring: live refuses the record and
  *          counts it, until worker_flush; replay calls `relieve` until there is room.
@@ -11,7 +11,7 @@
  * flow by worker 0, which also counts what all of them do alike (defrag, time that runs backwards).
  *
  * Step 1 to 4 of the path of a packet:
- *     capture_recv -> decode_packet -> flow_table_touch -> dpi_packet -> feature_flow -> ring
+ *     capture_recv -> decode_packet -> flow_table_touch -> talk_packet -> feature_flow -> ring
  */
 #pragma once
 
@@ -19,8 +19,8 @@
 #include "sensor/capture.h"
 #include "sensor/counter.h"
 #include "sensor/defrag.h"
-#include "sensor/dpi.h"
 #include "sensor/flow_table.h"
+#include "sensor/talk.h"
 
 struct worker;
 
@@ -29,7 +29,7 @@ struct worker_conf {
     struct decode_conf decode; /* but for .defrag */
     struct defrag_conf defrag; /* max 0: without; but for .counters */
     struct capture *capture;
-    struct dpi *dpi; /* NULL: without; taken */
+    struct talk_conf talk; /* .dpi, .listener.memory and .streams */
     struct ring *ring;
     struct counters *counters;
     _Atomic uint32_t *told; /* of all workers together; NULL: our own counters' */

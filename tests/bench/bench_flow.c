@@ -222,7 +222,7 @@ static void detectors(void)
 static void json(void)
 {
     static const struct eve_source source = {.sensor = "bench", .pcap = "bench.pcap"};
-    static union eve_record record;
+    static struct eve_record record;
 
     t.line_bytes = 0;
     for (size_t i = 0; i < t.n; i++) {

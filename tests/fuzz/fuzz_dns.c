@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t address[16];
     size_t items = 0, used = DNS_HEADER_BYTES;
 
-    if (dns_begin(&r, data, size, &h) < 0)
+    if (dns_begin(&r, (struct span){data, size}, size, &h) < 0)
         return 0;
     while (dns_next(&r, &item) == 0) {
         const size_t at = (size_t)(r.rest.at - data);

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct eve_source source = {.sensor = "edge", .pcap = "x.pcap", .coverage = 1};
     static char text[EVE_LINE_MAX];
     struct buf out = BUF_FIXED(text);
-    union eve_record record;
+    struct eve_record record;
     json_error_t error;
 
     if (size < 1)

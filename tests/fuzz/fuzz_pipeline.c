@@ -193,6 +193,7 @@ static void make_pipeline(unsigned flags)
                                           .anomaly_flows = 2},
                                .alerts = {.max_open = 4, .quiet_ns = 300 * S, .level = level},
                                .hosts_max = 4,
+                               .names = {.max = 16, .ttl_max_ns = 3600 * S},
                                .level = level,
                                .features_fd = -1};
     struct worker_conf w = {.flows = {.max = FLOWS_MAX,
@@ -202,6 +203,7 @@ static void make_pipeline(unsigned flags)
                                       .active_ns = 60 * S,
                                       .first_pkts = 4,
                                       .first_id = 1},
+                            .talk = {.listener = {.memory = 1 << 16, .streams = 4}},
                             .level = level,
                             .span_check = true};
 

@@ -84,6 +84,7 @@ static void make_pipeline(void)
                                           .anomaly_flows = 8},
                                .alerts = {.max_open = 16, .quiet_ns = 2 * S, .live = true},
                                .hosts_max = 64,
+                               .names = {.max = 16, .ttl_max_ns = 3600 * S},
                                .level = ANALYSIS_DETECTORS,
                                .features_fd = -1};
     struct worker_conf w = {.flows = {.max = 512,
@@ -93,6 +94,7 @@ static void make_pipeline(void)
                                       .active_ns = 2 * S,
                                       .first_pkts = 4,
                                       .first_id = 1},
+                            .talk = {.listener = {.memory = 1 << 16, .streams = 4}},
                             .level = ANALYSIS_DETECTORS};
 
     FUZZ_CHECK(rings_new(&t.rings, 1, 1 << 16, 2, NULL) == 0);

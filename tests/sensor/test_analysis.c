@@ -48,24 +48,26 @@ static void set_up(void)
     t.flows = t.rings->ring[0];
     cr_assert_eq(ring_new(&t.alerts, 1 << 20, 1, NULL), 0);
     cr_assert_eq(counters_new(&t.counters, NULL), 0);
-    t.conf = (struct analysis_conf){.detect = {.n_home = 1,
-                                               .max = 1024,
-                                               .scan_targets = 15,
-                                               .brute_attempts = 8,
-                                               .beacon_events = 10,
-                                               .beacon_min_ns = 2 * S,
-                                               .beacon_max_ns = 3600 * S,
-                                               .anomaly_p = 0.25,
-                                               .anomaly_flows = 3},
-                                    .alerts = {.ring = t.alerts,
-                                               .counters = t.counters,
-                                               .max_open = 64,
-                                               .quiet_ns = 600 * S,
-                                               .level = ANALYSIS_FULL},
-                                    .flows = t.rings,
-                                    .hosts_max = 64,
-                                    .level = ANALYSIS_FULL,
-                                    .features_fd = -1};
+    t.conf =
+        (struct analysis_conf){.detect = {.n_home = 1,
+                                          .max = 1024,
+                                          .scan_targets = 15,
+                                          .brute_attempts = 8,
+                                          .beacon_events = 10,
+                                          .beacon_min_ns = 2 * S,
+                                          .beacon_max_ns = 3600 * S,
+                                          .anomaly_p = 0.25,
+                                          .anomaly_flows = 3},
+                               .alerts = {.ring = t.alerts,
+                                          .counters = t.counters,
+                                          .max_open = 64,
+                                          .quiet_ns = 600 * S,
+                                          .level = ANALYSIS_FULL},
+                               .flows = t.rings,
+                               .hosts_max = 64,
+                               .names = {.max = 16, .ttl_min_ns = 60 * S, .ttl_max_ns = 3600 * S},
+                               .level = ANALYSIS_FULL,
+                               .features_fd = -1};
     cr_assert_eq(cidr_parse("10.0.0.0/16", &t.conf.detect.home[0], NULL), 0);
 }
 TestSuite(analysis, .init = set_up, .fini = tear_down);
@@ -327,4 +329,29 @@ static int attempt(void)
 Test(analysis, without_memory_it_is_not_made)
 {
     cr_assert_geq(oom_each(attempt), 20);
+}
+
+/* DNS has told the name before the connection came; the alert of a flow says it, too. */
+Test(analysis, a_flow_has_the_name_that_dns_told)
+{
+    begin(NULL);
+    struct named_record *n = ring_reserve(t.flows, sizeof(*n) + sizeof(n->address[0]));
+    n->header.kind = RECORD_NAMED;
+    n->header.time_ns = VIEW_T0;
+    n->header.order = n->header.after = 0;
+    view_address(1, n->client);
+    (void)snprintf(n->name, sizeof(n->name), "mail.example");
+    n->n_addresses = 1;
+    view_address(2, n->address[0].address);
+    n->address[0].ttl = 60;
+    ring_commit(t.flows);
+    const struct flow_record *r = commit(RECORD_FLOW_ENDED, S, call(1, 443), OPENING_ANSWERED, 1);
+    const struct flow_record *late =
+        commit(RECORD_FLOW_ENDED, 61 * S, call(1, 443), OPENING_ANSWERED, 2);
+    cr_assert_eq(analysis_step(t.analysis), 3);
+    cr_assert_eq(r->names, FLOW_NAME_DST);
+    cr_assert_str_eq(r->dst_name, "mail.example");
+    cr_assert_eq(late->names, 0);
+    cr_assert_eq(counters_get(t.counters, COUNTER_analysis_flows), 2);
+    cr_assert_eq(counters_get(t.counters, COUNTER_names_used), 1);
 }

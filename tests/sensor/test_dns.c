@@ -18,9 +18,14 @@ static void forget(void)
 
 TestSuite(dns, .fini = forget);
 
+static struct span all(void)
+{
+    return (struct span){message.data, message.len};
+}
+
 static void begin(void)
 {
-    cr_assert_eq(dns_begin(&reader, message.data, message.len, &header), 0);
+    cr_assert_eq(dns_begin(&reader, all(), message.len, &header), 0);
 }
 
 static void expect_item(unsigned section, unsigned type, const char *name, const char *data)
@@ -223,7 +228,7 @@ Test(dns, every_length_of_a_cut_message)
         unsigned items = 0;
 
         memcpy(some, message.data, n);
-        int r = dns_begin(&reader, some, n, &header);
+        int r = dns_begin(&reader, (struct span){some, n}, n, &header);
         while (r == 0 && (r = dns_next(&reader, &item)) == 0)
             items++;
         cr_assert_eq(r, -EBADMSG);
@@ -236,8 +241,8 @@ Test(dns, counts_that_the_message_has_no_room_for_are_refused)
 {
     dns_head(&message, 1, 0x8180, "9999");
     put(&message, "\0\0\1\0\1", 5);
-    cr_assert_eq(dns_begin(&reader, message.data, message.len, &header), -EBADMSG);
-    cr_assert_eq(dns_begin(&reader, message.data, 11, &header), -EBADMSG);
+    cr_assert_eq(dns_begin(&reader, all(), message.len, &header), -EBADMSG);
+    cr_assert_eq(dns_begin(&reader, (struct span){message.data, 11}, 11, &header), -EBADMSG);
 }
 
 Test(dns, mdns_uses_a_bit_of_the_class_for_itself)

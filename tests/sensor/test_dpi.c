@@ -14,6 +14,31 @@ static struct dpi *new_dpi(uint32_t flows_max, uint32_t packets_max)
     return d;
 }
 
+/* What a flow was: the answer, its names, and what was said. */
+struct dpi_result {
+    struct dpi_answer answer;
+    char app[RECORD_APP_MAX], category[RECORD_APP_MAX], server_name[RECORD_NAME_MAX];
+    char said[FACT_TYPES][256];
+    size_t said_len[FACT_TYPES];
+};
+
+static void note(void *arg, enum record_fact_type type, const void *p, size_t len)
+{
+    struct dpi_result *r = arg;
+
+    cr_assert(type < FACT_TYPES && len > 0 && len < sizeof(r->said[0]));
+    memcpy(r->said[type], p, len);
+    r->said_len[type] = len;
+}
+
+static void finish(struct dpi *d, struct dpi_flow *f, struct dpi_result *r)
+{
+    memset(r, 0, sizeof(*r));
+    dpi_finish(d, f, &r->answer, note, r);
+    dpi_names(d, &r->answer, r->app, r->category);
+    (void)snprintf(r->server_name, sizeof(r->server_name), "%.95s", r->said[FACT_NAME]);
+}
+
 /* One packet's part: of which service, in which direction. */
 struct way {
     unsigned proto, port;
@@ -75,7 +100,7 @@ static void look_at_http(struct dpi *d, struct dpi_result *r)
     handshake(d, f, 8081);
     if (!send_one(d, f, (struct way){6, 8081, true, TCP_ACK | TCP_PSH}, get, sizeof(get) - 1))
         (void)!send_one(d, f, (struct way){6, 8081, false, TCP_ACK | TCP_PSH}, ok, sizeof(ok) - 1);
-    dpi_finish(d, f, r);
+    finish(d, f, r);
 }
 
 /* A ClientHello with a server name and two cipher suites. */
@@ -108,8 +133,16 @@ Test(dpi, http_on_an_odd_port_is_seen_with_its_host)
     cr_assert_str_eq(r.app, "http");
     cr_assert_str_eq(r.category, "web");
     cr_assert_str_eq(r.server_name, "intranet.example.com");
-    cr_assert_not(r.guessed);
-    cr_assert_neq(r.risk & (1ULL << 5), 0, "a known protocol on an odd port: %lx", r.risk);
+    cr_assert_not(r.answer.guessed);
+    cr_assert_neq(r.answer.risk & (1ULL << 5), 0, "a known protocol on an odd port: %lx",
+                  r.answer.risk);
+    cr_assert_str_eq(r.said[FACT_HTTP_METHOD], "GET");
+    cr_assert_str_eq(r.said[FACT_HTTP_URL], "/index.html");
+    cr_assert_str_eq(r.said[FACT_HTTP_USER_AGENT], "Mozilla/5.0 (X11; Linux x86_64)");
+    uint16_t status = 0;
+    memcpy(&status, r.said[FACT_HTTP_STATUS], sizeof(status));
+    cr_assert_eq(status, 200);
+    cr_assert_str_eq(dpi_confidence_name(r.answer.confidence), "dpi");
     dpi_stats(d, &s);
     cr_assert_eq(s.flows, 1);
     cr_assert_eq(s.detected, 1);
@@ -127,10 +160,12 @@ Test(dpi, tls_gives_the_server_name)
     client_hello(&hello);
     handshake(d, f, 443);
     (void)!send_one(d, f, (struct way){6, 443, true, TCP_ACK | TCP_PSH}, hello.data, hello.len);
-    dpi_finish(d, f, &r);
+    finish(d, f, &r);
     cr_assert_eq(strncmp(r.app, "tls", 3), 0, "%s", r.app);
     cr_assert_str_eq(r.server_name, "www.wind-lab.example");
-    cr_assert_not(r.guessed);
+    cr_assert_eq(r.said_len[FACT_TLS_JA3], 32);
+    cr_assert_eq(r.said_len[FACT_HTTP_URL], 0);
+    cr_assert_not(r.answer.guessed);
     bytes_done(&hello);
     (void)dpi_free(d);
 }
@@ -146,7 +181,7 @@ Test(dpi, a_dns_question_is_a_server_name_with_nothing_but_printable_ascii)
     struct dpi_result r;
 
     (void)!send_one(d, f, (struct way){17, 53, true, 0}, query, sizeof(query) - 1);
-    dpi_finish(d, f, &r);
+    finish(d, f, &r);
     cr_assert_str_eq(r.app, "dns");
     for (const char *c = r.server_name; *c != '\0'; c++)
         cr_assert(*c > ' ' && *c <= '~');
@@ -161,9 +196,9 @@ Test(dpi, what_only_the_port_tells_is_a_guess)
     struct dpi_result r;
 
     (void)!send_one(d, f, (struct way){6, 22, true, TCP_SYN}, "", 0);
-    dpi_finish(d, f, &r);
+    finish(d, f, &r);
     cr_assert_str_eq(r.app, "ssh");
-    cr_assert(r.guessed);
+    cr_assert(r.answer.guessed);
     (void)dpi_free(d);
 }
 
@@ -178,7 +213,7 @@ Test(dpi, noise_is_unknown_and_given_up_after_the_limit)
     while (!send_one(d, f, (struct way){17, 47311, n % 2 == 0, 0},
                      "\x7b\x93\xb1\x8e\xa4\xc3\x9d\xd2\xe5", 9))
         n++;
-    dpi_finish(d, f, &r);
+    finish(d, f, &r);
     cr_assert_eq(n, 6, "%d %s", n, r.app);
     cr_assert_str_eq(r.app, "");
     cr_assert_str_eq(r.category, "");
@@ -204,7 +239,7 @@ Test(dpi, at_the_limit_a_flow_goes_without_and_is_counted)
     a = dpi_flow_new(d);
     cr_assert_not_null(a);
     (void)!send_one(d, a, (struct way){6, 80, true, TCP_SYN}, "", 0);
-    dpi_finish(d, a, &r);
+    finish(d, a, &r);
     dpi_flow_drop(d, b);
     dpi_flow_drop(d, NULL);
     dpi_stats(d, &s);
@@ -224,4 +259,22 @@ Test(dpi, the_same_packets_give_the_same_answer_again)
         (void)dpi_free(d);
     }
     cr_assert_arr_eq(&first, &again, sizeof(first));
+}
+
+Test(dpi, risks_have_words_and_a_score)
+{
+    struct dpi_risk r;
+
+    cr_assert(dpi_risk(5, &r));
+    cr_assert_str_eq(r.name, "Known Protocol on Non Standard Port");
+    cr_assert_str_eq(r.severity, "medium");
+    cr_assert_eq(r.score, 50);
+    cr_assert_not(dpi_risk(0, &r));
+    cr_assert_not(dpi_risk(63, &r));
+    cr_assert_not(dpi_risk(64, &r));
+    cr_assert_eq(dpi_risk_score(1u << 5 | 1u << 1), 300);
+    cr_assert_eq(dpi_risk_score(1ull << 63), 0);
+    cr_assert_null(dpi_confidence_name(0));
+    cr_assert_null(dpi_confidence_name(255));
+    cr_assert_str_eq(dpi_cipher_name(0x1301), "TLS_AES_128_GCM_SHA256");
 }

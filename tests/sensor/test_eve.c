@@ -22,7 +22,7 @@ static const char *line_of(enum eve_ring ring)
 {
     static char text[EVE_LINE_MAX];
     struct buf out = BUF_FIXED(text);
-    union eve_record record;
+    struct eve_record record;
 
     cr_assert_eq(eve_take(&slot, sizeof(slot), ring, &record), 0);
     eve_line(&out, &source, &record);
@@ -56,7 +56,8 @@ Test(eve, a_flow_is_one_line_with_suricatas_names)
 {
     record_flow(&slot.flow, 5);
     slot.flow.key.vlan = 7;
-    slot.flow.dpi_risk = 1ull << 63 | 2;
+    slot.flow.dpi_risk = 1ull << 63 | 2; /* the last one is none that nDPI knows */
+    slot.flow.dpi_confidence = 4;
     slot.flow.conn_state = CONN_SF;
     slot.flow.again[1] = 3;
     memcpy(slot.flow.history, "ShADadFf", 8);
@@ -73,7 +74,9 @@ Test(eve, a_flow_is_one_line_with_suricatas_names)
         "\"tcp\":{\"tcp_flags\":\"1b\",\"tcp_flags_ts\":\"1b\",\"tcp_flags_tc\":\"13\","
         "\"fin\":true,\"syn\":true,\"psh\":true,\"ack\":true},"
         "\"ndpi\":{\"proto\":\"ssh\",\"category\":\"remoteaccess\",\"guessed\":false,"
-        "\"risk\":[1,63]},\"wind\":{\"score\":0.25,\"p_value\":0.75,\"conn_state\":\"SF\","
+        "\"confidence\":\"dpi\",\"risk\":[1,63],\"risk_score\":250,\"risks\":[{\"id\":1,"
+        "\"name\":\"XSS Attack\",\"severity\":\"severe\",\"score\":250}]},\"wind\":{\"score\":0.25,"
+        "\"p_value\":0.75,\"conn_state\":\"SF\","
         "\"history\":\"ShADadFf\",\"retransmits_toclient\":3,\"analysis_level\":\"full\","
         "\"coverage\":1.0}}\n");
 }
@@ -180,7 +183,7 @@ Test(eve, a_number_that_readers_cannot_hold_is_cut)
 
 Test(eve, opened_and_so_far_make_no_line)
 {
-    union eve_record record;
+    struct eve_record record;
 
     record_flow(&slot.flow, 0);
     slot.header.kind = RECORD_FLOW_OPENED;
@@ -191,7 +194,7 @@ Test(eve, opened_and_so_far_make_no_line)
 
 #define REFUSED(ring, spoil)                                                                       \
     do {                                                                                           \
-        union eve_record record_;                                                                  \
+        struct eve_record record_;                                                                 \
         if ((ring) == EVE_RING_FLOWS)                                                              \
             record_flow(&slot.flow, 0);                                                            \
         else                                                                                       \
