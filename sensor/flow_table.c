@@ -30,7 +30,7 @@ struct flow_table {
     struct flow_tcp *tcp;
     uint32_t *bucket;
     uint32_t mask, used, free, hand;
-    size_t live;
+    size_t live, limit; /* at most conf.max */
     uint64_t next_id;
     uint64_t clock_ns, tick; /* the wheel has been turned up to here */
     uint32_t wheel[WHEEL_SLOTS];
@@ -66,6 +66,7 @@ int flow_table_new(struct flow_table **ret_table, const struct flow_table_conf *
     t->mask = buckets - 1;
     t->free = NONE;
     t->next_id = conf->first_id;
+    t->limit = conf->max;
     for (uint32_t i = 0; i < WHEEL_SLOTS; i++)
         t->wheel[i] = NONE;
 
@@ -333,6 +334,26 @@ static uint64_t dispensable(const struct flow_table *t, const struct flow *f)
     return (is_half_open(f) ? UINT64_C(1) << 61 : 0) | missed;
 }
 
+/* The least valuable of the candidates under the hand, or NULL when none of those is in use. */
+static struct flow *pick(const struct flow_table *t, uint32_t stride)
+{
+    struct flow *victim = NULL;
+    uint64_t most = 0;
+
+    for (uint32_t i = t->hand; i < t->used; i += stride) {
+        struct flow *f = &t->flows[i];
+        const uint64_t value = f->flow_id == 0 ? 0 : dispensable(t, f);
+
+        __builtin_prefetch(f + 1); /* for the next time */
+        __builtin_prefetch((const char *)(f + 1) + WIND_CACHE_LINE);
+        if (f->flow_id != 0 && (victim == NULL || value > most)) {
+            most = value;
+            victim = f;
+        }
+    }
+    return victim;
+}
+
 /*
  * The least valuable of a few, which lie far from each other: a hand goes round, so that each flow
  * comes under it. A flood of openings pushes out its own, and conversations stay; an honest
@@ -342,22 +363,20 @@ static void evict(struct flow_table *t)
 {
     const uint32_t stride = (t->used + EVICT_SAMPLE - 1) / EVICT_SAMPLE;
     struct flow *victim = NULL;
-    uint64_t most = 0;
 
-    for (uint32_t i = t->hand; i < t->used; i += stride) {
-        struct flow *f = &t->flows[i];
-        const uint64_t value = dispensable(t, f); /* the table is full: all of them are in use */
-
-        __builtin_prefetch(f + 1); /* for the next time */
-        __builtin_prefetch((const char *)(f + 1) + WIND_CACHE_LINE);
-        if (victim == NULL || value > most) {
-            most = value;
-            victim = f;
-        }
+    while (victim == NULL) { /* one round at most: there is a flow */
+        t->hand = t->hand < stride ? t->hand : 0;
+        victim = pick(t, stride);
+        t->hand++;
     }
-    t->hand = t->hand + 1 < stride ? t->hand + 1 : 0;
     wheel_take(t, victim);
     end_flow(t, victim, FLOW_END_EVICTED);
+}
+
+void flow_table_set_max(struct flow_table *t, size_t max)
+{
+    t->limit = max < t->conf.max ? max : t->conf.max;
+    t->limit = t->limit > 0 ? t->limit : 1;
 }
 
 /* ---------------------------------------------------------------- packets */
@@ -380,7 +399,7 @@ static void begin_active(struct flow_table *t, struct flow *f)
 static struct flow *make(struct flow_table *t, const struct flow_key *key, uint32_t hash,
                          uint64_t packet_ns)
 {
-    if (t->live == t->conf.max)
+    for (unsigned n = 0; t->live >= t->limit && (n < 2 || t->live == t->conf.max); n++)
         evict(t);
 
     uint32_t i = t->free;

@@ -96,6 +96,12 @@ void flow_table_hear(struct flow_table *t, const struct packet_view *view);
 /* The clock goes on: end what is overdue. Before each packet; cheap when nothing is due. */
 void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
 
+/*
+ * Hold at most so many from now on, 1 .. conf.max. Those over the limit go two at a time, with each
+ * flow that is made, so that no packet waits long.
+ */
+void flow_table_set_max(struct flow_table *t, size_t max);
+
 /* End everything: FLOW_END_FLUSHED. */
 void flow_table_flush(struct flow_table *t);
 

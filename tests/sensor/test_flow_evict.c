@@ -76,3 +76,33 @@ Test(flow_evict, flows_of_one_instant_can_be_told_apart_by_nobody_and_one_goes)
     cr_assert_eq(flow_table_live(t.table), 1024);
     cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1500 - 1024);
 }
+
+/* ---------------------------------------------------------------- at run time */
+
+Test(flow_evict, a_lower_limit_is_reached_step_by_step_and_a_higher_one_holds_at_once)
+{
+    for (unsigned i = 0; i < 1000; i++)
+        (void)packet_at(i, view_udp(1 + i % 200, 1000 + i, 2, 53), NULL);
+    flow_table_set_max(t.table, 100);
+    cr_assert_eq(flow_table_live(t.table), 1000); /* nothing happens without a flow to be made */
+    for (unsigned i = 0; i < 100; i++) {
+        (void)packet_at(2000 + i, view_udp(1 + i % 200, 20000 + i, 2, 53), NULL);
+        cr_assert_eq(flow_table_live(t.table), 1000 - (i + 1));
+    }
+    for (unsigned i = 0; i < 2000; i++)
+        (void)packet_at(3000 + i, view_udp(1 + i % 200, 30000 + i, 2, 53), NULL);
+    cr_assert_eq(flow_table_live(t.table), 100);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 3000);
+    flow_table_set_max(t.table, 1u << 30); /* as much as there is memory for */
+    for (unsigned i = 0; i < 2000; i++)
+        (void)packet_at(9000 + i, view_udp(1 + i % 200, 40000 + i, 2, 53), NULL);
+    cr_assert_eq(flow_table_live(t.table), 1024);
+}
+
+Test(flow_evict, a_limit_of_nothing_is_one)
+{
+    flow_table_set_max(t.table, 0);
+    for (unsigned i = 0; i < 10; i++)
+        (void)packet_at(i, view_udp(1, 1000 + i, 2, 53), NULL);
+    cr_assert_eq(flow_table_live(t.table), 1);
+}
