@@ -122,3 +122,11 @@ def seen(request, tmp_path_factory):
     capture = unpacked(request.param, folder)
     yield Seen(wind_flows(capture, folder), packets.flows(capture), capture)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def theirs(seen, nfstream):
+    """NFStream's flows of that capture."""
+    command = [nfstream, HERE / "nfstream_flows.py", seen.capture]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,9 +1,8 @@
 """Every packet of a capture as tshark dissects it, put together to flows without Wind's code.
 
-A flow of TCP is what tshark calls a stream. UDP is told apart by addresses and ports (tshark's
-udp.stream is the dissectors' business: SNMP gets one for each way); ICMP by addresses, question and
-code, answers belonging to their question. Numbers are Python's: integers of nanoseconds and bytes,
-exact fractions.
+TCP and UDP are told apart by addresses and ports, other protocols by addresses, ICMP by question
+and code besides, an answer belonging to its question. A TCP connection begins where README.md says.
+Numbers are Python's: integers of nanoseconds and bytes, exact fractions.
 """
 
 import dataclasses
@@ -13,15 +12,15 @@ import subprocess
 from fractions import Fraction
 
 FIELDS = [
-    "frame.number",
     "frame.time_epoch",
     "frame.protocols",
-    "vlan.id",
     "ip.src",
     "ip.dst",
     "ip.proto",
     "ip.len",
     "ip.hdr_len",
+    "ip.frag_offset",
+    "ip.flags.mf",
     "ipv6.src",
     "ipv6.dst",
     "ipv6.nxt",
@@ -30,6 +29,7 @@ FIELDS = [
     "tcp.dstport",
     "tcp.flags",
     "tcp.len",
+    "tcp.seq_raw",
     "tcp.stream",
     "udp.srcport",
     "udp.dstport",
@@ -39,12 +39,8 @@ FIELDS = [
     "icmpv6.type",
     "icmpv6.code",
 ]
-PLAIN = [  # nothing that looks beyond one packet, or changes what a field says
-    "tcp.desegment_tcp_streams:FALSE",
-    "tcp.relative_sequence_numbers:FALSE",
-    "ip.use_geoip:FALSE",
-]
-SYN, RST, ACK = 0x02, 0x04, 0x10
+PLAIN = ["tcp.desegment_tcp_streams:FALSE", "ip.defragment:FALSE", "ipv6.defragment:FALSE"]
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ICMP_QUESTION = {0: 8, 14: 13, 16: 15, 9: 10, 18: 17}
 ICMPV6_QUESTION = {129: 128, 134: 133, 136: 135}
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
@@ -53,6 +49,7 @@ ICMP_HEADER = 8
 
 @dataclasses.dataclass
 class Packet:
+    number: int  # its place in the capture
     time_ns: int
     src: tuple  # address, port
     dst: tuple
@@ -60,15 +57,17 @@ class Packet:
     ip_len: int
     payload: int = 0
     flags: int = 0
-    stream: tuple = ()
-    number: int = 0  # its place in the capture
+    seq: int = 0
+    stream: int = -1  # tshark's, of TCP
+    kind: tuple = ()  # ICMP: question, code
 
 
 class Flow:
-    """Packets of one stream. [0] is the way of the first packet."""
+    """Packets of one conversation. [0] is the way of the first packet, unless it was turned."""
 
     def __init__(self, first):
         self.proto = first.proto
+        self.kind = first.kind
         self.ends = (first.src, first.dst)
         self.packets = []
 
@@ -79,6 +78,12 @@ class Flow:
         self.ends = (self.ends[1], self.ends[0])
 
     @property
+    def is_over(self):
+        if any(p.flags & RST for p in self.packets):
+            return True
+        return all(any(p.flags & FIN for p in self.way(d)) for d in (0, 1))
+
+    @property
     def start_ns(self):
         return min(p.time_ns for p in self.packets)
 
@@ -87,14 +92,17 @@ class Flow:
         return max(p.time_ns for p in self.packets)
 
 
+# ---------------------------------------------------------------- packets
+
+
 def nanoseconds(text):
     seconds, _, fraction = text.partition(".")
     return int(seconds) * 10**9 + int(fraction.ljust(9, "0")[:9])
 
 
-def one(line, name, last=False):
-    values = line[name].split(";")
-    return values[-1 if last else 0]
+def is_group(address):
+    ip = ipaddress.ip_address(address)
+    return ip.is_multicast or (ip.version == 4 and ip.packed[0] >= 224)
 
 
 def layers_of(line):
@@ -106,62 +114,61 @@ def layers_of(line):
     return layers
 
 
-def packet_of(line):
-    """None for what has no IP header, and for the later parts of a fragmented packet."""
-    layers = layers_of(line)
+def network(line, layers):
+    """Of the innermost IP header: addresses, protocol, length, length of the header."""
     ips = [x for x in layers if x in ("ip", "ipv6")]
-    if not ips:
+    kind, depth = ips[-1], ips.count(ips[-1]) - 1
+    value = {k: line[k].split(";") for k in line if k.startswith(f"{kind}.")}
+    ends = value[f"{kind}.src"][depth], value[f"{kind}.dst"][depth]
+    if kind == "ipv6":
+        length = 40 + int(value["ipv6.plen"][depth])
+        return ends, int(value["ipv6.nxt"][depth]), length, 40
+    header = int(value["ip.hdr_len"][depth])
+    return ends, int(value["ip.proto"][depth]), int(value["ip.len"][depth]), header
+
+
+def put_tcp(packet, line):
+    packet.proto = TCP
+    packet.src = (packet.src[0], int(line["tcp.srcport"]))
+    packet.dst = (packet.dst[0], int(line["tcp.dstport"]))
+    packet.payload = int(line["tcp.len"])
+    packet.flags = int(line["tcp.flags"], 16) & 0xFF
+    packet.seq = int(line["tcp.seq_raw"])
+    packet.stream = int(line["tcp.stream"])
+
+
+def put_udp(packet, line):
+    """The last of its fields: those before belong to tunnels."""
+    packet.proto = UDP
+    packet.src = (packet.src[0], int(line["udp.srcport"].split(";")[-1]))
+    packet.dst = (packet.dst[0], int(line["udp.dstport"].split(";")[-1]))
+    packet.payload = int(line["udp.length"].split(";")[-1]) - 8
+
+
+def put_icmp(packet, line, kind, header):
+    number, code = int(line[f"{kind}.type"].split(";")[0]), int(line[f"{kind}.code"].split(";")[0])
+    question = (ICMP_QUESTION if kind == "icmp" else ICMPV6_QUESTION).get(number, number)
+    if is_group(packet.dst[0]):
+        question = number  # what a group hears nobody has asked
+    packet.proto = ICMP if kind == "icmp" else ICMPV6
+    packet.kind = (question, code, question != number)
+    packet.payload = packet.ip_len - header - ICMP_HEADER
+
+
+def packet_of(line, number):
+    """None for what has no IP header."""
+    layers = layers_of(line)
+    if "ip" not in layers and "ipv6" not in layers:
         return None
-    depth = sum(1 for x in ips if x == ips[-1]) - 1  # of the innermost, among its kind
-    kind = ips[-1]
-    values = {k: line[k].split(";") for k in line if k.startswith(f"{kind}.")}
-    src, dst = values[f"{kind}.src"][depth], values[f"{kind}.dst"][depth]
-    length = int(values["ip.len"][depth]) if kind == "ip" else 40 + int(values["ipv6.plen"][depth])
-    header = int(values["ip.hdr_len"][depth]) if kind == "ip" else 40
+    (src, dst), proto, length, header = network(line, layers)
     time_ns = nanoseconds(line["frame.time_epoch"])
+    packet = Packet(number, time_ns, (src, 0), (dst, 0), proto, length, length - header)
     if "tcp" in layers:
-        return Packet(
-            time_ns,
-            (src, int(one(line, "tcp.srcport"))),
-            (dst, int(one(line, "tcp.dstport"))),
-            TCP,
-            length,
-            int(one(line, "tcp.len")),
-            int(one(line, "tcp.flags"), 16) & 0xFF,
-            (TCP, int(one(line, "tcp.stream"))),
-        )
-    if "udp" in layers:
-        return Packet(
-            time_ns,
-            (src, int(one(line, "udp.srcport", True))),
-            (dst, int(one(line, "udp.dstport", True))),
-            UDP,
-            length,
-            int(one(line, "udp.length", True)) - 8,
-            0,
-            (UDP,),  # a dissector may split udp.stream: ends are all that UDP has
-        )
-    if layers[-1] in ("icmp", "icmpv6"):
-        return icmp_packet(line, layers[-1], (time_ns, src, dst, length, header))
-    return None
-
-
-def is_group(address):
-    ip = ipaddress.ip_address(address)
-    return ip.is_multicast or (ip.version == 4 and ip.packed[0] >= 224)
-
-
-def icmp_packet(line, kind, where):
-    time_ns, src, dst, length, header = where
-    number, code = int(one(line, f"{kind}.type")), int(one(line, f"{kind}.code"))
-    questions = ICMP_QUESTION if kind == "icmp" else ICMPV6_QUESTION
-    proto = ICMP if kind == "icmp" else ICMPV6
-    question = questions.get(number, number)
-    is_answer = question != number and not is_group(dst)  # what a group hears nobody has asked
-    question = question if is_answer else number
-    asker, asked = (dst, src) if is_answer else (src, dst)
-    packet = Packet(time_ns, (src, 0), (dst, 0), proto, length, length - header - ICMP_HEADER)
-    packet.stream = (proto, asker, asked, question, code)
+        put_tcp(packet, line)
+    elif "udp" in layers:
+        put_udp(packet, line)
+    elif layers[-1] in ("icmp", "icmpv6"):
+        put_icmp(packet, line, layers[-1], header)
     return packet
 
 
@@ -174,24 +181,51 @@ def dissect(capture):
         command += ["-e", field]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     for number, row in enumerate(done.stdout.splitlines()):
-        packet = packet_of(dict(zip(FIELDS, row.split("\t"), strict=True)))
+        packet = packet_of(dict(zip(FIELDS, row.split("\t"), strict=True)), number)
         if packet is not None:
-            packet.number = number
-            if packet.stream == (UDP,):
-                packet.stream = (UDP, frozenset((packet.src, packet.dst)))
             yield packet
 
 
+# ---------------------------------------------------------------- flows
+
+
+def key_of(packet):
+    if packet.proto in (ICMP, ICMPV6):
+        question, code, is_answer = packet.kind
+        ends = (packet.dst, packet.src) if is_answer else (packet.src, packet.dst)
+        return packet.proto, ends, (question, code)
+    return packet.proto, frozenset((packet.src, packet.dst)), ()
+
+
+def is_opening(packet):
+    return packet.proto == TCP and packet.flags & (SYN | ACK) == SYN
+
+
+def check_stream(before, packet, is_anew):
+    """Rule `new connections`: tshark begins one where Wind does, or README.md says why not."""
+    last = before.packets[-1]
+    first = next(p for p in before.packets if p.stream == last.stream)
+    if is_anew and packet.stream == last.stream:
+        assert packet.seq == first.seq, packet
+    if not is_anew and packet.stream != last.stream:
+        assert is_opening(packet) and packet.seq != first.seq and not before.is_over, packet
+
+
 def flows(capture):
-    """stream -> Flow, in the order of their first packets."""
-    found = {}
+    """All of them, in the order of their first packets."""
+    now, found = {}, []
     for packet in dissect(capture):
-        found.setdefault(packet.stream, Flow(packet)).packets.append(packet)
-    for stream, flow in found.items():
-        if flow.proto in (ICMP, ICMPV6):
-            flow.ends = ((stream[1], 0), (stream[2], 0))  # who asked, even if the answer came first
-        elif flow.packets[0].flags & (SYN | ACK) == SYN | ACK:
-            flow.turn()  # its opening was missed: who answers did not open
+        k = key_of(packet)
+        flow = now.get(k)
+        is_anew = flow is not None and is_opening(packet) and flow.is_over
+        if flow is not None and packet.proto == TCP:
+            check_stream(flow, packet, is_anew)
+        if flow is None or is_anew:
+            flow = now[k] = Flow(packet)
+            found.append(flow)
+            if packet.proto in (ICMP, ICMPV6):
+                flow.ends = k[1]
+        flow.packets.append(packet)
     return found
 
 

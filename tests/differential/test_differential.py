@@ -7,17 +7,21 @@ rules are in README.md; nothing is compared "roughly".
 
 import collections
 import json
-import subprocess
 from fractions import Fraction
 
 import pytest
-from conftest import HERE
-from packets import ICMP, ICMPV6, RST, SYN, gaps, mean, root, variance
+from packets import ACK, ICMP, ICMPV6, RST, SYN, TCP, UDP, gaps, mean, root, variance
 
 ULP = Fraction(1, 2**23)
 MS = 10**6  # ns
 PROTO = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "IPv6-ICMP"}
 FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64, "cwr": 128}
+SERVICES = {1433, 1521, 1883, 3128, 3268, 3306, 3389, 5060, 5222, 5432, 5671, 5672, 5900, 6379}
+SERVICES |= {8000, 8080, 8443, 8883, 9042, 9092, 9200, 9418, 11211, 25565, 27017}
+
+
+def is_service(port):
+    return 0 < port < 1024 or port in SERVICES
 
 
 def is_single(have, exact):
@@ -27,8 +31,21 @@ def is_single(have, exact):
 # ---------------------------------------------------------------- Wind against tshark
 
 
-def key(proto, ends, kind=()):
-    return proto, frozenset(ends), kind
+def name_of(proto):
+    return PROTO.get(proto, f"{proto:03}")
+
+
+def wind_key(flow):
+    e = flow.eve
+    if e["proto"] in (PROTO[ICMP], PROTO[ICMPV6]):
+        return e["proto"], flow.ends, (e["icmp_type"], e["icmp_code"])
+    return e["proto"], frozenset(flow.ends), ()
+
+
+def tshark_key(flow):
+    if flow.proto in (ICMP, ICMPV6):
+        return PROTO[flow.proto], flow.ends, flow.kind[:2]
+    return name_of(flow.proto), frozenset(flow.ends), ()
 
 
 def by_key(flows, key_of):
@@ -38,30 +55,26 @@ def by_key(flows, key_of):
     return found
 
 
-def wind_key(flow):
-    e = flow.eve
-    if e["proto"] in (PROTO[ICMP], PROTO[ICMPV6]):
-        return e["proto"], (e["src_ip"], e["dest_ip"]), (e["icmp_type"], e["icmp_code"])
-    return key(e["proto"], flow.ends)
-
-
-def tshark_key(item):
-    stream, flow = item
-    if flow.proto in (ICMP, ICMPV6):
-        return PROTO[flow.proto], (stream[1], stream[2]), (stream[3], stream[4])
-    return key(PROTO[flow.proto], flow.ends)
+def may_be_turned(flow):
+    """Rule `opener`."""
+    first = flow.packets[0]
+    if first.flags & SYN:
+        return bool(first.flags & ACK)
+    return is_service(first.src[1]) and not is_service(first.dst[1])
 
 
 def pairs(seen):
-    """Wind's flow and tshark's of the same key, in the order in which they began."""
+    """Wind's flow and its packets, of the same key in the order in which they began."""
     ours = by_key(seen.wind, wind_key)
-    theirs = by_key(seen.tshark.items(), tshark_key)
+    theirs = by_key(seen.tshark, tshark_key)
     assert ours.keys() == theirs.keys()
     for k, flows in ours.items():
-        flows.sort(key=lambda f: f.time_us("start"))
-        others = sorted((flow for _, flow in theirs[k]), key=lambda f: f.start_ns)
-        assert len(flows) == len(others), (k, len(flows), len(others))
-        yield from zip(flows, others, strict=True)
+        flows.sort(key=lambda f: f.eve["flow_id"])
+        assert len(flows) == len(theirs[k]), (k, len(flows), len(theirs[k]))
+        for wind, flow in zip(flows, theirs[k], strict=True):
+            if flow.proto in (TCP, UDP) and may_be_turned(flow):
+                flow.ends = (flow.packets[0].dst, flow.packets[0].src)
+            yield wind, flow
 
 
 def expected_row(flow):
@@ -90,7 +103,7 @@ def expected_row(flow):
         want["gap_max"] = Fraction(max(longest), MS)
     if all(ways):
         want["answer_time"] = Fraction(max(0, first[1] - first[0]), MS)
-    if flow.proto == 6:
+    if flow.proto == TCP:
         for name, flag in (("tcp_syn", SYN), ("tcp_rst", RST)):
             want[name] = Fraction(sum(1 for p in flow.packets if p.flags & flag))
     return want
@@ -103,22 +116,16 @@ def is_feature_right(name, have, want):
     return is_single(have, want[name])
 
 
-def turned_as(wind, flow):
-    if wind.ends != flow.ends:
-        flow.turn()
-    return flow
-
-
 def test_each_flow_of_wind_is_a_stream_of_tshark(seen):
     for wind, flow in pairs(seen):
         about = json.dumps(wind.eve)
-        assert wind.ends == flow.ends or flow.proto in (ICMP, ICMPV6), about
+        assert wind.ends == flow.ends, about
         ways = [flow.way(0), flow.way(1)]
         assert wind.pkts == [len(w) for w in ways], about
         assert wind.bytes == [sum(p.ip_len for p in w) for w in ways], about
         assert wind.time_us("start") == flow.start_ns // 1000, about
         assert wind.time_us("end") == flow.end_ns // 1000, about
-        if flow.proto == 6:
+        if flow.proto == TCP:
             for side, way in zip(("ts", "tc"), ways, strict=True):
                 flags = 0
                 for p in way:
@@ -143,21 +150,10 @@ def test_features_are_those_of_the_packets(seen):
 
 def merged(seen):
     """Rules `reused ports` and `ICMP`: all packets of two ends are one flow."""
-    found = {}
-    for stream, flow in seen.tshark.items():
-        if flow.proto in (ICMP, ICMPV6):
-            k = key(flow.proto, ((stream[1], 0), (stream[2], 0)))
-        else:
-            k = key(flow.proto, flow.ends)
-        found.setdefault(k, []).extend(flow.packets)
+    found = collections.defaultdict(list)
+    for flow in seen.tshark:
+        found[flow.proto, frozenset(flow.ends)] += flow.packets
     return {k: sorted(packets, key=lambda p: p.number) for k, packets in found.items()}
-
-
-def nfstream_flows(python, capture):
-    done = subprocess.run(
-        [python, HERE / "nfstream_flows.py", capture], check=True, capture_output=True, text=True
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def check_way(nf, name, way):
@@ -177,41 +173,41 @@ def check_way(nf, name, way):
     )
 
 
-def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, nfstream):
+def ends_of(nf):
+    return (nf["src_ip"], nf["src_port"]), (nf["dst_ip"], nf["dst_port"])
+
+
+def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, theirs):
     want = merged(seen)
-    theirs = nfstream_flows(nfstream, seen.capture)
-    got = {
-        key(f["protocol"], ((f["src_ip"], f["src_port"]), (f["dst_ip"], f["dst_port"]))): f
-        for f in theirs
-    }
+    got = {(f["protocol"], frozenset(ends_of(f))): f for f in theirs}
     assert len(got) == len(theirs)
     assert got.keys() == want.keys()
     for k, nf in got.items():
-        first = (nf["src_ip"], nf["src_port"])
+        first, second = ends_of(nf)
         ways = [[p for p in want[k] if (p.src == first) == is_first] for is_first in (True, False)]
         assert want[k][0].src == first, nf
         assert nf["bidirectional_packets"] == len(want[k]), nf
         assert nf["bidirectional_first_seen_ms"] == want[k][0].time_ns // MS, nf
         for name, way in zip(("src2dst", "dst2src"), ways, strict=True):
-            check_way(nf, name, way)
+            if first != second:
+                check_way(nf, name, way)
 
 
-def test_wind_and_nfstream_count_the_same(seen, nfstream):
-    """Directly, flow by flow: rules `reused ports`, `ICMP` and `milliseconds`."""
-    ours = collections.defaultdict(list)
-    for f in seen.wind:
-        ours[key(f.eve["proto"], ((f.ends[0]), (f.ends[1])))].append(f)
-    for nf in nfstream_flows(nfstream, seen.capture):
-        ends = ((nf["src_ip"], nf["src_port"]), (nf["dst_ip"], nf["dst_port"]))
-        flows = ours.pop(key(PROTO[nf["protocol"]], ends))
-        total = collections.Counter()
+def test_wind_and_nfstream_count_the_same(seen, theirs):
+    """Directly, flow by flow: rules `reused ports`, `ICMP`, `milliseconds` and `itself`."""
+    ours = by_key(seen.wind, lambda f: (f.eve["proto"], frozenset(f.ends)))
+    for nf in theirs:
+        ends = ends_of(nf)
+        flows = ours.pop((name_of(nf["protocol"]), frozenset(ends)))
+        total, told = collections.Counter(), collections.Counter()
         for f in flows:
             for d, end in enumerate(f.ends):
                 total["packets", end] += f.pkts[d]
                 total["bytes", end] += f.bytes[d]
         for way, end in zip(("src2dst", "dst2src"), ends, strict=True):
-            assert nf[f"{way}_packets"] == total["packets", end], nf
-            assert nf[f"{way}_bytes"] == total["bytes", end], nf
+            told["packets", end] += nf[f"{way}_packets"]
+            told["bytes", end] += nf[f"{way}_bytes"]
+        assert total == told, nf
         begin = min(f.time_us("start") for f in flows)
         end = max(f.time_us("end") for f in flows)
         assert nf["bidirectional_duration_ms"] == end // 1000 - begin // 1000, nf
