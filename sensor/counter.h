@@ -68,6 +68,7 @@ struct counters {
     _Atomic uint64_t position; /* packets it took from its input: where a successor goes on */
     _Atomic uint64_t order;    /* no record that it still makes has a header.order below this */
     _Atomic uint64_t flow_sequence;
+    _Atomic uint64_t flow_max; /* supervisor: flows it may hold from now on; 0 = as it was made */
     /* and in section 0 alone: */
     _Atomic uint64_t alert_sequence;  /* next alert's number: goes on after a crash */
     _Atomic uint64_t record_sequence; /* flow records that the analysis has released */

@@ -79,18 +79,11 @@ int crew_start_threads(struct crew *c, struct err *e)
 
 /* ---------------------------------------------------------------- workers */
 
-static int64_t flows_max(const struct sensor_conf *s)
-{
-    const int64_t fit = s->flow_memcap / (int64_t)FLOW_TABLE_BYTES;
-
-    return s->flow_max < fit ? s->flow_max : fit;
-}
-
 static struct flow_table_conf flow_conf(const struct crew *c, unsigned i)
 {
     const struct sensor_conf *s = c->conf.sensor;
     const uint64_t ids = atomic_load(&c->conf.counters[i].flow_sequence);
-    struct flow_table_conf f = {.max = part(c, flows_max(s)),
+    struct flow_table_conf f = {.max = part(c, (int64_t)sensor_conf_flows_max(s)),
                                 .idle_ns = (uint64_t)s->flow_idle,
                                 .idle_new_ns = (uint64_t)s->flow_idle_new,
                                 .half_open_ns = (uint64_t)s->flow_half_open,

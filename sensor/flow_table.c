@@ -101,6 +101,11 @@ size_t flow_table_live(const struct flow_table *t)
     return t->live;
 }
 
+size_t flow_table_max(const struct flow_table *t)
+{
+    return t->limit;
+}
+
 size_t flow_table_index(const struct flow_table *t, const struct flow *f)
 {
     return index_of(t, f);

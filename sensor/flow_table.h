@@ -101,6 +101,7 @@ void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
  * flow that is made, so that no packet waits long.
  */
 void flow_table_set_max(struct flow_table *t, size_t max);
+size_t flow_table_max(const struct flow_table *t);
 
 /* End everything: FLOW_END_FLUSHED. */
 void flow_table_flush(struct flow_table *t);

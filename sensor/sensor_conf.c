@@ -11,6 +11,7 @@
 #include "common/record.h"
 #include "sensor/capture.h"
 #include "sensor/counter.h"
+#include "sensor/flow_table.h"
 #include "sensor/sink_http.h"
 
 #define S     struct sensor_conf
@@ -131,6 +132,10 @@ static const char usage[] =
     "each\n"
     "  --speed N          replay N times as fast as it was recorded; default: as fast as possible\n"
     "  --user NAME, --group NAME   run analyser and uplink as this user and group\n"
+    "\n"
+    "Signals: TERM and INT end it, USR1 opens eve.json anew, HUP reads the file of -c again "
+    "(live):\n"
+    "flow.max and flow.memcap take effect at once, the rest at the next start.\n"
     "\n"
     "Examples:\n"
     "  wind-sensor -r office.pcap -l out && jq 'select(.event_type==\"alert\")' out/eve.json\n"
@@ -261,7 +266,7 @@ static int check_uplink(const struct sensor_conf *c, struct err *e)
     return r;
 }
 
-static int load(const struct sensor_args *args, struct sensor_conf *conf, struct err *e)
+int sensor_conf_load(const struct sensor_args *args, struct sensor_conf *conf, struct err *e)
 {
     static const struct cli_places live = {"/etc/wind/sensor.yaml", "/etc/wind/conf.d"};
     static const struct cli_places replay = {.file = NULL}; /* the same wherever it runs */
@@ -278,7 +283,7 @@ int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
     *ret_args = (struct sensor_args){.dir = "."};
     int r = cli_parse(&cli, argc, argv, ret_args, e);
     if (r == 0)
-        r = load(ret_args, ret_conf, e);
+        r = sensor_conf_load(ret_args, ret_conf, e);
     if (r == 0)
         r = cli_conf_printed(&ret_args->conf, sensor_keys, ret_conf);
     if (r == 0)
@@ -297,4 +302,11 @@ int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
     if (ret_conf->name[0] == '\0' && gethostname(ret_conf->name, sizeof(ret_conf->name) - 1) != 0)
         return err_set(e, -errno, "sensor.name: no host name: %s", strerror(errno));
     return 0;
+}
+
+size_t sensor_conf_flows_max(const struct sensor_conf *c)
+{
+    const size_t fit = (size_t)c->flow_memcap / FLOW_TABLE_BYTES;
+
+    return (size_t)c->flow_max < fit ? (size_t)c->flow_max : fit;
 }

@@ -70,6 +70,13 @@ struct sensor_args {
 
 extern const struct conf_key sensor_keys[];
 
+/* The settings anew, from the same command line: what it names may have changed. */
+WIND_MUST_USE int sensor_conf_load(const struct sensor_args *args, struct sensor_conf *ret_conf,
+                                   struct err *e);
+
+/* Flows of all workers together: flow.max, or what fits into flow.memcap. */
+size_t sensor_conf_flows_max(const struct sensor_conf *c);
+
 /*
  * Read the command line, files and environment. Returns 0, CLI_DONE, CLI_USAGE, or another
  * negative: the configuration is wrong.

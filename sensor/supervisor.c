@@ -21,6 +21,7 @@
 #include "sensor/child.h"
 #include "sensor/live.h"
 #include "sensor/losses.h"
+#include "sensor/reload.h"
 #include "sensor/sandbox.h"
 #include "sensor/uplink.h"
 
@@ -247,7 +248,7 @@ static int catch_signals(struct supervisor *s, struct err *e)
     (void)sigemptyset(&set);
     (void)sigaddset(&set, SIGTERM);
     (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGHUP); /* the terminal is closed: as SIGTERM */
+    (void)sigaddset(&set, SIGHUP); /* reload.h; or the terminal is closed: as SIGTERM */
     (void)sigaddset(&set, SIGCHLD);
     (void)sigaddset(&set, SIGUSR1);
     (void)signal(SIGPIPE, SIG_IGN);
@@ -490,6 +491,10 @@ static int on_signal(struct supervisor *s, uint32_t signal, struct err *e)
 {
     if (signal == SIGCHLD)
         return reap(s, e);
+    if (signal == SIGHUP && reload_is_meant(s->args)) {
+        reload(s->args, s->conf, s->counters, s->flows->n);
+        return 0;
+    }
     if (signal == SIGUSR1) {
         atomic_fetch_add(&s->state->reopen, 1);
         return 0;

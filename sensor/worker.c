@@ -588,11 +588,22 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
     }
 }
 
+/* The supervisor may have been told of another flow.max (reload.h). */
+static void adopt_limit(struct worker *w)
+{
+    const uint64_t max = atomic_load_explicit(&w->conf.counters->flow_max, memory_order_relaxed);
+
+    if (max != 0)
+        flow_table_set_max(w->flows, max);
+    counters_set(w->conf.counters, COUNTER_flow_max, flow_table_max(w->flows));
+}
+
 static void publish(struct worker *w)
 {
     struct counters *c = w->conf.counters;
 
     climb(w);
+    adopt_limit(w);
     /* release: whoever sees these sees the records before them (merge.c) */
     atomic_store_explicit(&c->order, order_now(w), memory_order_release);
     atomic_store_explicit(&c->clock_ns, w->clock_ns, memory_order_release);

@@ -306,3 +306,31 @@ Test(conf, what_is_printed_reads_back_the_same)
     cr_assert_str_eq(again.interface, d.interface);
     cr_assert_eq(again.nets.n, 0);
 }
+
+Test(conf, what_differs_is_named_and_what_lies_behind_a_text_does_not_count)
+{
+    struct settings {
+        char text[32];
+        struct conf_list list;
+        int64_t number;
+        bool flag;
+    };
+    static const struct conf_key keys[] = {
+        CONF_TEXT(struct settings, text, "a.text", "", "A text."),
+        CONF_LIST(struct settings, list, "a.list", "", "A list."),
+        CONF_INT(struct settings, number, "a.number", "1", 0, 9, "A number."),
+        CONF_BOOL(struct settings, flag, "a.flag", "no", "A flag."),
+        {.name = NULL},
+    };
+    struct settings a = {.text = "one", .list = {1, {"x"}}, .number = 3}, b = a;
+    const char *names[CONF_KEYS_MAX];
+
+    memcpy(b.text, "one\0two", 8);
+    memcpy(b.list.item[1], "y", 2);
+    cr_assert_eq(conf_differ(keys, &a, &b, names), 0);
+    b.list.n = 2;
+    b.flag = true;
+    cr_assert_eq(conf_differ(keys, &a, &b, names), 2);
+    cr_assert_str_eq(names[0], "a.list");
+    cr_assert_str_eq(names[1], "a.flag");
+}
