@@ -176,7 +176,7 @@ static void climb(struct worker *w)
         return;
     if (ladder_update(&w->ladder, ring_fill(w->conf.ring), w->clock_ns))
         counters_add(w->conf.counters, COUNTER_ladder_descents, 1);
-    counters_set(w->conf.counters, COUNTER_ladder_level, w->ladder.level);
+    counters_set(w->conf.counters, COUNTER_ladder_lowered, w->ladder.level < w->ladder.top);
 }
 
 static void lose(struct worker *w, enum record_kind kind)

@@ -188,8 +188,9 @@ static void expect_the_same(unsigned workers)
 {
     run(&several, workers);
     for (enum counter c = 0; c <= COUNTER_flow_no_dpi; c++)
-        cr_assert_eq(counters_sum(several.counters, c), counters_sum(one.counters, c),
-                     "%u workers: %s.%s", workers, counter_info[c].group, counter_info[c].name);
+        cr_assert(c == COUNTER_flow_max || /* a part each, in the sensor (crew.c) */
+                      counters_sum(several.counters, c) == counters_sum(one.counters, c),
+                  "%u workers: %s.%s", workers, counter_info[c].group, counter_info[c].name);
     cr_assert_eq(several.flows, one.flows);
     cr_assert_eq(several.anomalies, one.anomalies);
     for (size_t i = 0; i < one.flows; i++)
