@@ -56,6 +56,20 @@ enum capture_state capture_error(const struct capture *c, const struct err **ret
     return c->state;
 }
 
+enum capture_state capture_take_fault(struct capture *c, const struct err **ret_error)
+{
+    const enum capture_state fault = c->fault;
+
+    *ret_error = &c->fault_error;
+    c->fault = CAPTURE_OK;
+    return fault;
+}
+
+int capture_start_thread(struct capture *c, struct err *e)
+{
+    return c->ops->start_thread != NULL ? c->ops->start_thread(c, e) : 0;
+}
+
 uint64_t capture_now(const struct capture *c)
 {
     struct timespec now;

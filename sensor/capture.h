@@ -1,13 +1,16 @@
 /*
- * capture.h - where packets come from: a capture file, a pipe, or a network interface.
+ * capture.h - where packets come from: a capture file, a folder of them, a pipe, or a network
+ * interface.
  *
  * Why      The rest of the sensor sees batches of packets, whatever they were read from.
  * Owns     The bytes. A packet's `data` is borrowed from capture_recv until capture_release.
  * Threads  A handle belongs to one thread. It may be made before a fork and used in the child.
+ *          capture_start_thread gives it a second one of its own, which decompresses.
  * Bounds   A packet is at most CAPTURE_PACKET_MAX bytes. A file is mapped, anything else passes
- *          through one window of a few MiB; an interface has a ring of buffer_bytes, which the
- *          kernel fills. Once made, a handle opens no file and no socket; the system calls left
- *          are read and poll, what malloc needs, and (live) getsockopt and getsockname.
+ *          through a window of a few MiB, and of a folder at most three files are open; an
+ *          interface has a ring of buffer_bytes, which the kernel fills. Once made, a handle opens
+ *          no file and no socket; the system calls left are read, pread, lseek and poll, what
+ * malloc and the thread need, (folder) mmap, write and recvmsg, (live) getsockopt and getsockname.
  *
  * What a file contains is judged in capture_recv, never in the constructor: so hostile bytes
  * are met by the process that has given up its privileges.
@@ -80,12 +83,27 @@ struct capture;
 
 /*
  * Read a capture file: pcap (microseconds or nanoseconds, both byte orders) or pcapng, plain or
- * inside gzip or zstd, all told by content. Takes `fd` when it returns 0; regular files are read
- * from their start, whatever the offset. `name` is for messages. The first `skip_packets`
+ * inside gzip, zstd or LZ4, all told by content. Takes `fd` when it returns 0; regular files are
+ * read from their start, whatever the offset. `name` is for messages. The first `skip_packets`
  * packets are read and thrown away (-ESPIPE for a pipe, which can't be read again).
  */
 WIND_MUST_USE int capture_file_new(struct capture **ret_capture, int fd, const char *name,
                                    uint64_t skip_packets, struct err *e);
+
+/*
+ * The same, but the end of the file is none: it grows, and what is half written is waited for.
+ * It ends when it is cut. Regular files only (-EINVAL).
+ */
+WIND_MUST_USE int capture_followed_new(struct capture **ret_capture, int fd, const char *name,
+                                       uint64_t skip_packets, struct err *e);
+
+/*
+ * Read the captures of a folder, in time order, as if they were one. `fd`, taken: the socket
+ * through which folder.h hands over the files. `name` is for messages. `received` packets were
+ * read before this handle was made. `follow`: files grow, and new ones are waited for.
+ */
+WIND_MUST_USE int capture_folder_new(struct capture **ret_capture, int fd, const char *name,
+                                     uint64_t received, bool follow, struct err *e);
 
 /*
  * Listen on interfaces; their packets come in the order of time, as far as they are there. Needs
@@ -95,6 +113,12 @@ WIND_MUST_USE int capture_file_new(struct capture **ret_capture, int fd, const c
  */
 WIND_MUST_USE int capture_live_new(struct capture **ret_capture, const struct capture_live *conf,
                                    struct err *e);
+
+/*
+ * Before the sandbox forbids it: make the thread that decompresses, if there is anything for it to
+ * do, or may be later. Without one it is done in capture_recv.
+ */
+WIND_MUST_USE int capture_start_thread(struct capture *c, struct err *e);
 
 /* Close; NULL is fine. Always returns NULL. */
 struct capture *capture_free(struct capture *c);
@@ -123,6 +147,12 @@ const char *capture_backend_name(const struct capture *c);
 enum capture_state capture_error(const struct capture *c, const struct err **ret_error);
 
 /*
+ * Did a file among several end badly? CAPTURE_TRUNCATED or CAPTURE_CORRUPT, and a sentence, once
+ * each, when capture_recv returned 0; the next file goes on. Else CAPTURE_OK.
+ */
+enum capture_state capture_take_fault(struct capture *c, const struct err **ret_error);
+
+/*
  * The time that the rest of the sensor lives in: of a file, the latest packet's so far, so
  * that each replay gives the same result; of an interface, the wall clock.
  */
@@ -130,7 +160,8 @@ uint64_t capture_now(const struct capture *c);
 
 /*
  * SHA-256 of the first 64 KiB (all, if shorter) of the decompressed input: which input was it?
- * False: a slow pipe has not given that much within wait_ms; ask again. Live: of nothing.
+ * Of a folder: of its first file. False: a slow pipe has not given that much within wait_ms; ask
+ * again. Live, or followed: not of anything.
  */
 WIND_MUST_USE bool capture_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms);
 

@@ -14,7 +14,8 @@ struct capture_ops {
     size_t (*recv)(struct capture *c, struct packet *ret_packets, size_t max, int wait_ms);
     void (*release)(struct capture *c); /* may be NULL */
     bool (*digest)(struct capture *c, uint8_t ret_digest[32], int wait_ms);
-    void (*update_stats)(struct capture *c); /* may be NULL */
+    void (*update_stats)(struct capture *c);               /* may be NULL */
+    int (*start_thread)(struct capture *c, struct err *e); /* may be NULL */
     void (*free)(struct capture *c);
 };
 
@@ -28,4 +29,6 @@ struct capture {
     bool ended;
     bool lent; /* packets are out: recv must not be called */
     struct err error;
+    enum capture_state fault; /* of one file among several; CAPTURE_OK: none, or told */
+    struct err fault_error;
 };

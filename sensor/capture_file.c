@@ -7,6 +7,7 @@
 
 #include "common/crypto.h"
 #include "sensor/capture_backend.h"
+#include "sensor/capture_file.h"
 #include "sensor/capture_format.h"
 #include "sensor/source.h"
 
@@ -24,10 +25,12 @@ struct capture_file {
     struct capture base;
     enum phase phase;
     struct source *source;
-    uint64_t skip_packets; /* still to be thrown away */
+    struct source_thread *thread; /* our own, or NULL */
+    uint64_t skip_packets;        /* still to be thrown away */
+    bool is_opened;
     char name[NAME_MAX_SHOWN + 1];
     uint8_t digest[SHA256_BYTES];
-    bool has_digest;
+    bool no_digest;
     bool is_pcapng;
     union {
         struct format format; /* the first member of both */
@@ -137,25 +140,27 @@ static void detect(struct capture_file *f, enum source_fill how)
     } else {
         end_with(f, CAPTURE_UNUSABLE,
                  "is not a capture file: it starts with 0x%02x%02x%02x%02x, expected pcap or "
-                 "pcapng (maybe inside gzip or zstd)",
+                 "pcapng (maybe inside gzip, zstd or LZ4)",
                  w->at[0], w->at[1], w->at[2], w->at[3]);
     }
 }
 
-/* Gather the first 64 KiB. True once that is done. */
+/* Gather what the digest covers, or enough to tell the format. True once that is done. */
 static bool open_input(struct capture_file *f, int wait_ms)
 {
     const struct span *const w = source_window(f->source);
+    const size_t wanted = f->no_digest ? MAGIC_LEN : CAPTURE_DIGEST_MAX;
     enum source_fill how = SOURCE_FILLED;
 
-    if (f->has_digest)
+    if (f->is_opened)
         return true;
-    for (int i = 0; i < FILLS_MAX && w->left < CAPTURE_DIGEST_MAX && how == SOURCE_FILLED; i++)
+    for (int i = 0; i < FILLS_MAX && w->left < wanted && how == SOURCE_FILLED; i++)
         how = source_fill(f->source, wait_ms);
-    if (w->left < CAPTURE_DIGEST_MAX && (how == SOURCE_FILLED || how == SOURCE_WAIT))
+    if (w->left < wanted && (how == SOURCE_FILLED || how == SOURCE_WAIT))
         return false;
-    crypto_sha256(w->at, w->left < CAPTURE_DIGEST_MAX ? w->left : CAPTURE_DIGEST_MAX, f->digest);
-    f->has_digest = true;
+    if (!f->no_digest)
+        crypto_sha256(w->at, w->left < wanted ? w->left : wanted, f->digest);
+    f->is_opened = true;
     detect(f, how);
     return true;
 }
@@ -211,35 +216,84 @@ static void file_free(struct capture *c)
     struct capture_file *const f = (struct capture_file *)c;
 
     (void)source_free(f->source);
+    (void)source_thread_free(f->thread);
     free(f);
+}
+
+static int file_start_thread(struct capture *c, struct err *e)
+{
+    struct capture_file *const f = (struct capture_file *)c;
+
+    if (!source_looks_compressed(f->source))
+        return 0;
+    const int r = source_thread_new(&f->thread, e);
+    if (r == 0)
+        source_lend_thread(f->source, f->thread);
+    return r;
 }
 
 static const struct capture_ops file_ops = {
     .recv = file_recv,
     .digest = file_digest,
+    .start_thread = file_start_thread,
     .free = file_free,
 };
+
+void capture_file_stop_following(struct capture *c)
+{
+    source_stop_following(((struct capture_file *)c)->source);
+}
+
+int capture_file_open(struct capture **ret_capture, int fd, const struct capture_file_conf *conf,
+                      struct err *e)
+{
+    struct capture_file *const f = calloc(1, sizeof(*f));
+    WIND_AUTO(capture) struct capture *c = NULL;
+
+    if (f == NULL)
+        return err_set(e, -ENOMEM, "'%s': out of memory", conf->name);
+    f->base.ops = &file_ops;
+    f->base.name = "file";
+    f->skip_packets = conf->skip_packets;
+    f->no_digest = conf->no_digest || (conf->flags & PACKED_FOLLOW) != 0;
+    (void)snprintf(f->name, sizeof(f->name), "%s", conf->name);
+    c = &f->base;
+
+    const int r = source_new(&f->source, fd, conf->flags, e);
+    if (r < 0)
+        return err_wrap(e, r, "'%s'", conf->name);
+    source_lend_thread(f->source, conf->thread);
+    *ret_capture = WIND_STEAL(c);
+    return 0;
+}
+
+static int open_known(struct capture **ret_capture, int fd, const struct capture_file_conf *conf,
+                      struct err *e)
+{
+    struct stat st;
+    const bool is_file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+
+    if (conf->skip_packets > 0 && !is_file)
+        return err_set(e, -ESPIPE, "'%s' is a pipe: what was read of it is gone", conf->name);
+    if ((conf->flags & PACKED_FOLLOW) != 0 && !is_file)
+        return err_set(e, -EINVAL, "'%s' is no regular file or folder: --follow is for what grows",
+                       conf->name);
+    return capture_file_open(ret_capture, fd, conf, e);
+}
 
 int capture_file_new(struct capture **ret_capture, int fd, const char *name, uint64_t skip_packets,
                      struct err *e)
 {
-    struct capture_file *const f = calloc(1, sizeof(*f));
-    WIND_AUTO(capture) struct capture *c = NULL;
-    struct stat st;
+    const struct capture_file_conf conf = {.name = name, .skip_packets = skip_packets};
 
-    if (f == NULL)
-        return err_set(e, -ENOMEM, "'%s': out of memory", name);
-    f->base.ops = &file_ops;
-    f->base.name = "file";
-    f->skip_packets = skip_packets;
-    (void)snprintf(f->name, sizeof(f->name), "%s", name);
-    c = &f->base;
+    return open_known(ret_capture, fd, &conf, e);
+}
 
-    if (skip_packets > 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
-        return err_set(e, -ESPIPE, "'%s' is a pipe: what was read of it is gone", name);
-    const int r = source_new(&f->source, fd, e);
-    if (r < 0)
-        return err_wrap(e, r, "'%s'", name);
-    *ret_capture = WIND_STEAL(c);
-    return 0;
+int capture_followed_new(struct capture **ret_capture, int fd, const char *name,
+                         uint64_t skip_packets, struct err *e)
+{
+    const struct capture_file_conf conf = {
+        .name = name, .skip_packets = skip_packets, .flags = PACKED_FOLLOW};
+
+    return open_known(ret_capture, fd, &conf, e);
 }

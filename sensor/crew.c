@@ -74,6 +74,8 @@ int crew_start_threads(struct crew *c, struct err *e)
 
     for (unsigned i = 1; r == 0 && i < c->n; i++)
         r = standby_new(&c->member[i].thread, "worker", e);
+    for (unsigned i = 0; r == 0 && i < c->n; i++)
+        r = capture_start_thread(c->member[i].capture, e);
     return r;
 }
 

@@ -9,6 +9,25 @@ import captures
 import pytest
 from conftest import DEMO
 
+
+def filtered(data, *command):
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+
+def zstd(data):
+    return filtered(data, "zstd", "-q", "-c")
+
+
+def lz4(data):
+    return filtered(data, "lz4", "-q", "-c")
+
+
+def in_two(compress, data):
+    """Two members or frames, cut at a place that is no border of anything."""
+    cut = len(data) // 3 + 5
+    return compress(data[:cut]) + compress(data[cut:])
+
+
 VARIANTS = {
     "micro": lambda p: captures.pcap(p),
     "micro_big_endian": lambda p: captures.pcap(p, order=">"),
@@ -18,11 +37,12 @@ VARIANTS = {
     "pcapng_big_endian": lambda p: captures.pcapng(p, order=">"),
     "gzip": lambda p: gzip.compress(captures.pcap(p)),
     "gzip_pcapng": lambda p: gzip.compress(captures.pcapng(p)),
-    "zstd": lambda p: (
-        subprocess.run(
-            ["zstd", "-q", "-c"], input=captures.pcap(p), capture_output=True, check=True
-        ).stdout
-    ),
+    "gzip_members": lambda p: in_two(gzip.compress, captures.pcap(p)),
+    "zstd": lambda p: zstd(captures.pcap(p)),
+    "zstd_frames": lambda p: in_two(zstd, captures.pcapng(p)),
+    "lz4": lambda p: lz4(captures.pcap(p)),
+    "lz4_pcapng": lambda p: lz4(captures.pcapng(p, order=">")),
+    "lz4_frames": lambda p: in_two(lz4, captures.pcap(p)),
 }
 
 

@@ -5,12 +5,10 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <zlib.h>
-#include <zstd.h>
 
 #include "common/crypto.h"
 #include "support/capture_drain.h"
-#include "support/child.h"
+#include "support/packing.h"
 
 Test(capture, pcap_in_both_byte_orders_and_resolutions)
 {
@@ -122,7 +120,7 @@ Test(capture, sentences_say_what_is_wrong_and_what_stands)
     read_bytes(&b, &o);
     cr_assert_eq(o.state, CAPTURE_UNUSABLE);
     cr_assert_str_eq(o.text, "'x.pcap' is not a capture file: it starts with 0x68656c6c, expected "
-                             "pcap or pcapng (maybe inside gzip or zstd)");
+                             "pcap or pcapng (maybe inside gzip, zstd or LZ4)");
     bytes_done(&b);
 }
 
@@ -168,218 +166,6 @@ Test(capture, the_wire_length_is_kept_within_its_bounds)
     cr_assert_eq(o.packet[0].wire_len, 4);
     cr_assert_eq(o.packet[1].wire_len, CAPTURE_PACKET_MAX);
     bytes_done(&b);
-}
-
-/* ---------------------------------------------------------------- compression and pipes */
-
-static void gzip_of(const struct bytes *b, struct bytes *out)
-{
-    z_stream z = {.next_in = b->data, .avail_in = (uInt)b->len};
-    uint8_t *const buffer = malloc(BYTES_MAX);
-
-    cr_assert_eq(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
-    z.next_out = buffer;
-    z.avail_out = BYTES_MAX;
-    cr_assert_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
-    put(out, buffer, z.total_out);
-    (void)deflateEnd(&z);
-    free(buffer);
-}
-
-static void zstd_of(const struct bytes *b, struct bytes *out)
-{
-    uint8_t *const buffer = malloc(BYTES_MAX);
-    ZSTD_CCtx *const z = ZSTD_createCCtx();
-
-    (void)ZSTD_CCtx_setParameter(z, ZSTD_c_checksumFlag, 1);
-    put(out, buffer, ZSTD_compress2(z, buffer, BYTES_MAX, b->data, b->len));
-    (void)ZSTD_freeCCtx(z);
-    free(buffer);
-}
-
-/* 300 packets of 8 KiB and more: several windows and several pipe buffers. */
-static void long_file(struct bytes *b)
-{
-    static uint8_t data[8300];
-    uint32_t random = 1;
-
-    file_pcap(b, US, 1);
-    for (uint32_t i = 0; i < 300; i++) {
-        for (size_t j = 0; j < sizeof(data); j++)
-            data[j] = (uint8_t)((random = random * 1664525 + 1013904223) >> 25); /* 7 of 8 bits */
-        data[0] = (uint8_t)i;
-        file_record(b, i, 0, data, 8000 + i);
-    }
-}
-
-static void expect_long_file(const struct outcome *o, size_t first)
-{
-    cr_assert_eq(o->n, 300 - first);
-    for (size_t i = 0; i < o->n; i++) {
-        cr_assert_eq(o->packet[i].len, 8000 + first + i);
-        cr_assert_eq(o->first[i], (uint8_t)(first + i));
-    }
-}
-
-Test(capture, the_same_packets_come_out_of_gzip_and_zstd)
-{
-    struct bytes b = {0}, gz = {0}, zst = {0};
-    struct outcome o;
-
-    long_file(&b);
-    gzip_of(&b, &gz);
-    zstd_of(&b, &zst);
-    read_bytes(&b, &o);
-    expect_long_file(&o, 0);
-    read_bytes(&gz, &o);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    expect_long_file(&o, 0);
-    read_bytes(&zst, &o);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    expect_long_file(&o, 0);
-    bytes_done(&b), bytes_done(&gz), bytes_done(&zst);
-}
-
-Test(capture, several_members_or_frames_are_one_file)
-{
-    struct bytes head = {0}, tail = {0}, gz = {0}, zst = {0};
-    struct outcome o;
-
-    file_pcap(&head, US, 1);
-    file_record(&tail, 1, 1, "abc", 3);
-    gzip_of(&head, &gz), gzip_of(&tail, &gz), gzip_of(&tail, &gz);
-    zstd_of(&head, &zst), zstd_of(&tail, &zst), zstd_of(&tail, &zst);
-    read_bytes(&gz, &o);
-    cr_assert_eq(o.n, 2);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    read_bytes(&zst, &o);
-    cr_assert_eq(o.n, 2);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    bytes_done(&head), bytes_done(&tail), bytes_done(&gz), bytes_done(&zst);
-}
-
-/* As tape and block storage pad them, and as gzip(1) takes them. */
-Test(capture, zeros_behind_a_gzip_member_are_padding)
-{
-    struct bytes b = {0}, gz = {0};
-    static const char zeros[512];
-    struct outcome o;
-
-    file_pcap(&b, US, 1);
-    file_record(&b, 1, 1, "abc", 3);
-    gzip_of(&b, &gz);
-    put(&gz, zeros, sizeof(zeros));
-    read_bytes(&gz, &o);
-    cr_assert_eq(o.n, 1);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    bytes_done(&b), bytes_done(&gz);
-}
-
-Test(capture, cut_or_damaged_compression_keeps_what_came_before)
-{
-    struct bytes b = {0}, out[2] = {{0}, {0}};
-    struct outcome o;
-
-    long_file(&b);
-    gzip_of(&b, &out[0]);
-    zstd_of(&b, &out[1]);
-    for (size_t i = 0; i < 2; i++) {
-        struct bytes z = {.data = out[i].data, .len = out[i].len - 1};
-
-        read_bytes(&z, &o);
-        cr_assert_eq(o.state, CAPTURE_TRUNCATED, "%s", o.text);
-        cr_assert_not_null(strstr(o.text, i == 0 ? "its gzip data end early" : "its zstd data end"),
-                           "%s", o.text);
-        z.len = out[i].len / 2;
-        read_bytes(&z, &o);
-        cr_assert_eq(o.state, CAPTURE_TRUNCATED, "%s", o.text);
-        cr_assert(o.n > 0 && o.n < 300, "%zu packets", o.n);
-        memset(out[i].data + out[i].len / 2, 0xff, 100);
-        read_bytes(&out[i], &o);
-        cr_assert_eq(o.state, CAPTURE_CORRUPT, "%s", o.text);
-        cr_assert_lt(o.n, 301);
-        cr_assert_not_null(strstr(o.text, "is damaged"), "%s", o.text);
-        z.len = 6;
-        read_bytes(&z, &o);
-        cr_assert_eq(o.state, CAPTURE_UNUSABLE, "%s", o.text);
-    }
-    bytes_done(&b), bytes_done(&out[0]), bytes_done(&out[1]);
-}
-
-Test(capture, a_compressed_nothing_is_empty)
-{
-    struct bytes none = {0}, gz = {0};
-    struct outcome o;
-
-    put(&none, "", 0);
-    gzip_of(&none, &gz);
-    read_bytes(&gz, &o);
-    cr_assert_eq(o.state, CAPTURE_UNUSABLE);
-    cr_assert_str_eq(o.text, "'x.pcap' is empty inside its gzip");
-    bytes_done(&none), bytes_done(&gz);
-}
-
-static void read_pipe_fed_with(const struct bytes *b, struct outcome *o)
-{
-    int fd[2];
-
-    cr_assert_eq(pipe(fd), 0);
-    const pid_t writer = child_fork();
-    if (writer == 0) {
-        (void)close(fd[0]);
-        for (size_t at = 0; at < b->len;) {
-            const size_t n = b->len - at < 5000 ? b->len - at : 5000;
-            if (write(fd[1], b->data + at, n) != (ssize_t)n)
-                _exit(1);
-            at += n;
-        }
-        _exit(0);
-    }
-    (void)close(fd[1]);
-    read_fd(fd[0], 0, o);
-    (void)close(fd[0]);
-    (void)child_end(writer); /* by SIGPIPE, where reading ended first */
-}
-
-Test(capture, a_pipe_reads_like_a_file)
-{
-    struct bytes b = {0}, gz = {0}, zst = {0};
-    struct outcome o;
-
-    long_file(&b);
-    gzip_of(&b, &gz);
-    zstd_of(&b, &zst);
-    read_pipe_fed_with(&b, &o);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    expect_long_file(&o, 0);
-    read_pipe_fed_with(&gz, &o);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    expect_long_file(&o, 0);
-    read_pipe_fed_with(&zst, &o);
-    cr_assert_eq(o.state, CAPTURE_OK, "%s", o.text);
-    expect_long_file(&o, 0);
-    b.len -= 1;
-    read_pipe_fed_with(&b, &o);
-    cr_assert_eq(o.state, CAPTURE_TRUNCATED);
-    cr_assert_eq(o.n, 299);
-    b.len = 0;
-    read_pipe_fed_with(&b, &o);
-    cr_assert_str_eq(o.text, "'x.pcap' is empty");
-    bytes_done(&b), bytes_done(&gz), bytes_done(&zst);
-}
-
-Test(capture, a_silent_pipe_does_not_block)
-{
-    struct capture *c = NULL;
-    struct packet p[CAPTURE_BATCH];
-    int fd[2];
-
-    cr_assert_eq(pipe(fd), 0);
-    cr_assert_eq(capture_file_new(&c, fd[0], "-", 0, NULL), 0);
-    cr_assert_eq(capture_recv(c, p, CAPTURE_BATCH, 1), 0);
-    cr_assert_not(capture_ended(c));
-    (void)close(fd[1]);
-    c = capture_free(c);
 }
 
 /* ---------------------------------------------------------------- restart, digest, clock */

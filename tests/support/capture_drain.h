@@ -65,6 +65,18 @@ static inline void read_fd(int fd, uint64_t skip, struct outcome *o)
     c = capture_free(c);
 }
 
+/* The same, and what is compressed is decompressed in a thread of its own. */
+static inline void read_threaded(const struct bytes *b, uint64_t skip, struct outcome *o)
+{
+    struct capture *c = NULL;
+    struct err e = {0};
+
+    cr_assert_eq(capture_file_new(&c, file_of(b), "x.pcap", skip, &e), 0, "%s", e.text);
+    cr_assert_eq(capture_start_thread(c, &e), 0, "%s", e.text);
+    drain(c, o);
+    c = capture_free(c);
+}
+
 static inline void read_bytes(const struct bytes *b, struct outcome *o)
 {
     read_fd(file_of(b), 0, o);
