@@ -47,6 +47,7 @@ static int digest_settings(const struct sensor_conf *conf, uint8_t ret_digest[32
     c.capture_backend = CAPTURE_AUTO;
     c.workers = 0;
     c.heartbeat = c.drain = c.stats_interval = c.spool_max = c.spool_fsync = 0;
+    c.files_max = 0;
     c.insecure = false;
     conf_print(sensor_keys, &c, f);
     (void)fclose(f);
@@ -57,16 +58,21 @@ static int digest_settings(const struct sensor_conf *conf, uint8_t ret_digest[32
 
 /*
  * Ids of offline alerts: of the input's content, of the settings that shape alerts, of the run
- * id. So the same replay makes the same ids, and another run can ask for others.
+ * id. So the same replay makes the same ids, and another run can ask for others. A capture that is
+ * followed has the ids of its run id, or random ones.
  */
-static void make_seed(const struct analyser *a, const uint8_t settings[32], const char *run_id,
-                      uint8_t ret_seed[32])
+static void make_seed(const struct analyser *a, const uint8_t settings[32],
+                      const struct sensor_args *args, uint8_t ret_seed[32])
 {
     struct {
         uint8_t input[32], settings[32], run[32];
     } of = {.input = {0}};
-    const char *run = run_id != NULL ? run_id : "";
+    const char *run = args->run_id != NULL ? args->run_id : "";
 
+    if (args->follow && args->run_id == NULL) { /* how much of it is there yet is chance */
+        crypto_random(ret_seed, 32);
+        return;
+    }
     while (!capture_digest(a->capture, of.input, WAIT_MS) && !is_stopping(a))
         ; /* a pipe into which nobody has written yet */
     memcpy(of.settings, settings, sizeof(of.settings));
@@ -274,7 +280,7 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
     if (r == 0)
         r = shut_the_door(&a, e);
     if (r == 0) {
-        make_seed(&a, settings, conf->args->run_id, seed);
+        make_seed(&a, settings, conf->args, seed);
         r = make_analysis(&a, conf, seed, e);
     }
     if (r == 0)

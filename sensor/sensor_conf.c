@@ -44,9 +44,10 @@ const struct conf_key sensor_keys[] = {
     CONF_BOOL(S, promiscuous, "capture.promiscuous", "yes", "See all traffic on the link."),
     CONF_SIZE(S, snaplen, "capture.snaplen", "64kb", 64, 262144, "Bytes kept of a packet."),
     CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2047 * MB, "The kernel's buffer for captured packets, one for each interface and worker."),
-    CONF_INT(S, workers, "capture.workers", "1", 1, WORKERS_MAX, "Threads that take packets; what is no regular file is read by one."),
+    CONF_INT(S, workers, "capture.workers", "1", 1, WORKERS_MAX, "Threads that take packets; what is no regular file or folder, or is followed, is read by one."),
     CONF_BOOL(S, fanout_defrag, "capture.fanout_defrag", "yes", "Several workers: the kernel puts fragments of IPv4 together before it chooses the flow's worker; no = fragments of a flow may be another worker's."),
     CONF_BOOL(S, span_check, "capture.span_check", "yes", "Look for packets that come twice, in one direction only, put together by the card, or with wrong checksums; what is found is an anomaly record of type capture."),
+    CONF_INT(S, files_max, "capture.files", "100000", 1, 10000000, "Files of a folder (-r DIR) that are kept in mind; more are left out and counted."),
 
     CONF_BOOL(S, tunnels, "decode.tunnels", "yes", "A packet in a tunnel (GRE, ERSPAN, VXLAN, GENEVE, IP in IP) belongs to the flow of the innermost packet; no = to the tunnel's."),
     CONF_INT(S, tunnel_depth, "decode.tunnel_depth", "4", 1, 8, "Tunnels in tunnels that are followed; a packet with more is counted as too_deep."),
@@ -113,12 +114,16 @@ const struct conf_key sensor_keys[] = {
 static const char usage[] =
     "wind-sensor - watches traffic, and says what matters and why\n"
     "\n"
-    "  wind-sensor -r FILE -l DIR       analyse a capture (pcap, pcapng, also .gz .zst; - = "
+    "  wind-sensor -r FILE -l DIR       analyse a capture (pcap, pcapng, also .gz .zst .lz4; - = "
     "stdin)\n"
+    "  wind-sensor -r FOLDER -l DIR     all captures of a folder in time order, as if they were "
+    "one\n"
     "  wind-sensor -i IFACE -l DIR      listen on an interface (needs CAP_NET_RAW)\n"
     "\n"
     "  -c FILE            configuration (YAML); else the defaults\n"
-    "  -r FILE            capture file to analyse\n"
+    "  -r FILE            capture file, or folder of them, to analyse\n"
+    "  --follow           what -r names still grows: wait for more, also for new files of a "
+    "folder\n"
     "  -i IFACE           interface to listen on; may be given again for more\n"
     "  -l DIR             where eve.json goes (made if need be; default: this folder)\n"
     "  -T                 test the configuration and end\n"
@@ -140,6 +145,7 @@ static const char usage[] =
     "Examples:\n"
     "  wind-sensor -r office.pcap -l out && jq 'select(.event_type==\"alert\")' out/eve.json\n"
     "  tcpdump -w - | wind-sensor -r - -l out\n"
+    "  wind-sensor -r /var/spool/captures --follow -l out\n"
     "  wind-sensor -i eth1 -l /var/log/wind --set uplink.url=https://wind:8443 \\\n"
     "              --set uplink.key_file=/etc/wind/sensor.key\n";
 
@@ -185,6 +191,7 @@ static const struct cli_option options[] = {
     CLI_TAKE(A, interfaces, NULL, 'i', take_interface),
     CLI_TEXT(A, dir, NULL, 'l'),
     CLI_FLAG(A, quiet, NULL, 'q'),
+    CLI_FLAG(A, follow, "follow", 0),
     CLI_TEXT(A, features, "features", 0),
     CLI_TEXT(A, run_id, "run-id", 0),
     CLI_TAKE(A, speed, "speed", 0, take_speed),
@@ -299,6 +306,10 @@ int sensor_conf_from_args(int argc, char **argv, struct sensor_conf *ret_conf,
         return err_set(e, CLI_USAGE, "-r and -i exclude each other");
     if (ret_args->pcap == NULL && ret_args->speed > 0)
         return err_set(e, CLI_USAGE, "--speed is for capture files (-r); see --help");
+    if (ret_args->follow && (ret_args->pcap == NULL || strcmp(ret_args->pcap, "-") == 0))
+        return err_set(e, CLI_USAGE,
+                       "--follow is for capture files and folders (-r); standard input is read "
+                       "until it ends anyway");
     if (ret_conf->name[0] == '\0' && gethostname(ret_conf->name, sizeof(ret_conf->name) - 1) != 0)
         return err_set(e, -errno, "sensor.name: no host name: %s", strerror(errno));
     return 0;

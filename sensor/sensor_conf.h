@@ -23,7 +23,7 @@ struct sensor_conf {
     char filter[256];
     int capture_backend; /* enum capture_backend */
     bool promiscuous, fanout_defrag, span_check;
-    int64_t snaplen, kernel_buffer, workers;
+    int64_t snaplen, kernel_buffer, workers, files_max;
 
     bool tunnels, vlan_in_key;
     int64_t tunnel_depth, decode_anomalies;
@@ -58,13 +58,14 @@ struct sensor_conf {
 /* What only the command line can say. Texts are borrowed from argv. */
 struct sensor_args {
     struct cli_conf conf;
-    const char *pcap;            /* -r: a file, or "-"; NULL: live */
+    const char *pcap;            /* -r: a file, a folder, or "-"; NULL: live */
     struct conf_list interfaces; /* -i, once or more; goes into the settings */
     const char *dir;             /* -l */
     const char *features;        /* --features, or NULL */
     const char *run_id;          /* --run-id, or NULL */
     const char *user, *group;
     double speed; /* --speed; 0: at once */
+    bool follow;  /* --follow */
     bool quiet;
 };
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include "common/time.h"
 #include "sensor/analyser.h"
 #include "sensor/child.h"
+#include "sensor/folder.h"
+#include "sensor/input.h"
 #include "sensor/live.h"
 #include "sensor/losses.h"
 #include "sensor/reload.h"
@@ -37,6 +40,7 @@ struct supervisor {
     struct ring *alerts;
     struct uplink_state *state;
     struct uplink_conf uplink;
+    struct folder *folder; /* -r FOLDER, or NULL */
     int model_fd, features_fd, signal_fd;
     pid_t pid;                  /* our own: what the children's parent must be */
     pid_t analyser, uplink_pid; /* 0: not running */
@@ -90,30 +94,6 @@ static int open_model(const struct sensor_conf *conf, int *ret_fd, struct err *e
     return 0;
 }
 
-static int open_input(const char *path, int *ret_fd, struct err *e)
-{
-    struct stat st;
-    const bool is_stdin = strcmp(path, "-") == 0;
-    /* O_NONBLOCK: nobody may have opened the other end of a pipe yet. The reader waits. */
-    const int fd = is_stdin ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
-                            : open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-
-    if (fd < 0)
-        return err_set(e, -errno, "can't open '%s': %s", path, strerror(errno));
-    if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) {
-        (void)close(fd);
-        return err_set(e, -EISDIR, "'%s' is a folder; -r takes one capture file", path);
-    }
-    if (is_stdin && isatty(fd)) {
-        (void)close(fd);
-        return err_set(e, -EINVAL,
-                       "-r -: standard input is a terminal; give it a capture, e.g. "
-                       "tcpdump -w - | wind-sensor -r -");
-    }
-    *ret_fd = fd;
-    return 0;
-}
-
 /* Own in this network namespace, as far as process ids are: each sensor has room for its
  * interfaces. */
 static uint16_t fanout_group(const struct supervisor *s)
@@ -130,18 +110,10 @@ static uint16_t fanout_group(const struct supervisor *s)
 static int open_capture(const struct supervisor *s, unsigned worker, struct capture **ret_capture,
                         struct err *e)
 {
-    int fd = -1;
-
     if (s->args->pcap == NULL)
         return live_open(s->conf, s->flows->n > 1 ? fanout_group(s) : 0, ret_capture, e);
-    int r = open_input(s->args->pcap, &fd, e);
-    if (r < 0)
-        return r;
-    r = capture_file_new(ret_capture, fd, s->args->pcap, atomic_load(&s->counters[worker].position),
-                         e);
-    if (r < 0)
-        (void)close(fd);
-    return r;
+    return input_open(ret_capture, s->args, s->folder, worker,
+                      atomic_load(&s->counters[worker].position), e);
 }
 
 /* A folder that is made belongs to who will write there. */
@@ -214,11 +186,10 @@ static int configure_uplink(struct supervisor *s, struct err *e)
     const struct sensor_conf *c = s->conf;
     struct uplink_conf *u = &s->uplink;
     const char *pcap = s->args->pcap;
-    const char *slash = pcap != NULL ? strrchr(pcap, '/') : NULL;
 
     *u = (struct uplink_conf){
         .version = WIND_VERSION,
-        .is_replay = pcap != NULL,
+        .is_replay = pcap != NULL && !s->args->follow,
         .stats_ns = (uint64_t)c->stats_interval,
         .heartbeat_ns = (uint64_t)c->heartbeat,
         .drain_ns = (uint64_t)c->drain,
@@ -228,10 +199,7 @@ static int configure_uplink(struct supervisor *s, struct err *e)
     };
     const int r = set_paths(s, e);
     (void)snprintf(u->source.sensor, sizeof(u->source.sensor), "%s", c->name);
-    (void)snprintf(u->source.pcap, sizeof(u->source.pcap), "%s",
-                   pcap == NULL    ? ""
-                   : slash != NULL ? slash + 1
-                                   : pcap);
+    input_name(pcap != NULL ? pcap : "", u->source.pcap, sizeof(u->source.pcap));
     for (size_t i = 0; pcap == NULL && i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
         (void)snprintf(u->source.iface[i], sizeof(u->source.iface[i]), "%.15s",
                        c->interfaces.item[i]);
@@ -259,7 +227,7 @@ static int catch_signals(struct supervisor *s, struct err *e)
     return s->signal_fd < 0 ? err_set(e, -errno, "signals: %s", strerror(errno)) : 0;
 }
 
-/* What can be read once only is read by one. */
+/* What can be read once only is read by one, and what is followed: nobody would be faster. */
 static unsigned count_workers(const struct supervisor *s)
 {
     const char *const path = s->args->pcap;
@@ -268,9 +236,10 @@ static unsigned count_workers(const struct supervisor *s)
     if (s->conf->workers == 1 || path == NULL)
         return (unsigned)s->conf->workers;
     const int r = strcmp(path, "-") == 0 ? fstat(STDIN_FILENO, &st) : stat(path, &st);
-    if (r != 0 || S_ISREG(st.st_mode))
+    if (!s->args->follow && (r != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
         return (unsigned)s->conf->workers;
-    log_info("capture.workers: '%s' is no regular file, and read by one", path);
+    log_info("capture.workers: '%s' is %s, and read by one", path,
+             s->args->follow ? "followed" : "no regular file or folder");
     return 1;
 }
 
@@ -290,6 +259,8 @@ static int set_up(struct supervisor *s, struct err *e)
     }
     if (r == 0)
         r = rings_new(&s->flows, count_workers(s), (size_t)s->conf->ring_size, 2, e);
+    if (r == 0)
+        r = input_folder(&s->folder, s->conf, s->args, s->flows->n, s->counters, e);
     if (r == 0)
         r = ring_new(&s->alerts, (size_t)s->conf->alert_ring_size, 1, e);
     if (r == 0)
@@ -327,6 +298,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *const 
                                        .counters = s->counters};
 
     s->state = uplink_state_free(s->state); /* not ours to see */
+    s->folder = folder_free(s->folder);
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
     int r = begin_child(s, "wind-analyser", 0, &e);
     if (r == 0)
@@ -339,6 +311,8 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *const 
 static _Noreturn void uplink_main(struct supervisor *s)
 {
     struct err e = {0};
+
+    s->folder = folder_free(s->folder); /* not ours to see */
     /* Root may write where -l says, whosever folder that is. */
     int r = begin_child(s, "wind-uplink", UINT64_C(1) << CAP_DAC_OVERRIDE, &e);
 
@@ -421,9 +395,16 @@ static int analyser_ended(struct supervisor *s, int status, struct err *e)
         log_warn("the analyser %s after its work was done", how);
         return 0;
     }
+    if (s->folder != NULL)
+        folder_serve(s->folder); /* what it said before it died */
     losses_settle(s->counters, s->flows, s->alerts, s->args->pcap == NULL);
     counters_add(s->counters, COUNTER_supervisor_analyser_restarts, 1);
-    if (is_hopeless(&s->analyser_crashes, &s->analyser_at, counters_taken(s->counters))) {
+    bool is_over = is_hopeless(&s->analyser_crashes, &s->analyser_at, counters_taken(s->counters));
+    if (is_over && s->folder != NULL && folder_give_up(s->folder)) {
+        s->analyser_crashes = 0; /* that file was it, perhaps */
+        is_over = false;
+    }
+    if (is_over) {
         log_error("the analyser %s, %d times at the same place: giving up", how,
                   s->analyser_crashes);
         s->analyser_failed = true;
@@ -513,6 +494,19 @@ static int on_signal(struct supervisor *s, uint32_t signal, struct err *e)
     return 0;
 }
 
+/* Until there is a signal; meanwhile the analyser may ask for files. */
+static void wait_for_signal(const struct supervisor *s)
+{
+    struct pollfd fds[1 + FOLDER_READERS_MAX] = {{.fd = s->signal_fd, .events = POLLIN}};
+
+    while (s->folder != NULL) {
+        const size_t n = 1 + folder_poll(s->folder, fds + 1);
+        if (poll(fds, n, -1) < 0 || fds[0].revents != 0)
+            return;
+        folder_serve(s->folder);
+    }
+}
+
 /* Until both are gone. An uplink that failed leaves the analyser nothing to live for. */
 static int watch(struct supervisor *s, struct err *e)
 {
@@ -522,6 +516,7 @@ static int watch(struct supervisor *s, struct err *e)
     while (r == 0 && (s->analyser > 0 || s->uplink_pid > 0)) {
         if (s->uplink_pid == 0 && s->uplink_failed)
             break;
+        wait_for_signal(s);
         const ssize_t n = read(s->signal_fd, &info, sizeof(info));
         if (n == (ssize_t)sizeof(info))
             r = on_signal(s, info.ssi_signo, e);
@@ -541,6 +536,7 @@ static void tear_down(struct supervisor *s)
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
     s->flows = rings_free(s->flows);
     s->alerts = ring_free(s->alerts);
+    s->folder = folder_free(s->folder);
     s->state = uplink_state_free(s->state);
     if (s->signal_fd >= 0)
         (void)close(s->signal_fd);

@@ -435,6 +435,20 @@ static void tell_oddity(struct worker *w, enum decode_verdict verdict, const str
     ring_commit(w->conf.ring);
 }
 
+static void put_input_anomaly(struct worker *w, struct anomaly_record *a, const char *event,
+                              const char *text)
+{
+    memset((char *)a + sizeof(a->header), 0, sizeof(*a) - sizeof(a->header));
+    a->header.kind = RECORD_ANOMALY;
+    a->header.time_ns = w->clock_ns;
+    a->header.order = order_now(w);
+    a->header.after = 0;
+    (void)snprintf(a->type, sizeof(a->type), "capture");
+    (void)snprintf(a->event, sizeof(a->event), "%s", event);
+    (void)snprintf(a->text, sizeof(a->text), "%.159s", text);
+    ring_commit(w->conf.ring);
+}
+
 /* Of the input as a whole, once a run. When there is no room: later. */
 static void tell_once(struct worker *w, enum told what, const char *event, const char *text)
 {
@@ -450,15 +464,7 @@ static void tell_once(struct worker *w, enum told what, const char *event, const
     /* Reserved and never committed is as if it had not been: another worker was first. */
     if ((atomic_fetch_or_explicit(told, bit, memory_order_relaxed) & bit) != 0)
         return;
-    memset((char *)a + sizeof(a->header), 0, sizeof(*a) - sizeof(a->header));
-    a->header.kind = RECORD_ANOMALY;
-    a->header.time_ns = w->clock_ns;
-    a->header.order = order_now(w);
-    a->header.after = 0;
-    (void)snprintf(a->type, sizeof(a->type), "capture");
-    (void)snprintf(a->event, sizeof(a->event), "%s", event);
-    (void)snprintf(a->text, sizeof(a->text), "%.159s", text);
-    ring_commit(w->conf.ring);
+    put_input_anomaly(w, a, event, text);
 }
 
 static void judge_span(struct worker *w)
@@ -478,6 +484,22 @@ static bool is_odd(enum decode_verdict verdict, const struct packet_view *v)
 {
     return verdict == DECODE_TRUNCATED || verdict == DECODE_MALFORMED ||
            verdict == DECODE_TOO_DEEP || verdict == DECODE_UNSUPPORTED_LINK || v->is_overlap;
+}
+
+/* A file among several was cut short or damaged; the next one goes on. */
+static void tell_fault(struct worker *w)
+{
+    const struct err *what = NULL;
+    const enum capture_state state = capture_take_fault(w->conf.capture, &what);
+    struct anomaly_record *a;
+
+    if (state == CAPTURE_OK || w->conf.number != 0) /* once, whoever else reads it */
+        return;
+    counters_add(w->conf.counters, COUNTER_capture_damaged_files, 1);
+    if (w->conf.level == ANALYSIS_COUNTERS || (a = reserve(w, sizeof(*a))) == NULL)
+        return;
+    put_input_anomaly(w, a, state == CAPTURE_TRUNCATED ? "file_truncated" : "file_corrupt",
+                      what->text);
 }
 
 /* What is to be done about the packets of a batch: in their order, but for those of others. */
@@ -671,6 +693,8 @@ size_t worker_step(struct worker *w, int wait_ms)
         if (w->conf.decode.defrag != NULL)
             defrag_release(w->conf.decode.defrag);
         capture_release(w->conf.capture);
+    } else {
+        tell_fault(w);
     }
     if (capture_is_live(w->conf.capture))
         follow_wall_clock(w);

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -136,6 +137,50 @@ def test_at_full_speed_too(replay, workers):
     balance(hurt.stats)
     assert hurt.stats["supervisor"]["analyser_restarts"] == 1
     assert hurt.stats["capture"]["packets"] == whole.stats["capture"]["packets"]
+
+
+def write_pieces(folder, count):
+    """The recording as a folder of captures, every third of them compressed."""
+    data = gzip.open(support.CAPTURE).read()
+    starts, at = [], 24
+    while at < len(data):
+        starts.append(at)
+        at += 16 + struct.unpack_from("<I", data, at + 8)[0]
+    starts.append(len(data))
+    folder.mkdir()
+    step = (len(starts) - 1) // count + 1
+    for number in range(count):
+        first, last = number * step, min((number + 1) * step, len(starts) - 1)
+        piece = data[:24] + data[starts[first] : starts[last]]
+        piece = gzip.compress(piece) if number % 3 == 0 else piece
+        (folder / f"{count - number}").write_bytes(piece)
+
+
+@several
+def test_an_analyser_that_dies_in_the_middle_of_a_folder(replay, tmp_path, workers):
+    """Another goes on in the same file, behind the packets that were taken."""
+    whole = replay()
+    assert whole.sensor.wait() == 0, whole.sensor.log
+    write_pieces(tmp_path / "pieces", 40)
+    hurt = replay("-r", tmp_path / "pieces", "--speed", SPEED, *by(workers))
+    hurt.until_it_writes()
+    choose = random.Random(3)
+    victim = None
+    for _ in range(4):
+        time.sleep(0.1 + choose.random())
+        victim = hurt.child("wind-analyser", other_than=victim)
+        os.kill(victim, signal.SIGKILL)
+    assert hurt.sensor.wait() == 0, hurt.sensor.log
+    stats = hurt.stats
+    balance(stats)
+    assert stats["supervisor"]["analyser_restarts"] == 4
+    assert stats["capture"]["files"] == 40
+    assert stats["capture"]["packets"] == whole.stats["capture"]["packets"]
+    assert stats["capture"]["time_backwards"] == 0
+    assert stats["decoder"]["lost"] <= 4 * workers
+    assert max(flow_ends(hurt.lines)) == max(flow_ends(whole.lines))
+    ids = [line["flow_id"] for line in hurt.lines if line["event_type"] == "flow"]
+    assert len(ids) == len(set(ids)), "a flow id came twice"
 
 
 def test_workers_that_die_at_different_places_lose_no_packet(replay):

@@ -19,6 +19,7 @@ BLOCK = re.compile(r"^```sh ?(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STAYS = {
     "script/demo": ("grep -q Password", "test $code = 130"),
     "wind-sensor -i": ("work_in_between", "test $code = 0"),
+    "--follow": ("test -s out-6/eve.json", "test $code = 0"),
 }
 
 PRELUDE = """\

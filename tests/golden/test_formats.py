@@ -73,6 +73,32 @@ def test_every_format_gives_the_same_records(sensor, tmp_path, packets, variant)
     assert records(found) == records(expected)
 
 
+def make_pieces(folder, packets):
+    """A folder of pieces in as many formats; their names say nothing about their order."""
+    names = ["m", "z", "a.gz", "k", "b", "0", "y.zst", "x.lz4"]
+    makers = ["micro", "nano_big_endian", "gzip", "pcapng", "pcapng_big_endian", "lz4_frames"]
+    makers += ["zstd", "lz4_pcapng"]
+    folder.mkdir()
+    step = len(packets) // len(names) + 1
+    for number, (name, maker) in enumerate(zip(names, makers, strict=True)):
+        piece = packets[number * step : (number + 1) * step]
+        (folder / name).write_bytes(VARIANTS[maker](piece))
+    return len(names)
+
+
+def test_a_folder_of_pieces_gives_the_same_records(sensor, tmp_path, packets):
+    (tmp_path / "file").write_bytes(captures.pcap(packets))
+    expected = sensor("-r", tmp_path / "file")
+    count = make_pieces(tmp_path / "pieces", packets)
+    found = sensor("-r", f"{tmp_path}/pieces/")
+    assert found.code == 0, found.stderr
+    assert found.stderr == ""
+    assert found.stats["capture"] == expected.stats["capture"] | {"files": count}
+    assert records(found)[:-1] == records(expected)[:-1]
+    assert {line["pcap_filename"] for line in found.of_type("flow")} == {"pieces"}
+    assert sensor("-r", tmp_path / "pieces").eve == found.eve, "two replays of a folder differ"
+
+
 def test_a_pipe_gives_the_same_records(sensor, tmp_path, packets):
     (tmp_path / "file").write_bytes(captures.pcap(packets))
     expected = sensor("-r", tmp_path / "file")

@@ -48,10 +48,6 @@ def test_no_such_file(sensor):
     assert "No such file" in the_sentence(sensor("-r", "/nowhere/at/all.pcap"), 1)
 
 
-def test_a_folder(sensor, tmp_path):
-    assert "is a folder" in the_sentence(sensor("-r", tmp_path), 1)
-
-
 def test_a_capture_without_packets(sensor, tmp_path):
     run = sensor("-r", write(tmp_path, captures.pcap([])))
     assert run.code == 0

@@ -8,6 +8,7 @@ may count one flow more or less: its score, and which of an attack's flows tippe
 import collections
 import gzip
 
+import captures
 import pytest
 from books import balance
 from conftest import DEMO
@@ -81,6 +82,35 @@ def test_a_compressed_file_is_read_by_several_too(sensor, plain):
     assert texts[0] == texts[1]
 
 
+def test_a_folder_is_read_by_several_too(sensor, plain, tmp_path):
+    packets = captures.read_pcap(CAPTURE)
+    folder = tmp_path / plain.name  # the name of the input is in its records
+    folder.mkdir()
+    step = len(packets) // 9 + 1
+    for number in range(9):
+        piece = captures.pcap(packets[number * step : (number + 1) * step])
+        (folder / f"{number}").write_bytes(gzip.compress(piece) if number % 2 else piece)
+    (folder / "notes").write_text("no capture")
+    (folder / "cut").write_bytes(captures.pcap(packets[-1:])[:-5])
+    several = ["--set", "capture.workers=3"]
+    whole, found, again = (sensor("-r", i, *several) for i in (plain, folder, folder))
+    assert found.code == 0, found.stderr
+    balance(found.stats)
+    assert flows(found) == flows(whole)
+    capture = {"files": 10, "skipped_files": 1, "damaged_files": 1}
+    assert found.stats["capture"] == whole.stats["capture"] | capture
+    assert [a["anomaly"]["event"] for a in found.of_type("anomaly")] == ["file_truncated"]
+    assert len(found.messages) == 2
+    assert found.eve == again.eve
+
+
+def test_a_folder_without_captures_is_refused_with_one_sentence(sensor, tmp_path):
+    (tmp_path / "in").mkdir()
+    run = sensor("-r", tmp_path / "in", "--set", "capture.workers=3")
+    assert run.code == 1
+    assert len(run.messages) == 1 and "has no capture file in it" in run.messages[0]
+
+
 def test_every_run_gives_the_same_bytes(sensor, plain):
     runs = [sensor("-r", plain, "--set", "capture.workers=3").eve for _ in range(4)]
     assert runs[0] == runs[1] == runs[2] == runs[3]
@@ -89,7 +119,7 @@ def test_every_run_gives_the_same_bytes(sensor, plain):
 def test_a_pipe_is_read_by_one(sensor, plain):
     run = sensor("-r", "-", "--set", "capture.workers=4", stdin=plain.read_bytes())
     assert run.code == 0, run.stderr
-    assert "capture.workers: '-' is no regular file, and read by one" in run.messages
+    assert "capture.workers: '-' is no regular file or folder, and read by one" in run.messages
     assert {f["flow_id"] >> 48 for f in run.of_type("flow")} == {0}
 
 

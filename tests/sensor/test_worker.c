@@ -255,6 +255,32 @@ Test(worker, odd_packets_are_told_at_a_capped_rate)
     cr_assert_eq(get(COUNTER_decoder_MALFORMED), 50);
 }
 
+Test(worker, a_file_among_several_that_ends_badly_is_told_once)
+{
+    fake_tcp(5 * S, 1, 40000, 2, 80, 2);
+    fake.fault = CAPTURE_TRUNCATED;
+    memset(fake.fault_error.text, 'x', sizeof(fake.fault_error.text) - 1); /* too long: cut */
+    begin();
+    cr_assert_eq(worker_step(t.worker, 0), 1);
+    cr_assert_eq(t.anomalies, 0, "after what was read of it");
+    cr_assert_eq(worker_step(t.worker, 0), 0);
+    cr_assert_eq(worker_step(t.worker, 0), 0);
+    drain();
+    cr_assert_eq(t.anomalies, 1);
+    cr_assert_str_eq(t.anomaly.type, "capture");
+    cr_assert_str_eq(t.anomaly.event, "file_truncated");
+    cr_assert_eq(strlen(t.anomaly.text), sizeof(t.anomaly.text) - 1);
+    cr_assert_eq(t.anomaly.header.time_ns, FAKE_T0 + 5 * S);
+    cr_assert_eq(t.anomaly.key.ip_version, 0);
+    cr_assert_eq(get(COUNTER_capture_damaged_files), 1);
+
+    fake.fault = CAPTURE_CORRUPT;
+    cr_assert_eq(worker_step(t.worker, 0), 0);
+    drain();
+    cr_assert_str_eq(t.anomaly.event, "file_corrupt");
+    cr_assert_eq(get(COUNTER_capture_damaged_files), 2);
+}
+
 Test(worker, an_overlap_is_told_whatever_becomes_of_the_packet)
 {
     t.conf.anomalies = 3;

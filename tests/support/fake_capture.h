@@ -24,6 +24,8 @@ static struct {
     uint64_t now_ns; /* live */
     struct capture_stats stats;
     unsigned stats_calls, releases;
+    enum capture_state fault; /* CAPTURE_OK: none */
+    struct err fault_error;
 } fake;
 
 static inline void fake_reset(void)
@@ -87,6 +89,16 @@ void capture_release(struct capture *c)
 {
     (void)c;
     fake.releases++;
+}
+
+enum capture_state capture_take_fault(struct capture *c, const struct err **ret_error)
+{
+    const enum capture_state fault = fake.fault;
+
+    (void)c;
+    *ret_error = &fake.fault_error;
+    fake.fault = CAPTURE_OK;
+    return fault;
 }
 
 bool capture_is_live(const struct capture *c)
