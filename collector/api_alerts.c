@@ -90,11 +90,6 @@ static const struct schema patch_schema = {.name = "AlertPatch", .fields = patch
 
 /* ---------------------------------------------------------------- reading */
 
-static int list(struct request *rq, struct response *rs)
-{
-    return api_list(rq, rs, FILTER_ALERTS, alert_list);
-}
-
 /* ---------------------------------------------------------------- making */
 
 struct draft {
@@ -225,29 +220,19 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
 
 /* ---------------------------------------------------------------- routes */
 
-static const struct api_object object = {
-    .name = "alert", .get = alert_get, .add = add, .change = change};
-
-static int show(struct request *rq, struct response *rs)
-{
-    return api_show(rq, rs, &object);
-}
-
-static int create(struct request *rq, struct response *rs)
-{
-    return api_create(rq, rs, &object);
-}
-
-static int patch(struct request *rq, struct response *rs)
-{
-    return api_patch(rq, rs, &object);
-}
+static const struct api_object object = {.name = "alert",
+                                         .filter = FILTER_ALERTS,
+                                         .list = alert_list,
+                                         .get = alert_get,
+                                         .add = add,
+                                         .change = change};
 
 const struct route alerts_routes[] = {
     {.method = "GET",
      .pattern = "/api/alerts/",
      .need = PERMISSION_ALERTS_READ,
-     .handler = list,
+     .handler = api_list,
+     .object = &object,
      .summary = "Alerts, the newest first",
      .reply = &alert_schema,
      .query = list_query,
@@ -255,7 +240,8 @@ const struct route alerts_routes[] = {
     {.method = "POST",
      .pattern = "/api/alerts/",
      .need = PERMISSION_ALERTS_WRITE,
-     .handler = create,
+     .handler = api_create,
+     .object = &object,
      .summary = "Raise an alert by hand",
      .body = &create_schema,
      .reply = &alert_schema,
@@ -264,13 +250,15 @@ const struct route alerts_routes[] = {
     {.method = "GET",
      .pattern = "/api/alerts/{id}",
      .need = PERMISSION_ALERTS_READ,
-     .handler = show,
+     .handler = api_show,
+     .object = &object,
      .summary = "One alert, with the reasons for it",
      .reply = &alert_schema},
     {.method = "PATCH",
      .pattern = "/api/alerts/{id}",
      .need = PERMISSION_ALERTS_WRITE,
-     .handler = patch,
+     .handler = api_patch,
+     .object = &object,
      .summary = "Triage",
      .body = &patch_schema,
      .reply = &alert_schema},

@@ -55,14 +55,15 @@ static int read_filter(struct request *rq, struct filter *f)
     return 0;
 }
 
-int api_list(struct request *rq, struct response *rs, enum filter_table t, api_list_fn *list)
+int api_list(struct request *rq, struct response *rs)
 {
+    const struct api_object *o = rq->route->object;
     WIND_AUTO(filter) struct filter *f = NULL;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     char cursor[FILTER_CURSOR];
     json_t *rows = NULL;
 
-    int r = filter_new(&f, t, &rq->err);
+    int r = filter_new(&f, o->filter, &rq->err);
     if (r == 0)
         r = read_filter(rq, f);
     if (r == API_FAULT)
@@ -70,7 +71,7 @@ int api_list(struct request *rq, struct response *rs, enum filter_table t, api_l
     if (r == 0)
         r = db_begin_read(rq->db, &tx, &rq->err);
     if (r == 0)
-        r = list(tx, f, &rows, cursor, &rq->err);
+        r = o->list(tx, f, &rows, cursor, &rq->err);
     return r == 0 ? respond_list(rs, rows, cursor[0] != '\0' ? cursor : NULL) : r;
 }
 
@@ -90,8 +91,9 @@ static int answer(struct response *rs, int status, const struct api_object *o, j
     return respond_json(rs, status, object);
 }
 
-int api_show(struct request *rq, struct response *rs, const struct api_object *o)
+int api_show(struct request *rq, struct response *rs)
 {
+    const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     json_t *object = NULL;
 
@@ -103,8 +105,9 @@ int api_show(struct request *rq, struct response *rs, const struct api_object *o
     return r < 0 ? r : answer(rs, 200, o, object);
 }
 
-int api_create(struct request *rq, struct response *rs, const struct api_object *o)
+int api_create(struct request *rq, struct response *rs)
 {
+    const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     json_auto_t *object = NULL;
     int64_t id = 0;
@@ -124,8 +127,9 @@ int api_create(struct request *rq, struct response *rs, const struct api_object 
     return answer(rs, 201, o, WIND_STEAL(object));
 }
 
-int api_patch(struct request *rq, struct response *rs, const struct api_object *o)
+int api_patch(struct request *rq, struct response *rs)
 {
+    const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const int64_t id = request_id(rq, "id");
     json_auto_t *object = NULL;

@@ -33,18 +33,12 @@ extern const struct field list_query[];   /* limit, cursor, sort, q */
 #define TAGS_FIELD     {.name = "tags", .type = FIELD_LIST, .max = TAGS_MAX, .item = FIELD_TEXT}
 /* clang-format on */
 
-typedef int api_list_fn(struct db_tx *tx, struct filter *f, json_t **ret_list,
-                        char ret_cursor[FILTER_CURSOR], struct err *e);
-
-/* The whole handler of a list. */
-int api_list(struct request *rq, struct response *rs, enum filter_table t, api_list_fn *list);
-
-/*
- * What people work on: one object of a table, shown, made, and changed. Everything between the
- * request and the answer is one transaction.
- */
+/* What people work on: listed, shown, made and changed. */
 struct api_object {
     const char *name; /* "alert" of /api/alerts/ */
+    enum filter_table filter;
+    int (*list)(struct db_tx *tx, struct filter *f, json_t **ret_list,
+                char ret_cursor[FILTER_CURSOR], struct err *e);
     /* 0, STORE_ABSENT */
     int (*get)(struct db_tx *tx, int64_t id, json_t **ret_object, struct err *e);
     /* 0, API_FAULT */
@@ -55,10 +49,11 @@ struct api_object {
     int (*version)(struct db_tx *tx, int64_t id, int64_t *ret_version, struct err *e);
 };
 
-/* The whole handlers of {id}, of POST, and of PATCH {id}. */
-int api_show(struct request *rq, struct response *rs, const struct api_object *o);
-int api_create(struct request *rq, struct response *rs, const struct api_object *o);
-int api_patch(struct request *rq, struct response *rs, const struct api_object *o);
+/* The whole handlers of routes with an object; between request and answer is one transaction. */
+int api_list(struct request *rq, struct response *rs);
+int api_show(struct request *rq, struct response *rs);
+int api_create(struct request *rq, struct response *rs);
+int api_patch(struct request *rq, struct response *rs);
 
 /* 404 in one sentence. */
 int api_absent(struct response *rs, const struct api_object *o);

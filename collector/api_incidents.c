@@ -131,11 +131,6 @@ static const struct schema patch_schema = {.name = "IncidentPatch", .fields = pa
 
 /* ---------------------------------------------------------------- reading */
 
-static int list(struct request *rq, struct response *rs)
-{
-    return api_list(rq, rs, FILTER_INCIDENTS, incident_list);
-}
-
 /* With its history. */
 static int get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err *e)
 {
@@ -232,25 +227,13 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
     return r == 0 ? put_rest(rq, tx, id, false) : r;
 }
 
-/* ---------------------------------------------------------------- routes */
-
-static const struct api_object object = {
-    .name = "incident", .get = get, .add = add, .change = change, .version = incident_version};
-
-static int show(struct request *rq, struct response *rs)
-{
-    return api_show(rq, rs, &object);
-}
-
-static int create(struct request *rq, struct response *rs)
-{
-    return api_create(rq, rs, &object);
-}
-
-static int patch(struct request *rq, struct response *rs)
-{
-    return api_patch(rq, rs, &object);
-}
+static const struct api_object object = {.name = "incident",
+                                         .filter = FILTER_INCIDENTS,
+                                         .list = incident_list,
+                                         .get = get,
+                                         .add = add,
+                                         .change = change,
+                                         .version = incident_version};
 
 static int comment(struct request *rq, struct response *rs)
 {
@@ -268,11 +251,14 @@ static int comment(struct request *rq, struct response *rs)
     return r < 0 ? r : respond_json(rs, 201, WIND_STEAL(made));
 }
 
+/* ---------------------------------------------------------------- routes */
+
 const struct route incidents_routes[] = {
     {.method = "GET",
      .pattern = "/api/incidents/",
      .need = PERMISSION_INCIDENTS_READ,
-     .handler = list,
+     .handler = api_list,
+     .object = &object,
      .summary = "Incidents, the newest first",
      .reply = &incident_schema,
      .query = list_query,
@@ -280,7 +266,8 @@ const struct route incidents_routes[] = {
     {.method = "POST",
      .pattern = "/api/incidents/",
      .need = PERMISSION_INCIDENTS_WRITE,
-     .handler = create,
+     .handler = api_create,
+     .object = &object,
      .summary = "Open an incident by hand",
      .body = &create_schema,
      .reply = &incident_schema,
@@ -288,13 +275,15 @@ const struct route incidents_routes[] = {
     {.method = "GET",
      .pattern = "/api/incidents/{id}",
      .need = PERMISSION_INCIDENTS_READ,
-     .handler = show,
+     .handler = api_show,
+     .object = &object,
      .summary = "One incident, with its history",
      .reply = &incident_schema},
     {.method = "PATCH",
      .pattern = "/api/incidents/{id}",
      .need = PERMISSION_INCIDENTS_WRITE,
-     .handler = patch,
+     .handler = api_patch,
+     .object = &object,
      .summary = "Work on it; with If-Match only if nobody else did meanwhile",
      .body = &patch_schema,
      .reply = &incident_schema,

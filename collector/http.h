@@ -40,11 +40,14 @@ enum route_flag {
     ROUTE_IF_MATCH = 16, /* its handler asks request_if_match */
 };
 
+struct api_object;
+
 struct route {
     const char *method;  /* "GET"; HEAD is answered from GET */
     const char *pattern; /* "/api/alerts/{id}": a positive int64; "{name:text}": text */
     enum permission need;
     http_handler *handler;
+    const struct api_object *object; /* that the handlers of api_common.h work on */
     const char *summary;
     const struct schema *body;  /* checked; NULL: no body is expected */
     const struct schema *reply; /* of the 2xx answer, for the document */
