@@ -4,6 +4,7 @@ Nothing here replaces a part of Wind: the programs come from WIND_BIN (default b
 each collector has a SQLite file and a port of its own, and everything that was started is ended.
 """
 
+import collections
 import fcntl
 import json
 import os
@@ -27,10 +28,19 @@ CAPTURE = LAB_DEMO / "capture.pcap.gz"
 SLOW = 4 if "san" in BIN.parent.name else 1  # sanitizer builds take their time
 
 
+_places = collections.deque(maxlen=100)  # of ports that were given out, the last ones
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port where nobody listens, and that nobody else gets while a server there is away.
+
+    A socket that is bound and silent keeps it; a server with SO_REUSEADDR may use it all the same.
+    """
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    place.bind(("127.0.0.1", 0))
+    _places.append(place)
+    return place.getsockname()[1]
 
 
 def until(what, attempt, seconds=20):

@@ -31,6 +31,7 @@ enum collector_mood { COLLECTOR_FINE, COLLECTOR_SILENT, COLLECTOR_LOSES_ANSWER, 
 struct collector_stub { /* shared between test and server */
     pid_t pid;
     uint16_t port;
+    int place; /* bound and silent: nobody else gets the port while the server is away */
     char url[64];
     const char *tls_key, *tls_cert; /* PEM; both set before the start: https */
     _Atomic int mood, status;       /* status: answer with this one, not 200 */
@@ -212,21 +213,29 @@ static inline void collector_serve(struct collector_stub *c, int listener)
         (void)pause();
 }
 
+/* On this port; 0 is any, and then the one that it is. */
+static inline int collector_bind(uint16_t *port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(*port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    const int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_geq(fd, 0);
+    cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
 /* On the port that it had; the first time on any. It listens when this returns. */
 static inline void collector_start(struct collector_stub *c)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(c->port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    const int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    cr_assert_geq(listener, 0);
-    cr_assert_eq(setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
-    cr_assert_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    if (c->port == 0)
+        c->place = collector_bind(&c->port);
+    const int listener = collector_bind(&c->port);
     cr_assert_eq(listen(listener, 64), 0);
-    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
-    c->port = ntohs(address.sin_port);
     (void)snprintf(c->url, sizeof(c->url), "http%s://127.0.0.1:%u", c->tls_key != NULL ? "s" : "",
                    c->port);
     c->pid = child_fork();
@@ -248,6 +257,8 @@ static inline struct collector_stub *collector_free(struct collector_stub *c)
 {
     if (c != NULL) {
         collector_stop(c);
+        if (c->port != 0)
+            (void)close(c->place);
         (void)munmap(c, sizeof(*c));
     }
     return NULL;
