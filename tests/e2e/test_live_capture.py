@@ -35,9 +35,11 @@ def flows(records):
     return [r for r in records if r["event_type"] == "flow"]
 
 
+@pytest.mark.parametrize("workers", (1, 2))
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_packet_is_accounted_for(link, tmp_path, backend):
-    live = Live(link, tmp_path, *OURS, "--set", f"capture.backend={backend}")
+def test_every_packet_is_accounted_for(link, tmp_path, backend, workers):
+    settings = ("--set", f"capture.backend={backend}", "--set", f"capture.workers={workers}")
+    live = Live(link, tmp_path, *OURS, *settings)
     assert f"by {'AF_PACKET' if backend == 'afpacket' else 'libpcap'}" in live.log
     frames = [udp_frame(n) for n in range(100)]
     link.send(frames, times=300)
@@ -104,6 +106,25 @@ def test_two_interfaces_are_one_input_and_each_flow_names_its_own(link, tmp_path
         number = int(flow["src_ip"].split(".")[-1])
         assert flow["in_iface"] == ("wb" if number < 50 else "wd")
         assert flow["flow"]["pkts_toserver"] == 200
+
+
+def test_two_workers_share_two_interfaces(link, tmp_path):
+    link.add("wc", "wd")
+    two = ("--set", "capture.workers=2", "--set", "capture.buffer=1mb")
+    live = Live(link, tmp_path, *OURS, *two, interfaces=("wb", "wd"))
+    frames = [udp_frame(n, b"x" * 1000) for n in range(100)]
+    analyser = live.child("wind-analyser")
+    os.kill(analyser, signal.SIGSTOP)
+    link.send(frames, "wa", times=100)
+    link.send(frames, "wc", times=100)
+    os.kill(analyser, signal.SIGCONT)
+    stats = live.stop()
+    capture = stats["capture"]
+    assert capture["kernel_packets"] == 20000
+    assert capture["kernel_drops"] > 0
+    assert capture["packets"] + capture["kernel_drops"] == 20000
+    # both directions' worth of one address pair is one flow, whichever interface it came by first
+    assert stats["flow"]["made"] == 100
 
 
 def test_one_of_two_interfaces_goes_and_the_other_stays(link, tmp_path):

@@ -57,7 +57,7 @@ static void send_datagrams(uint16_t port, size_t size, int n)
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < n; i++)
-        cr_assert_eq(sendto(s, bytes, size, 0, (struct sockaddr *)&to, sizeof(to)), size);
+        cr_assert_eq(sendto(s, bytes, size, 0, (struct sockaddr *)&to, sizeof(to)), (ssize_t)size);
     (void)close(s);
 }
 
@@ -75,7 +75,8 @@ static void send_tagged(unsigned tags, int n)
     frame_udp(&b, 5000, PORT, 5);
     put(&b, "hello", 5);
     for (int i = 0; i < n; i++)
-        cr_assert_eq(sendto(s, b.data, b.len, 0, (struct sockaddr *)&to, sizeof(to)), b.len);
+        cr_assert_eq(sendto(s, b.data, b.len, 0, (struct sockaddr *)&to, sizeof(to)),
+                     (ssize_t)b.len);
     (void)close(s);
     bytes_done(&b);
 }

@@ -259,7 +259,7 @@ Test(span_check, what_goes_wrong_after_a_good_week_is_told_soon)
         if (good % 10 == 0)
             cr_assert_eq(judged(), -1);
     }
-    for (; judged() == -1; wrong++)
+    for (; wrong < 10000 && judged() == -1; wrong++)
         span_check_flow(t.check, (const uint32_t[]){9, 0}, (const uint32_t[]){8, 0});
     cr_assert_lt(wrong, 500, "%u", wrong);
 }
