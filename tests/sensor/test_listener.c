@@ -115,11 +115,14 @@ Test(listener, a_hello_too_long_is_given_up)
         ear_says(0, (const uint8_t[1400]){0}, 1400);
     cr_assert_eq(get(COUNTER_facts_too_long) + get(COUNTER_facts_bad_tls), 1);
     cr_assert_null(ear.heard.stream);
+    const uint64_t before = get(COUNTER_facts_too_long);
     ear_flow(IPPROTO_TCP, 443);
-    for (unsigned i = 0; i < 200; i++) /* byte by byte */
-        ear_says(0, i < sizeof(start) ? &start[i < 3 ? 0 : i] : start, i == 0 ? 3 : 1);
+    ear_says(0, start, 3);
+    for (unsigned i = 3; i < 200; i++) /* byte by byte */
+        ear_says(0, i < sizeof(start) ? &start[i] : (const uint8_t[1]){0}, 1);
     cr_assert_null(ear.heard.stream);
-    cr_assert_eq(ear.bits & HEARD_TO_SERVER, HEARD_TO_SERVER);
+    cr_assert_eq(ear.bits, HEARD_TO_SERVER);
+    cr_assert_eq(get(COUNTER_facts_too_long), before + 1);
 }
 
 Test(listener, beginnings_beyond_the_limit_are_given_up)
@@ -186,6 +189,11 @@ Test(listener, a_question_is_kept_until_it_is_answered)
     memcpy(&head, ear_fact(FACT_DNS, 1, &len), sizeof(head));
     cr_assert(head.id == 7 && head.flags == 0x8180 && head.n_items == 4 && !head.is_cut);
     cr_assert_eq(len, sizeof(head) + 4 * sizeof(struct fact_dns_item) + 15 + 3 * 16);
+    b.len = 0;
+    dns_head(&b, 9, 0x8183, "1000"); /* another question's */
+    dns_question(&b, "www.example.org", DNS_TYPE_AAAA);
+    ear_says(1, b.data, b.len);
+    cr_assert_eq(ear_count(FACT_DNS), 3);
     cr_assert(eve_facts_check(ear.facts, ear.len));
     cr_assert_eq(ear.bits, HEARD_DNS);
 }
