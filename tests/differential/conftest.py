@@ -22,7 +22,7 @@ VENV = ROOT / "build/nfstream"
 ENDINGS = (".pcap", ".pcapng", ".cap")
 # Flows end with the capture, and not because of a pause: the others have no such rule.
 PATIENT = ["flow.idle=1d", "flow.idle_new=1d", "flow.linger=600s", "flow.active=1d"]
-PATIENT += ["dpi.enabled=no", "model.path="]
+PATIENT += ["flow.half_open=1d", "defrag.max=0", "dpi.enabled=no", "model.path="]
 
 
 def all_captures():
@@ -111,7 +111,8 @@ def wind_flows(capture, folder):
 @dataclasses.dataclass
 class Seen:
     wind: list
-    tshark: dict
+    tshark: list  # its packets as flows
+    packets: list
     capture: pathlib.Path
 
 
@@ -120,7 +121,8 @@ def seen(request, tmp_path_factory):
     """What Wind and tshark make of one capture after the other."""
     folder = tmp_path_factory.mktemp("seen")
     capture = unpacked(request.param, folder)
-    yield Seen(wind_flows(capture, folder), packets.flows(capture), capture)
+    dissected = list(packets.dissect(capture))
+    yield Seen(wind_flows(capture, folder), packets.flows(dissected), dissected, capture)
     shutil.rmtree(folder)
 
 

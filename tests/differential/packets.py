@@ -14,6 +14,8 @@ from fractions import Fraction
 FIELDS = [
     "frame.time_epoch",
     "frame.protocols",
+    "frame.len",
+    "frame.cap_len",
     "ip.src",
     "ip.dst",
     "ip.proto",
@@ -34,6 +36,8 @@ FIELDS = [
     "udp.srcport",
     "udp.dstport",
     "udp.length",
+    "sctp.srcport",
+    "sctp.dstport",
     "icmp.type",
     "icmp.code",
     "icmpv6.type",
@@ -43,8 +47,10 @@ PLAIN = ["tcp.desegment_tcp_streams:FALSE", "ip.defragment:FALSE", "ipv6.defragm
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ICMP_QUESTION = {0: 8, 14: 13, 16: 15, 9: 10, 18: 17}
 ICMPV6_QUESTION = {129: 128, 134: 133, 136: 135}
-TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
-ICMP_HEADER = 8
+TCP, UDP, ICMP, ICMPV6, SCTP = 6, 17, 1, 58, 132
+TUNNELS = (4, 41, 47)
+HEADED = (TCP, UDP, ICMP, ICMPV6, SCTP, *TUNNELS)  # something is missing behind a bare IP header
+ICMP_HEADER, SCTP_HEADER = 8, 12
 
 
 @dataclasses.dataclass
@@ -59,7 +65,9 @@ class Packet:
     flags: int = 0
     seq: int = 0
     stream: int = -1  # tshark's, of TCP
-    kind: tuple = ()  # ICMP: question, code
+    kind: tuple = ()  # ICMP: question, code, whether it is an answer
+    is_whole: bool = True  # as far as its transport header goes
+    is_plain: bool = True  # nothing that rule `not plain` names
 
 
 class Flow:
@@ -142,7 +150,13 @@ def put_udp(packet, line):
     packet.proto = UDP
     packet.src = (packet.src[0], int(line["udp.srcport"].split(";")[-1]))
     packet.dst = (packet.dst[0], int(line["udp.dstport"].split(";")[-1]))
-    packet.payload = int(line["udp.length"].split(";")[-1]) - 8
+    packet.payload = min(packet.payload, int(line["udp.length"].split(";")[-1])) - 8  # of a part
+
+
+def put_sctp(packet, line):
+    packet.src = (packet.src[0], int(line["sctp.srcport"]))
+    packet.dst = (packet.dst[0], int(line["sctp.dstport"]))
+    packet.payload -= SCTP_HEADER
 
 
 def put_icmp(packet, line, kind, header):
@@ -155,6 +169,18 @@ def put_icmp(packet, line, kind, header):
     packet.payload = packet.ip_len - header - ICMP_HEADER
 
 
+def is_plain(line, layers, proto):
+    """No tunnel, no part of a packet, nothing cut, no header between IP and transport."""
+    ips = sum(1 for x in layers if x in ("ip", "ipv6"))
+    is_part = line["ip.flags.mf"] not in ("", "0", "False") or line["ip.frag_offset"] not in (
+        "",
+        "0",
+    )
+    is_cut = line["frame.len"] != line["frame.cap_len"]
+    direct = (TCP, UDP, ICMP, ICMPV6)
+    return ips == 1 and not is_part and not is_cut and (proto in direct or "ip" in layers)
+
+
 def packet_of(line, number):
     """None for what has no IP header."""
     layers = layers_of(line)
@@ -163,12 +189,17 @@ def packet_of(line, number):
     (src, dst), proto, length, header = network(line, layers)
     time_ns = nanoseconds(line["frame.time_epoch"])
     packet = Packet(number, time_ns, (src, 0), (dst, 0), proto, length, length - header)
-    if "tcp" in layers:
+    packet.is_plain = is_plain(line, layers, proto)
+    if "tcp" in layers and line["tcp.stream"]:
         put_tcp(packet, line)
     elif "udp" in layers:
         put_udp(packet, line)
+    elif "sctp" in layers:
+        put_sctp(packet, line)
     elif layers[-1] in ("icmp", "icmpv6"):
         put_icmp(packet, line, layers[-1], header)
+    else:
+        packet.is_whole = proto not in HEADED
     return packet
 
 
@@ -211,10 +242,12 @@ def check_stream(before, packet, is_anew):
         assert is_opening(packet) and packet.seq != first.seq and not before.is_over, packet
 
 
-def flows(capture):
+def flows(packets):
     """All of them, in the order of their first packets."""
     now, found = {}, []
-    for packet in dissect(capture):
+    for packet in packets:
+        if not packet.is_whole:
+            continue
         k = key_of(packet)
         flow = now.get(k)
         is_anew = flow is not None and is_opening(packet) and flow.is_over

@@ -7,6 +7,7 @@ rules are in README.md; nothing is compared "roughly".
 
 import collections
 import json
+import os
 from fractions import Fraction
 
 import pytest
@@ -14,7 +15,8 @@ from packets import ACK, ICMP, ICMPV6, RST, SYN, TCP, UDP, gaps, mean, root, var
 
 ULP = Fraction(1, 2**23)
 MS = 10**6  # ns
-PROTO = {1: "ICMP", 6: "TCP", 17: "UDP", 58: "IPv6-ICMP"}
+PROTO = {1: "ICMP", 2: "IGMP", 6: "TCP", 17: "UDP", 47: "GRE", 50: "ESP", 51: "AH"}
+PROTO |= {58: "IPv6-ICMP", 132: "SCTP"}
 FLAGS = {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ece": 64, "cwr": 128}
 SERVICES = {1433, 1521, 1883, 3128, 3268, 3306, 3389, 5060, 5222, 5432, 5671, 5672, 5900, 6379}
 SERVICES |= {8000, 8080, 8443, 8883, 9042, 9092, 9200, 9418, 11211, 25565, 27017}
@@ -148,12 +150,27 @@ def test_features_are_those_of_the_packets(seen):
 # ---------------------------------------------------------------- NFStream against tshark
 
 
+def ends_key(packet):
+    return packet.proto, frozenset((packet.src, packet.dst))
+
+
 def merged(seen):
     """Rules `reused ports` and `ICMP`: all packets of two ends are one flow."""
     found = collections.defaultdict(list)
-    for flow in seen.tshark:
-        found[flow.proto, frozenset(flow.ends)] += flow.packets
-    return {k: sorted(packets, key=lambda p: p.number) for k, packets in found.items()}
+    for packet in seen.packets:
+        found[ends_key(packet)].append(packet)
+    return found
+
+
+def left_out(seen):
+    """Rules `no header` and `not plain`: addresses whose packets NFStream sees differently."""
+    odd = [p for p in seen.packets if not p.is_whole or not p.is_plain]
+    assert not odd or "WIND_CAPTURES" in os.environ, "the committed recordings are plain"
+    return {frozenset((p.src[0], p.dst[0])) for p in odd}
+
+
+def addresses(ends):
+    return frozenset(address for address, _ in ends)
 
 
 def check_way(nf, name, way):
@@ -179,10 +196,15 @@ def ends_of(nf):
 
 def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, theirs):
     want = merged(seen)
+    odd = left_out(seen)
     got = {(f["protocol"], frozenset(ends_of(f))): f for f in theirs}
     assert len(got) == len(theirs)
-    assert got.keys() == want.keys()
+    assert {k for k in got if addresses(k[1]) not in odd} == {
+        k for k in want if addresses(k[1]) not in odd
+    }
     for k, nf in got.items():
+        if addresses(k[1]) in odd:
+            continue
         first, second = ends_of(nf)
         ways = [[p for p in want[k] if (p.src == first) == is_first] for is_first in (True, False)]
         assert want[k][0].src == first, nf
@@ -196,9 +218,12 @@ def test_each_flow_of_nfstream_is_made_of_the_same_packets(seen, theirs):
 def test_wind_and_nfstream_count_the_same(seen, theirs):
     """Directly, flow by flow: rules `reused ports`, `ICMP`, `milliseconds` and `itself`."""
     ours = by_key(seen.wind, lambda f: (f.eve["proto"], frozenset(f.ends)))
+    odd = left_out(seen)
     for nf in theirs:
         ends = ends_of(nf)
-        flows = ours.pop((name_of(nf["protocol"]), frozenset(ends)))
+        flows = ours.pop((name_of(nf["protocol"]), frozenset(ends)), [])
+        if addresses(ends) in odd:
+            continue
         total, told = collections.Counter(), collections.Counter()
         for f in flows:
             for d, end in enumerate(f.ends):
@@ -211,4 +236,4 @@ def test_wind_and_nfstream_count_the_same(seen, theirs):
         begin = min(f.time_us("start") for f in flows)
         end = max(f.time_us("end") for f in flows)
         assert nf["bidirectional_duration_ms"] == end // 1000 - begin // 1000, nf
-    assert not ours
+    assert all(addresses(ends) in odd for _, ends in ours)
