@@ -172,10 +172,8 @@ def put_icmp(packet, line, kind, header):
 def is_plain(line, layers, proto):
     """No tunnel, no part of a packet, nothing cut, no header between IP and transport."""
     ips = sum(1 for x in layers if x in ("ip", "ipv6"))
-    is_part = line["ip.flags.mf"] not in ("", "0", "False") or line["ip.frag_offset"] not in (
-        "",
-        "0",
-    )
+    first = [line[f].split(";")[0] for f in ("ip.flags.mf", "ip.frag_offset")]  # not what is quoted
+    is_part = any(value not in ("", "0", "False") for value in first)
     is_cut = line["frame.len"] != line["frame.cap_len"]
     direct = (TCP, UDP, ICMP, ICMPV6)
     return ips == 1 and not is_part and not is_cut and (proto in direct or "ip" in layers)
