@@ -295,6 +295,12 @@ void ring_wait_any(struct ring *const *rings, unsigned n, unsigned stage, int wa
     get_up(b);
 }
 
+void ring_wake(struct ring *r, unsigned stage)
+{
+    atomic_store_explicit(&r->bell[stage]->asleep, 0, memory_order_seq_cst);
+    (void)futex(&r->bell[stage]->asleep, FUTEX_WAKE, INT_MAX, NULL);
+}
+
 uint64_t ring_released(const struct ring *r, unsigned stage)
 {
     return position_of(r, STAGE_0 + stage);

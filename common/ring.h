@@ -69,6 +69,9 @@ void ring_wait_data(struct ring *r, unsigned stage, int wait_ms);
 void ring_share_bells(struct ring *r, const struct ring *with);
 void ring_wait_any(struct ring *const *rings, unsigned n, unsigned stage, int wait_ms);
 
+/* Wake the stage if it sleeps, however little there is: nothing more will come. */
+void ring_wake(struct ring *r, unsigned stage);
+
 /* Where a stage stands (released), where it has peeked to, and where the producer stands. */
 uint64_t ring_released(const struct ring *r, unsigned stage);
 uint64_t ring_peeked(const struct ring *r, unsigned stage);

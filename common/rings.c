@@ -34,3 +34,8 @@ void rings_wait_data(const struct rings *r, unsigned stage, int wait_ms)
 {
     ring_wait_any(r->ring, r->n, stage, wait_ms);
 }
+
+void rings_wake(const struct rings *r, unsigned stage)
+{
+    ring_wake(r->ring[0], stage);
+}

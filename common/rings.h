@@ -24,3 +24,6 @@ WIND_DEFINE_FREE(rings)
 
 /* Stage: sleep until one of them has something, at most wait_ms. */
 void rings_wait_data(const struct rings *r, unsigned stage, int wait_ms);
+
+/* Wake the stage if it sleeps: nothing more will come. */
+void rings_wake(const struct rings *r, unsigned stage);

@@ -162,6 +162,7 @@ static int prepare(struct analyser *a, const struct analyser_conf *conf, struct 
 {
     struct crew_conf crew = {.sensor = conf->sensor,
                              .captures = conf->captures,
+                             .n_captures = conf->n_captures,
                              .flows = conf->flows,
                              .counters = conf->counters,
                              .frame_max = conf->frame_max,
@@ -258,10 +259,9 @@ static void tear_down(struct analyser *a, const struct analyser_conf *conf)
     a->crew = crew_free(a->crew);
     a->analysis = analysis_free(a->analysis);
     a->model = model_free(a->model);
-    if (a->is_live) /* closing one needs calls that are forbidden by now: it ends with the process
-                     */
+    if (a->is_live) /* closing one needs calls that are forbidden: it ends with the process */
         return;
-    for (unsigned i = 0; i < conf->flows->n; i++)
+    for (unsigned i = 0; i < conf->n_captures; i++)
         (void)capture_free(conf->captures[i]);
 }
 
@@ -289,6 +289,7 @@ int analyser_run(const struct analyser_conf *conf, struct err *e)
         r = loop(&a, e);
     /* Also when the input was refused: the uplink has nothing more to wait for. */
     atomic_store_explicit(&conf->counters->producer_done, 1, memory_order_release);
+    rings_wake(conf->flows, 1);
     tear_down(&a, conf);
     return r;
 }

@@ -19,10 +19,11 @@
 struct analyser_conf {
     const struct sensor_conf *sensor;
     const struct sensor_args *args;
-    struct capture *const *captures; /* one a worker; taken */
-    uint32_t frame_max;              /* of the interfaces: worker.h */
-    int model_fd, features_fd;       /* -1: none; closed */
-    const struct rings *flows;       /* one a worker */
+    struct capture *const *captures; /* one a worker, or one that they share; taken */
+    unsigned n_captures;
+    uint32_t frame_max;        /* of the interfaces: worker.h */
+    int model_fd, features_fd; /* -1: none; closed */
+    const struct rings *flows; /* one a worker */
     struct ring *alerts;
     struct counters *counters;
 };

@@ -231,6 +231,11 @@ void analysis_wait(const struct analysis *a, int wait_ms)
     merge_wait(a->merge, wait_ms);
 }
 
+void analysis_wake(const struct analysis *a)
+{
+    rings_wake(a->conf.flows, 0);
+}
+
 uint64_t analysis_clock(const struct analysis *a)
 {
     return merge_clock(a->merge);

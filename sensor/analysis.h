@@ -37,6 +37,7 @@ size_t analysis_step(struct analysis *a);
 
 /* Sleep until there may be more, at most wait_ms. No record to come is older than the clock. */
 void analysis_wait(const struct analysis *a, int wait_ms);
+void analysis_wake(const struct analysis *a);
 uint64_t analysis_clock(const struct analysis *a);
 
 /* The clock went on without records. */

@@ -61,6 +61,7 @@ void analysis_thread_start(struct analysis_thread *t, struct analysis *a, bool i
 void analysis_thread_join(struct analysis_thread *t)
 {
     atomic_store_explicit(&t->is_complete, true, memory_order_release);
+    analysis_wake(t->analysis);
     standby_join(t->thread);
 }
 

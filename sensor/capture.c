@@ -34,6 +34,11 @@ void capture_release(struct capture *c)
     c->lent = false;
 }
 
+bool capture_keeps(const struct capture *c)
+{
+    return c->ops->keeps != NULL && c->ops->keeps(c);
+}
+
 bool capture_ended(const struct capture *c)
 {
     return c->ended;

@@ -133,6 +133,12 @@ size_t capture_recv(struct capture *c, struct packet *ret_packets, size_t max, i
 /* Give back everything that the last capture_recv lent. */
 void capture_release(struct capture *c);
 
+/*
+ * True when the bytes of packets stay where they are until the handle is freed (a mapped file),
+ * whatever capture_release says. Ask when some have come.
+ */
+bool capture_keeps(const struct capture *c);
+
 /* True when no packet will come any more. */
 bool capture_ended(const struct capture *c);
 

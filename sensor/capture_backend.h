@@ -16,6 +16,7 @@ struct capture_ops {
     bool (*digest)(struct capture *c, uint8_t ret_digest[32], int wait_ms);
     void (*update_stats)(struct capture *c);               /* may be NULL */
     int (*start_thread)(struct capture *c, struct err *e); /* may be NULL */
+    bool (*keeps)(const struct capture *c);                /* may be NULL: no */
     void (*free)(struct capture *c);
 };
 

@@ -211,6 +211,11 @@ static bool file_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms)
     return true;
 }
 
+static bool file_keeps(const struct capture *c)
+{
+    return source_is_mapped(((const struct capture_file *)c)->source);
+}
+
 static void file_free(struct capture *c)
 {
     struct capture_file *const f = (struct capture_file *)c;
@@ -236,6 +241,7 @@ static const struct capture_ops file_ops = {
     .recv = file_recv,
     .digest = file_digest,
     .start_thread = file_start_thread,
+    .keeps = file_keeps,
     .free = file_free,
 };
 

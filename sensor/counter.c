@@ -42,6 +42,17 @@ uint64_t counters_sum(const struct counters *sections, enum counter which)
     return n;
 }
 
+uint64_t counters_position(const struct counters *sections, unsigned workers)
+{
+    uint64_t least = UINT64_MAX;
+
+    for (unsigned i = 0; i < workers; i++) {
+        const uint64_t position = atomic_load(&sections[i].position);
+        least = position < least ? position : least;
+    }
+    return least;
+}
+
 uint64_t counters_clock(const struct counters *sections)
 {
     uint64_t latest_ns = 0;

@@ -120,6 +120,9 @@ static inline uint64_t counters_get(const struct counters *c, enum counter which
     return atomic_load_explicit(&c->value[which], memory_order_relaxed);
 }
 
+/* How far the last of so many workers has come. */
+uint64_t counters_position(const struct counters *sections, unsigned workers);
+
 /* Of all sections; the latest clock of all workers; the packets that all of them took. */
 uint64_t counters_sum(const struct counters *sections, enum counter which);
 uint64_t counters_clock(const struct counters *sections);

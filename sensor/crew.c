@@ -12,7 +12,8 @@
 struct member {
     struct crew *crew;
     struct capture *capture;
-    struct dpi *dpi; /* until the worker takes it */
+    struct dpi *dpi;     /* until the worker takes it */
+    struct board *board; /* replay by several: our own, or of worker 0, which owns it */
     struct worker *worker;
     struct standby *thread; /* of worker 0: none */
 };
@@ -24,10 +25,12 @@ struct crew {
     struct member member[]; /* n */
 };
 
-/* Its part of what all have together; rounded up. */
-static size_t part(const struct crew *c, int64_t whole)
+/* Worker i's part of what all have together; the first ones take what is left. 0 only of 0. */
+static size_t part(const struct crew *c, unsigned i, int64_t whole)
 {
-    return ((size_t)whole + c->n - 1) / c->n;
+    const size_t n = (size_t)whole / c->n + (i < (size_t)whole % c->n);
+
+    return n == 0 && whole > 0 ? 1 : n;
 }
 
 /* ---------------------------------------------------------------- life */
@@ -42,10 +45,11 @@ int crew_new(struct crew **ret_crew, const struct crew_conf *conf, struct err *e
     c->conf = *conf;
     c->n = n;
     c->is_live = capture_is_live(conf->captures[0]);
-    const struct dpi_conf dpi = {.flows_max = (uint32_t)part(c, s->dpi_flows),
-                                 .packets_max = (uint32_t)s->dpi_packets};
     for (unsigned i = 0; i < n; i++) {
-        c->member[i] = (struct member){.crew = c, .capture = conf->captures[i]};
+        const struct dpi_conf dpi = {.flows_max = (uint32_t)part(c, i, s->dpi_flows),
+                                     .packets_max = (uint32_t)s->dpi_packets};
+        c->member[i] =
+            (struct member){.crew = c, .capture = conf->captures[conf->n_captures > 1 ? i : 0]};
         const int r = s->dpi_enabled ? dpi_new(&c->member[i].dpi, &dpi, e) : 0;
         if (r < 0)
             return r;
@@ -63,6 +67,9 @@ struct crew *crew_free(struct crew *c)
             m->worker = worker_free(m->worker);
             m->dpi = dpi_free(m->dpi);
         }
+        for (unsigned i = c->n; i-- > 0;)
+            if (i == 0 || c->member[i].board != c->member[0].board)
+                c->member[i].board = board_free(c->member[i].board);
         free(c);
     }
     return NULL;
@@ -74,8 +81,8 @@ int crew_start_threads(struct crew *c, struct err *e)
 
     for (unsigned i = 1; r == 0 && i < c->n; i++)
         r = standby_new(&c->member[i].thread, "worker", e);
-    for (unsigned i = 0; r == 0 && i < c->n; i++)
-        r = capture_start_thread(c->member[i].capture, e);
+    for (unsigned i = 0; r == 0 && i < c->conf.n_captures; i++)
+        r = capture_start_thread(c->conf.captures[i], e);
     return r;
 }
 
@@ -85,7 +92,7 @@ static struct flow_table_conf flow_conf(const struct crew *c, unsigned i)
 {
     const struct sensor_conf *s = c->conf.sensor;
     const uint64_t ids = atomic_load(&c->conf.counters[i].flow_sequence);
-    struct flow_table_conf f = {.max = part(c, (int64_t)sensor_conf_flows_max(s)),
+    struct flow_table_conf f = {.max = part(c, i, (int64_t)sensor_conf_flows_max(s)),
                                 .idle_ns = (uint64_t)s->flow_idle,
                                 .idle_new_ns = (uint64_t)s->flow_idle_new,
                                 .half_open_ns = (uint64_t)s->flow_half_open,
@@ -101,7 +108,7 @@ static struct flow_table_conf flow_conf(const struct crew *c, unsigned i)
     return f;
 }
 
-static struct defrag_conf defrag_conf(const struct crew *c)
+static struct defrag_conf defrag_conf(const struct crew *c, unsigned i)
 {
     const struct sensor_conf *s = c->conf.sensor;
     struct defrag_conf d = {.max = (size_t)s->defrag_max,
@@ -109,10 +116,15 @@ static struct defrag_conf defrag_conf(const struct crew *c)
                             .timeout_ns = (uint64_t)s->defrag_timeout};
 
     if (c->is_live) {
-        d.max = part(c, s->defrag_max);
-        d.memory = part(c, s->defrag_memory);
+        d.max = part(c, i, s->defrag_max);
+        d.memory = part(c, i, s->defrag_memory);
     }
     return d;
+}
+
+static unsigned place_of(const struct member *m)
+{
+    return m->crew->conf.n_captures == 1 ? (unsigned)(m - m->crew->member) : 0;
 }
 
 static int make_worker(struct crew *c, unsigned i, struct err *e)
@@ -124,20 +136,22 @@ static int make_worker(struct crew *c, unsigned i, struct err *e)
         .decode = {.tunnels = s->tunnels,
                    .vlan_in_key = s->vlan_in_key,
                    .tunnel_depth = (uint8_t)s->tunnel_depth},
-        .defrag = defrag_conf(c),
+        .defrag = defrag_conf(c, i),
         .capture = m->capture,
         .talk = {.dpi = m->dpi,
-                 .listener = {.memory = (size_t)part(c, s->facts_memory),
-                              .streams = (size_t)part(c, s->facts_streams)}},
+                 .listener = {.memory = (size_t)part(c, i, s->facts_memory),
+                              .streams = (size_t)part(c, i, s->facts_streams)}},
         .ring = c->conf.flows->ring[i],
         .counters = &c->conf.counters[i],
         .told = &c->conf.counters->told,
         .span_check = s->span_check,
         .frame_max = c->conf.frame_max,
         .number = i,
-        .sharing = c->n > 1 && !c->is_live ? c->n : 0,
+        .board = m->board,
+        .place = place_of(m),
+        .sharing = m->board != NULL ? c->n : 0,
         .anomalies =
-            (uint32_t)(c->is_live ? part(c, s->decode_anomalies) : (size_t)s->decode_anomalies),
+            (uint32_t)(c->is_live ? part(c, i, s->decode_anomalies) : (size_t)s->decode_anomalies),
         .level = c->conf.level,
         .has_ladder = c->is_live && s->ladder,
         .speed = c->conf.speed,
@@ -151,9 +165,33 @@ static int make_worker(struct crew *c, unsigned i, struct err *e)
     return r;
 }
 
+/* A capture that is shared begins where the one that was last of an earlier crew had come to. */
+static int make_boards(struct crew *c, struct err *e)
+{
+    const bool is_one = c->conf.n_captures == 1;
+    int r = 0;
+
+    for (unsigned i = 0; r == 0 && i < c->n; i++) {
+        struct member *const m = &c->member[i];
+        const struct board_conf conf = {
+            .capture = m->capture,
+            .shares = c->n,
+            .places = is_one ? c->n : 1,
+            .first = is_one ? counters_position(c->conf.counters, c->n)
+                            : atomic_load(&c->conf.counters[i].position),
+            .at_once = c->conf.speed > 0 ? 1 : 0,
+        };
+        if (is_one && i > 0)
+            m->board = c->member[0].board;
+        else
+            r = board_new(&m->board, &conf, e);
+    }
+    return r;
+}
+
 int crew_begin(struct crew *c, struct err *e)
 {
-    int r = 0;
+    int r = c->n > 1 && !c->is_live ? make_boards(c, e) : 0;
 
     for (unsigned i = 0; r == 0 && i < c->n; i++)
         r = make_worker(c, i, e);
@@ -162,12 +200,17 @@ int crew_begin(struct crew *c, struct err *e)
 
 /* ---------------------------------------------------------------- the loop */
 
+static bool has_ended(const struct member *m)
+{
+    return m->board != NULL ? board_ended(m->board, place_of(m)) : capture_ended(m->capture);
+}
+
 static void work(void *arg)
 {
     const struct member *m = arg;
     const struct crew_conf *conf = &m->crew->conf;
 
-    while (!capture_ended(m->capture) &&
+    while (!has_ended(m) &&
            atomic_load_explicit(&conf->counters->stop, memory_order_acquire) == 0) {
         (void)worker_step(m->worker, WAIT_MS);
         if (m->thread == NULL)
@@ -199,6 +242,6 @@ void crew_run(struct crew *c)
     work(&c->member[0]);
     for (unsigned i = 1; i < c->n; i++)
         standby_join(c->member[i].thread);
-    if (c->n > 1 && !c->is_live && capture_ended(c->member[0].capture))
+    if (c->member[0].board != NULL && atomic_load(&c->conf.counters->stop) == 0)
         count_missing(c);
 }

@@ -2,13 +2,14 @@
  * crew.h - the workers of an analyser: made, told to start, waited for.
  *
  * Why      The analyser has one loop to think of, however many workers there are.
- * Owns     Workers, their DPI, their threads. Borrows captures, rings and counters.
+ * Owns     Workers, their DPI, their threads, and where they share packets. Borrows captures, rings
+ *          and counters.
  * Threads  All calls: the analyser's main thread, which is worker 0; each other has one of its own.
  * Bounds   Limits of the settings are of all workers together: each gets its part of them. Of
- *          defrag.* only live: workers that share a file all hold the same fragments.
+ *          defrag.* only live: workers that share packets all hold the same fragments.
  *
- * Workers that read the same file share its packets (share.h); live, each has the packets that the
- * kernel gives to its socket.
+ * In replay they share packets (board.h), of one capture, or each reads all of them for itself
+ * (folders). Live, each has the packets that the kernel gives to its capture.
  *
  *     new -> (sandbox: files) -> start_threads -> (sandbox: calls) -> begin -> run -> free
  */
@@ -23,8 +24,9 @@ struct crew;
 
 struct crew_conf {
     const struct sensor_conf *sensor;
-    struct capture *const *captures; /* one a worker */
-    const struct rings *flows;       /* likewise, and they say how many */
+    struct capture *const *captures; /* one a worker, or one */
+    unsigned n_captures;
+    const struct rings *flows; /* one a worker */
     struct counters *counters;
     enum analysis_level level;
     uint32_t frame_max; /* worker.h */

@@ -13,7 +13,6 @@
 
 #define NONE         UINT32_MAX
 #define WHEEL_SLOTS  1024u
-#define TICK_SHIFT   30 /* a tick is 2^30 ns, 1.07 s */
 #define EVICT_SAMPLE 8u
 #define AHEAD        8 /* entries, when all of them are visited */
 
@@ -200,7 +199,8 @@ static uint64_t due(const struct flow_table *t, const struct flow *f)
 static void wheel_put(struct flow_table *t, struct flow *f)
 {
     const uint32_t i = index_of(t, f);
-    uint64_t tick = (due(t, f) >> TICK_SHIFT) + 1; /* the first tick that lies behind it */
+    uint64_t tick =
+        (due(t, f) >> FLOW_TABLE_TICK_SHIFT) + 1; /* the first tick that lies behind it */
 
     if (tick <= t->tick)
         tick = t->tick + 1;
@@ -300,7 +300,7 @@ void flow_table_advance(struct flow_table *t, uint64_t clock_ns)
         return;
     t->clock_ns = clock_ns;
 
-    const uint64_t now = clock_ns >> TICK_SHIFT;
+    const uint64_t now = clock_ns >> FLOW_TABLE_TICK_SHIFT;
     if (now - t->tick > WHEEL_SLOTS) { /* a gap: one turn shows every flow */
         const uint64_t from = t->tick;
         t->tick = now;
@@ -331,7 +331,7 @@ void flow_table_flush(struct flow_table *t)
  */
 static uint64_t dispensable(const struct flow_table *t, const struct flow *f)
 {
-    const uint64_t seconds = (f->seen_ns - f->made_ns) >> TICK_SHIFT;
+    const uint64_t seconds = (f->seen_ns - f->made_ns) >> FLOW_TABLE_TICK_SHIFT;
     const uint64_t missed = (t->clock_ns - f->seen_ns) / (1 + seconds) / 8;
 
     if (is_over(f))

@@ -66,7 +66,8 @@ struct flow_table_conf {
 /* What a flow takes: its entry, its connection, its share of the index. */
 #define FLOW_TABLE_BYTES (sizeof(struct flow) + sizeof(struct flow_tcp) + 16)
 
-#define FLOW_OPENING_WAIT_NS UINT64_C(1000000000) /* no answer for so long: silent */
+#define FLOW_TABLE_TICK_SHIFT 30                   /* a tick is 2^30 ns, 1.07 s */
+#define FLOW_OPENING_WAIT_NS  UINT64_C(1000000000) /* no answer for so long: silent */
 
 struct flow_table;
 
@@ -92,6 +93,12 @@ struct flow *flow_table_touch(struct flow_table *t, const struct packet_view *vi
 /* An ICMP error about a flow that may be here; flow_table_touch has heard those that it is given.
  */
 void flow_table_hear(struct flow_table *t, const struct packet_view *view);
+
+/* Nothing is overdue at a clock of the same tick as the one before. */
+static inline uint64_t flow_table_tick(uint64_t clock_ns)
+{
+    return clock_ns >> FLOW_TABLE_TICK_SHIFT;
+}
 
 /* The clock goes on: end what is overdue. Before each packet; cheap when nothing is due. */
 void flow_table_advance(struct flow_table *t, uint64_t clock_ns);

@@ -50,6 +50,8 @@ static enum format_stop damaged(struct pcap_format *f, uint32_t len)
     return FORMAT_DAMAGED;
 }
 
+#define AHEAD 1536 /* bytes: the card's own prefetcher stops at the end of a page */
+
 size_t pcap_format_read(struct pcap_format *f, struct span *window, struct packet *ret_packets,
                         size_t max, enum format_stop *ret_stop)
 {
@@ -62,6 +64,8 @@ size_t pcap_format_read(struct pcap_format *f, struct span *window, struct packe
 
     while (n < max) {
         const uint8_t *const h = window->at;
+        if (window->left > AHEAD)
+            __builtin_prefetch(h + AHEAD);
         f->format.record = "the header of packet";
         f->format.need = RECORD_HEADER;
         if (window->left < RECORD_HEADER) {

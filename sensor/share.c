@@ -1,5 +1,6 @@
 #include "sensor/share.h"
 
+#include <endian.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -35,13 +36,14 @@ static uint64_t fold(const uint8_t address[16])
     return load64(address) * UINT64_C(0xa0761d6478bd642f) + load64(address + 8);
 }
 
-/* As fold, of the address mapped into IPv6. */
+/* As fold, of the address mapped into IPv6: ::ffff:address. */
 static uint64_t fold_v4(const uint8_t *address)
 {
-    uint8_t low[8] = {0, 0, 0xff, 0xff};
+    uint32_t a;
 
-    memcpy(low + 4, address, 4);
-    return load64(low);
+    memcpy(&a, address, sizeof(a));
+    return __BYTE_ORDER == __LITTLE_ENDIAN ? (uint64_t)a << 32 | 0xffff0000
+                                           : UINT64_C(0xffff) << 32 | a;
 }
 
 static bool has_ports(uint8_t proto)

@@ -49,6 +49,11 @@ struct span *source_window(struct source *s)
     return &s->window;
 }
 
+bool source_is_mapped(const struct source *s)
+{
+    return s->is_mapped;
+}
+
 const char *source_compression(const struct source *s)
 {
     return packed_compression(s->packed);

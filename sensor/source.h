@@ -34,6 +34,10 @@ struct span *source_window(struct source *s);
 /* Get more into the window, whose bytes may move. At most SOURCE_CARRY bytes may be in it. */
 enum source_fill source_fill(struct source *s, int wait_ms);
 
+/* The window is the whole file, mapped: its bytes stay where they are. Known after the first
+ * source_fill. */
+bool source_is_mapped(const struct source *s);
+
 /* "gzip", "zstd", "lz4" or "": known after the first source_fill. */
 const char *source_compression(const struct source *s);
 

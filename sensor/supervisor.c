@@ -103,17 +103,25 @@ static uint16_t fanout_group(const struct supervisor *s)
     return (uint16_t)((unsigned)s->pid % groups * CAPTURE_INTERFACES_MAX + 1);
 }
 
+/* Live, and of a folder: one a worker. Of a file or a pipe they share one. */
+static unsigned count_captures(const struct supervisor *s)
+{
+    return s->args->pcap == NULL || s->folder != NULL ? s->flows->n : 1;
+}
+
 /*
- * A new handle for each analyser: the dead one's place in the kernel's ring died with it. The
- * workers of a file have one each, and go on where each of them was.
+ * A new handle for each analyser: the dead one's place in the kernel's ring died with it. Of a file
+ * it begins where the worker that was last had come to.
  */
-static int open_capture(const struct supervisor *s, unsigned worker, struct capture **ret_capture,
+static int open_capture(const struct supervisor *s, unsigned reader, struct capture **ret_capture,
                         struct err *e)
 {
+    const uint64_t received = s->folder != NULL ? atomic_load(&s->counters[reader].position)
+                                                : counters_position(s->counters, s->flows->n);
+
     if (s->args->pcap == NULL)
         return live_open(s->conf, s->flows->n > 1 ? fanout_group(s) : 0, ret_capture, e);
-    return input_open(ret_capture, s->args, s->folder, worker,
-                      atomic_load(&s->counters[worker].position), e);
+    return input_open(ret_capture, s->args, s->folder, reader, received, e);
 }
 
 /* A folder that is made belongs to who will write there. */
@@ -227,19 +235,15 @@ static int catch_signals(struct supervisor *s, struct err *e)
     return s->signal_fd < 0 ? err_set(e, -errno, "signals: %s", strerror(errno)) : 0;
 }
 
-/* What can be read once only is read by one, and what is followed: nobody would be faster. */
+/* Who follows a folder decides by the clock when a file is over: only one of them can. */
 static unsigned count_workers(const struct supervisor *s)
 {
-    const char *const path = s->args->pcap;
     struct stat st;
 
-    if (s->conf->workers == 1 || path == NULL)
+    if (s->conf->workers == 1 || s->args->pcap == NULL || !s->args->follow ||
+        stat(s->args->pcap, &st) != 0 || !S_ISDIR(st.st_mode))
         return (unsigned)s->conf->workers;
-    const int r = strcmp(path, "-") == 0 ? fstat(STDIN_FILENO, &st) : stat(path, &st);
-    if (!s->args->follow && (r != 0 || S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)))
-        return (unsigned)s->conf->workers;
-    log_info("capture.workers: '%s' is %s, and read by one", path,
-             s->args->follow ? "followed" : "no regular file or folder");
+    log_info("capture.workers: '%s' is followed, and read by one", s->args->pcap);
     return 1;
 }
 
@@ -290,6 +294,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *const 
     const struct analyser_conf conf = {.sensor = s->conf,
                                        .args = s->args,
                                        .captures = captures,
+                                       .n_captures = count_captures(s),
                                        .frame_max = s->frame_max,
                                        .model_fd = s->model_fd,
                                        .features_fd = s->features_fd,
@@ -326,10 +331,11 @@ static _Noreturn void uplink_main(struct supervisor *s)
 static int start_analyser(struct supervisor *s, struct err *e)
 {
     struct capture *captures[WORKERS_MAX] = {NULL};
+    const unsigned n = count_captures(s);
     pid_t pid = 0;
     int r = 0;
 
-    for (unsigned i = 0; r == 0 && i < s->flows->n; i++)
+    for (unsigned i = 0; r == 0 && i < n; i++)
         r = open_capture(s, i, &captures[i], e);
     if (r == 0) {
         (void)fflush(NULL);
@@ -340,7 +346,7 @@ static int start_analyser(struct supervisor *s, struct err *e)
             r = err_set(e, -errno, "can't start the analyser: %s", strerror(errno));
         s->captured_by = capture_backend_name(captures[0]);
     }
-    for (unsigned i = 0; i < s->flows->n; i++)
+    for (unsigned i = 0; i < n; i++)
         captures[i] = capture_free(captures[i]); /* the child has its own */
     s->analyser = r == 0 ? pid : 0;
     return r;

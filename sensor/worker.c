@@ -487,10 +487,8 @@ static bool is_odd(enum decode_verdict verdict, const struct packet_view *v)
 }
 
 /* A file among several was cut short or damaged; the next one goes on. */
-static void tell_fault(struct worker *w)
+static void tell_fault(struct worker *w, enum capture_state state, const struct err *what)
 {
-    const struct err *what = NULL;
-    const enum capture_state state = capture_take_fault(w->conf.capture, &what);
     struct anomaly_record *a;
 
     if (state == CAPTURE_OK || w->conf.number != 0) /* once, whoever else reads it */
@@ -502,86 +500,76 @@ static void tell_fault(struct worker *w)
                       what->text);
 }
 
-/* What is to be done about the packets of a batch: in their order, but for those of others. */
+/* What decoding says of the packets of a batch. */
 struct batch {
     struct packet_view view[CAPTURE_BATCH];
-    enum decode_verdict verdict[CAPTURE_BATCH]; /* REPORT: another's, about a flow of ours */
+    enum decode_verdict verdict[CAPTURE_BATCH]; /* or, of a packet that is another worker's: */
     uint32_t hash[CAPTURE_BATCH];
-    uint8_t at[CAPTURE_BATCH + 1]; /* which packet it is; behind the last one: none */
-    size_t n;
 };
 
-#define REPORT ((enum decode_verdict)DECODE_VERDICTS)
+#define REPORT ((enum decode_verdict)DECODE_VERDICTS) /* is about a flow of ours */
+#define OTHERS ((enum decode_verdict)(DECODE_VERDICTS + 1))
 
 /*
- * Sharing: is the packet, which is decoded, ours? `owner` is what share_of_packet said. An error by
- * ICMP is also for whose flow it is about.
+ * Sharing, and only decoding could tell whose the packet is. What is no packet of a flow is worker
+ * 0's; an error by ICMP is also for whose flow it is about.
  */
-static bool is_ours(const struct worker *w, uint32_t owner, struct batch *b, size_t i)
+static enum decode_verdict sort_out(const struct worker *w, enum decode_verdict verdict,
+                                    const struct packet_view *v)
 {
-    const struct packet_view *v = &b->view[i];
+    const uint32_t sharing = w->conf.sharing, number = w->conf.number;
+    const uint32_t owner = verdict == DECODE_OK ? share_of_key(&v->key, sharing) : 0;
 
-    if (owner == SHARE_UNSURE)
-        owner = b->verdict[i] == DECODE_OK ? share_of_key(&v->key, w->conf.sharing) : 0;
-    if (owner == w->conf.number)
-        return true;
-    if (b->verdict[i] != DECODE_OK || !v->has_inner ||
-        share_of_key(&v->inner, w->conf.sharing) != w->conf.number)
-        return false;
-    b->verdict[i] = REPORT;
-    return true;
+    if (owner == number)
+        return verdict;
+    return verdict == DECODE_OK && v->has_inner && share_of_key(&v->inner, sharing) == number
+               ? REPORT
+               : OTHERS;
 }
 
 /*
  * Decode and hash the whole batch first, then ask for the flows: so the memory of the buckets, and
- * then of the flows, is on its way when it is touched.
+ * then of the flows, is on its way when it is touched. `is_ours`: NULL: all of them. Returns how
+ * many are.
  */
-static void decode_batch(struct worker *w, const struct packet *packets, size_t n, struct batch *b)
+static size_t decode_batch(struct worker *w, const struct packet *packets, size_t n,
+                           const bool *is_ours, struct batch *b)
 {
-    const uint32_t sharing = w->conf.sharing;
-    uint64_t bytes = 0, reports = 0;
-    size_t run = 0, m = 0; /* run: of packets made of the same layers: most are */
+    uint64_t bytes = 0;
+    size_t run = 0, others = 0; /* run: of packets made of the same layers: most are */
 
     for (size_t i = 0; i < n; i++) {
-        const uint32_t owner = sharing > 0 ? share_of_packet(&packets[i], sharing) : 0;
-        if (sharing > 0 && owner != w->conf.number && owner != SHARE_UNSURE)
-            continue;
-        b->verdict[m] = decode_packet(&w->conf.decode, &packets[i], &b->view[m]);
-        if (sharing > 0 && !is_ours(w, owner, b, m))
-            continue;
-        b->at[m] = (uint8_t)i;
-        if (b->verdict[m] == REPORT) {
-            b->view[m].layers = 0;
-            reports++;
-        } else {
+        b->verdict[i] = decode_packet(&w->conf.decode, &packets[i], &b->view[i]);
+        if (is_ours != NULL && !is_ours[i])
+            b->verdict[i] = sort_out(w, b->verdict[i], &b->view[i]);
+        if (WIND_LIKELY(b->verdict[i] < DECODE_VERDICTS)) {
             bytes += packets[i].wire_len + (packets[i].vlan_tpid != 0 ? VLAN_TAG_BYTES : 0);
+        } else {
+            b->view[i].layers = 0;
+            others++;
         }
-        if (b->verdict[m] == DECODE_OK)
-            b->hash[m] = flow_table_prefetch(w->flows, &b->view[m].key);
-        if (b->view[m].layers != b->view[run].layers) {
-            count_layers(w, b->view[run].layers, m - run);
-            run = m;
+        if (b->verdict[i] == DECODE_OK)
+            b->hash[i] = flow_table_prefetch(w->flows, &b->view[i].key);
+        if (b->view[i].layers != b->view[run].layers) {
+            count_layers(w, b->view[run].layers, i - run);
+            run = i;
         }
-        m++;
     }
-    if (m > 0)
-        count_layers(w, b->view[run].layers, m - run);
-    b->at[m] = CAPTURE_BATCH;
-    b->n = m;
+    count_layers(w, b->view[run].layers, n - run);
     counters_add(w->conf.counters, COUNTER_capture_bytes, bytes);
-    for (size_t i = 0; i < m; i++)
+    for (size_t i = 0; i < n; i++)
         if (b->verdict[i] == DECODE_OK)
             flow_table_prefetch_flow(w->flows, b->hash[i]);
-    if (sharing > 0) /* else it is counted before */
-        counters_add(w->conf.counters, COUNTER_capture_packets, m - reports);
+    return n - others;
 }
 
 static void account(struct worker *w, const struct packet *p, const struct batch *b, size_t i)
 {
     const enum decode_verdict verdict = b->verdict[i];
 
-    if (WIND_UNLIKELY(verdict == REPORT)) {
-        flow_table_hear(w->flows, &b->view[i]);
+    if (WIND_UNLIKELY(verdict >= DECODE_VERDICTS)) {
+        if (verdict == REPORT)
+            flow_table_hear(w->flows, &b->view[i]);
         return;
     }
     if (verdict == DECODE_OK) {
@@ -599,13 +587,12 @@ static void take_batch(struct worker *w, const struct packet *packets, size_t n)
 {
     struct batch b;
 
-    decode_batch(w, packets, n, &b);
-    for (size_t i = 0, next = 0; i < n; i++) {
+    (void)decode_batch(w, packets, n, NULL, &b);
+    for (size_t i = 0; i < n; i++) {
         advance_clock(w, packets[i].time_ns);
         /* Before every packet, not at every batch: batches are cut differently by each source. */
         flow_table_advance(w->flows, w->clock_ns);
-        if (b.at[next] == i)
-            account(w, &packets[i], &b, next++);
+        account(w, &packets[i], &b, i);
         w->order++;
     }
 }
@@ -676,8 +663,101 @@ static void follow_wall_clock(struct worker *w)
         tell_once(w, TOLD_INTERFACE_LOST, "interface_lost", lost->text);
 }
 
-size_t worker_step(struct worker *w, int wait_ms)
+/* ---------------------------------------------------------------- shared packets */
+
+/* Ours of a batch, as far as there is room for them. */
+struct ours {
+    size_t n;
+    struct packet packet[CAPTURE_BATCH];
+    bool is_ours[CAPTURE_BATCH]; /* for certain */
+    uint16_t at[CAPTURE_BATCH];
+    uint64_t clock_ns[CAPTURE_BATCH];
+};
+
+/*
+ * In the order of the input. *own and *unsure: how far we are among ours, and among those that have
+ * to be decoded. Where an earlier worker had been before it died, we need not go again.
+ */
+static void gather(const struct worker *w, const struct board_batch *b, uint16_t *own,
+                   uint16_t *unsure, struct ours *o)
 {
+    const uint16_t own_end = b->from[w->conf.number + 1], unsure_end = b->from[w->conf.sharing + 1];
+
+    for (o->n = 0; o->n < CAPTURE_BATCH && (*own < own_end || *unsure < unsure_end);) {
+        const bool is_ours =
+            *unsure == unsure_end || (*own < own_end && b->packet[*own].at < b->packet[*unsure].at);
+        const struct board_packet *const p = &b->packet[is_ours ? (*own)++ : (*unsure)++];
+
+        if (b->first + p->at < w->order)
+            continue;
+        __builtin_prefetch(p->packet.data);
+        __builtin_prefetch(p->packet.data + WIND_CACHE_LINE);
+        o->packet[o->n] = p->packet;
+        o->is_ours[o->n] = is_ours;
+        o->at[o->n] = p->at;
+        o->clock_ns[o->n++] = p->clock_ns;
+    }
+}
+
+/* To a packet, at its clock. On the way the packets of others turn the clock's ticks, each at its
+ * time. */
+static void go_on_to(struct worker *w, const struct board_batch *b, size_t at, uint64_t clock_ns)
+{
+    if (flow_table_tick(clock_ns) != flow_table_tick(w->clock_ns)) {
+        for (; w->order < b->first + at; w->order++) {
+            const uint64_t then_ns = b->clock_ns[w->order - b->first];
+            if (flow_table_tick(then_ns) > flow_table_tick(w->clock_ns))
+                flow_table_advance(w->flows, w->clock_ns = then_ns);
+        }
+    }
+    w->order = b->first + at;
+    w->clock_ns = clock_ns > w->clock_ns ? clock_ns : w->clock_ns;
+    flow_table_advance(w->flows, w->clock_ns);
+}
+
+static void take_batch_of(struct worker *w, const struct board_batch *board)
+{
+    uint16_t own = board->from[w->conf.number], unsure = board->from[w->conf.sharing];
+    struct batch b;
+    struct ours o;
+
+    for (gather(w, board, &own, &unsure, &o); o.n > 0; gather(w, board, &own, &unsure, &o)) {
+        counters_add(w->conf.counters, COUNTER_capture_packets,
+                     decode_batch(w, o.packet, o.n, o.is_ours, &b));
+        for (size_t i = 0; i < o.n; i++) {
+            go_on_to(w, board, o.at[i], o.clock_ns[i]);
+            account(w, &o.packet[i], &b, i);
+        }
+        if (w->conf.decode.defrag != NULL)
+            defrag_release(w->conf.decode.defrag);
+    }
+    go_on_to(w, board, board->n - 1, board->clock_ns[board->n - 1]);
+    w->order = board->first + board->n;
+}
+
+static size_t take_shared(struct worker *w, int wait_ms)
+{
+    const struct board_batch *const b = board_take(w->conf.board, w->conf.place, wait_ms);
+
+    if (b == NULL)
+        return 0;
+    if (w->conf.speed > 0 && b->n > 0)
+        keep_pace(w, b->packet[0].packet.time_ns);
+    if (b->first + b->n > w->order) { /* counted first, as below */
+        atomic_store_explicit(&w->conf.counters->position, b->first + b->n, memory_order_relaxed);
+        counters_add(w->alike, COUNTER_capture_time_backwards, b->backwards);
+        take_batch_of(w, b);
+    }
+    tell_fault(w, b->fault, &b->what);
+    board_done(w->conf.board, w->conf.place);
+    return BOARD_PACKETS;
+}
+
+/* ---------------------------------------------------------------- packets of its own */
+
+static size_t take_own(struct worker *w, int wait_ms)
+{
+    const struct err *what = NULL;
     struct packet packets[CAPTURE_BATCH];
     const size_t max = w->conf.speed > 0 ? 1 : CAPTURE_BATCH;
     const size_t n = capture_recv(w->conf.capture, packets, max, wait_ms);
@@ -687,15 +767,22 @@ size_t worker_step(struct worker *w, int wait_ms)
             keep_pace(w, packets[0].time_ns);
         /* Counted first: should a packet be our end, the next analyser goes on behind it. */
         atomic_store_explicit(&w->conf.counters->position, w->order + n, memory_order_relaxed);
-        if (w->conf.sharing == 0)
-            counters_add(w->conf.counters, COUNTER_capture_packets, n);
+        counters_add(w->conf.counters, COUNTER_capture_packets, n);
         take_batch(w, packets, n);
         if (w->conf.decode.defrag != NULL)
             defrag_release(w->conf.decode.defrag);
         capture_release(w->conf.capture);
     } else {
-        tell_fault(w);
+        const enum capture_state state = capture_take_fault(w->conf.capture, &what);
+        tell_fault(w, state, what);
     }
+    return n;
+}
+
+size_t worker_step(struct worker *w, int wait_ms)
+{
+    const size_t n = w->conf.board != NULL ? take_shared(w, wait_ms) : take_own(w, wait_ms);
+
     if (capture_is_live(w->conf.capture))
         follow_wall_clock(w);
     publish(w);

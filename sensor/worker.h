@@ -16,6 +16,7 @@
 #pragma once
 
 #include "common/ring.h"
+#include "sensor/board.h"
 #include "sensor/capture.h"
 #include "sensor/counter.h"
 #include "sensor/defrag.h"
@@ -34,6 +35,8 @@ struct worker_conf {
     struct counters *counters;
     _Atomic uint32_t *told; /* of all workers together; NULL: our own counters' */
     unsigned number;        /* which worker of the sensor: it is in the flow ids */
+    struct board *board;    /* replay: where several get the same packets, a share each */
+    unsigned place;         /* ours at the board */
     unsigned sharing;       /* replay: so many read the same packets, a share each; else 0 */
     bool span_check;        /* look at what a mirror port spoils (span_check.h); worker 0 judges */
     uint32_t frame_max;     /* of the link; 0 = that of Ethernet */

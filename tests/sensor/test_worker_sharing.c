@@ -32,14 +32,20 @@ static void drain(struct seen *s, struct ring *ring)
     ring_release(ring, 0);
 }
 
-static void run_worker(struct seen *s, unsigned number, unsigned sharing)
+static struct {
+    struct board *board;
+    unsigned n;
+    struct ring *ring[8];
+    struct worker *worker[8];
+} crew;
+
+static void make_worker(struct seen *s, unsigned number)
 {
-    WIND_AUTO(ring) struct ring *ring = NULL;
-    WIND_AUTO(worker) struct worker *w = NULL;
     const struct worker_conf conf = {
         .flows = {.max = 4096,
                   .idle_ns = 120 * S,
                   .idle_new_ns = 30 * S,
+                  .half_open_ns = 30 * S,
                   .linger_ns = 2 * S,
                   .active_ns = 60 * S,
                   .first_pkts = 4,
@@ -47,25 +53,66 @@ static void run_worker(struct seen *s, unsigned number, unsigned sharing)
                   .seed = number},
         .decode = {.tunnels = true, .vlan_in_key = true, .tunnel_depth = 4},
         .defrag = {.max = 64, .memory = 1 << 20, .timeout_ns = 30 * S},
-        .ring = NULL,
+        .ring = crew.ring[number],
         .counters = &s->counters[number],
         .number = number,
-        .sharing = sharing,
+        .board = crew.board,
+        .place = number,
+        .sharing = crew.n > 1 ? crew.n : 0,
         .anomalies = 1000,
         .level = ANALYSIS_FULL,
     };
-    struct worker_conf c = conf;
 
-    cr_assert_eq(ring_new(&ring, 1 << 24, 1, NULL), 0);
-    c.ring = ring;
+    cr_assert_eq(worker_new(&crew.worker[number], &conf, NULL), 0);
+}
+
+static void begin(struct seen *s, unsigned workers)
+{
+    memset(s, 0, sizeof(*s));
+    cr_assert_eq(counters_new(&s->counters, NULL), 0);
     fake.next = 0;
-    cr_assert_eq(worker_new(&w, &c, NULL), 0);
-    while (worker_step(w, 0) > 0)
-        ;
-    worker_flush(w);
-    drain(s, ring);
-    cr_assert_eq(atomic_load(&s->counters[number].position), fake.n);
-    cr_assert_eq(atomic_load(&s->counters[number].order), COUNTERS_ORDER_END);
+    crew.n = workers;
+    if (workers > 1)
+        cr_assert_eq(board_new(&crew.board,
+                               &(struct board_conf){.shares = workers, .places = workers}, NULL),
+                     0);
+    for (unsigned i = 0; i < workers; i++) {
+        cr_assert_eq(ring_new(&crew.ring[i], 1 << 24, 1, NULL), 0);
+        make_worker(s, i);
+    }
+}
+
+static bool is_over(unsigned i)
+{
+    return crew.board != NULL ? board_ended(crew.board, i) : fake.next == fake.n;
+}
+
+/* One step each in turn, the last worker more seldom, so that the others get far ahead. */
+static void run_all(void)
+{
+    bool goes_on = true;
+
+    for (unsigned turn = 0; goes_on; turn++) {
+        goes_on = false;
+        for (unsigned i = 0; i < crew.n; i++) {
+            if (i < crew.n - 1 || turn % 3 == 0)
+                (void)worker_step(crew.worker[i], 0);
+            goes_on |= !is_over(i);
+        }
+    }
+}
+
+static void end(struct seen *s)
+{
+    for (unsigned i = 0; i < crew.n; i++) {
+        worker_flush(crew.worker[i]);
+        drain(s, crew.ring[i]);
+        crew.worker[i] = worker_free(crew.worker[i]);
+        crew.ring[i] = ring_free(crew.ring[i]);
+        cr_assert_eq(atomic_load(&s->counters[i].position), fake.n);
+        cr_assert_eq(atomic_load(&s->counters[i].order), COUNTERS_ORDER_END);
+    }
+    crew.board = board_free(crew.board);
 }
 
 static int by_flow(const void *a, const void *b)
@@ -91,10 +138,9 @@ static int by_order(const void *a, const void *b)
 
 static void run(struct seen *s, unsigned workers)
 {
-    memset(s, 0, sizeof(*s));
-    cr_assert_eq(counters_new(&s->counters, NULL), 0);
-    for (unsigned i = 0; i < workers; i++)
-        run_worker(s, i, workers > 1 ? workers : 0);
+    begin(s, workers);
+    run_all();
+    end(s);
     for (size_t i = 0; i < s->flows; i++)
         s->flow[i].flow_id = 0;
     qsort(s->flow, s->flows, sizeof(s->flow[0]), by_flow);
@@ -213,12 +259,14 @@ Test(worker_sharing, several_say_and_count_what_one_does)
         expect_the_same(workers);
 }
 
-Test(worker_sharing, wherever_batches_are_cut)
+Test(worker_sharing, wherever_batches_are_cut_and_whether_bytes_stay)
 {
     traffic();
     run(&one, 1);
-    for (fake.batch = 1; fake.batch < 70; fake.batch += 17)
+    for (fake.batch = 1; fake.batch < 300; fake.batch += 47) {
+        fake.is_taking_back = !fake.is_taking_back;
         expect_the_same(3);
+    }
 }
 
 Test(worker_sharing, an_error_is_heard_by_the_flow_that_it_is_about)
@@ -236,14 +284,52 @@ Test(worker_sharing, an_error_is_heard_by_the_flow_that_it_is_about)
 
 Test(worker_sharing, each_has_a_part_of_the_flows_and_numbers_of_its_own)
 {
+    size_t of[4] = {0};
+
     traffic();
-    memset(&several, 0, sizeof(several));
-    cr_assert_eq(counters_new(&several.counters, NULL), 0);
-    for (unsigned i = 0; i < 4; i++) {
-        const size_t from = several.flows;
-        run_worker(&several, i, 4);
-        for (size_t k = from; k < several.flows; k++)
-            cr_assert_eq(several.flow[k].flow_id >> FLOW_ID_SHIFT, i);
+    begin(&several, 4);
+    run_all();
+    for (unsigned i = 0; i < 4; i++)
         cr_assert_gt(counters_get(&several.counters[i], COUNTER_flow_made), 20);
+    end(&several);
+    for (size_t k = 0; k < several.flows; k++)
+        of[several.flow[k].flow_id >> FLOW_ID_SHIFT]++;
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_gt(of[i], 40);
+}
+
+/* Killed when they are at different places: each goes on where it was, and nothing is seen twice.
+ */
+Test(worker_sharing, successors_go_on_where_each_of_them_was)
+{
+    uint64_t position[3];
+
+    traffic();
+    fake.batch = 10;
+    begin(&several, 3);
+    for (unsigned i = 0; i < 90; i++)
+        for (unsigned w = 0; w < 3; w++)
+            if (i % (w + 1) == 0)
+                (void)worker_step(crew.worker[w], 0);
+    for (unsigned w = 0; w < 3; w++) {
+        position[w] = atomic_load(&several.counters[w].position);
+        crew.worker[w] = worker_free(crew.worker[w]);
     }
+    cr_assert(position[0] > position[1] && position[1] > position[2] && position[2] > 100);
+    const uint64_t first = counters_position(several.counters, 3);
+    cr_assert_eq(first, position[2]);
+    crew.board = board_free(crew.board);
+    fake.next = first; /* as a capture that skips so many */
+    cr_assert_eq(board_new(&crew.board,
+                           &(struct board_conf){.shares = 3, .places = 3, .first = first}, NULL),
+                 0);
+    for (unsigned w = 0; w < 3; w++)
+        make_worker(&several, w);
+    run_all();
+    end(&several);
+    cr_assert_eq(counters_sum(several.counters, COUNTER_capture_packets), fake.n);
+    uint64_t decoded = 0;
+    for (enum counter c = COUNTER_decoder_OK; c <= COUNTER_decoder_lost; c++)
+        decoded += counters_sum(several.counters, c);
+    cr_assert_eq(decoded, fake.n);
 }

@@ -20,7 +20,7 @@ static struct {
         uint32_t cut; /* bytes that the capture kept less */
     } packet[FAKE_PACKETS];
     size_t n, next, batch; /* batch 0: as many as asked for */
-    bool is_live;
+    bool is_live, is_taking_back;
     uint64_t now_ns; /* live */
     struct capture_stats stats;
     unsigned stats_calls, releases;
@@ -128,4 +128,17 @@ void capture_stats(struct capture *c, struct capture_stats *ret_stats)
     (void)c;
     fake.stats_calls++;
     *ret_stats = fake.stats;
+}
+
+/* The bytes stay where they are, unless the test says that they are taken back. */
+bool capture_keeps(const struct capture *c)
+{
+    (void)c;
+    return !fake.is_taking_back;
+}
+
+bool capture_ended(const struct capture *c)
+{
+    (void)c;
+    return fake.next == fake.n;
 }
