@@ -250,3 +250,46 @@ def test_a_mirror_of_both_sides_is_told_while_it_listens(link, tmp_path):
     found = support.until("it is told", lambda: live.of_type("anomaly"))
     assert [a["anomaly"]["event"] for a in found] == ["span_duplicates"]
     assert live.stop()["span"]["offloads"] == 0
+
+
+TUN = """
+import fcntl, struct, sys, time
+tun = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", b"wt", 0x1001))  # IFF_TUN, IFF_NO_PI
+print("made", flush=True)
+for line in sys.stdin:
+    tun.write(bytes.fromhex(line))
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="needs /dev/net/tun")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_interface_without_a_link_layer(link, tmp_path, backend):
+    tun = link.start(
+        link.b, sys.executable, "-c", TUN, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert tun.stdout.readline() == b"made\n"
+    link.b.ip("link", "set", "wt", "up")
+    how = ("--set", f"capture.backend={backend}", "--set", "capture.filter=udp port 4001")
+    live = Live(link, tmp_path, *how, interfaces=("wt",))
+    assert ("AF_PACKET" in live.log) == (backend == "afpacket")
+    for n in range(200):
+        tun.stdin.write(udp_frame(n)[14:].hex().encode() + b"\n")
+    tun.stdin.flush()
+    seen(live, 200)
+    stats = live.stop()
+    assert stats["decoder"]["ok"] == stats["layer"]["raw"] == stats["flow"]["made"] == 200
+
+
+def test_all_interfaces_at_once_are_left_to_libpcap(link, tmp_path):
+    live = Live(link, tmp_path, "--set", "capture.filter=udp port 4001", interfaces=("any",))
+    assert "by libpcap" in live.log
+    link.send([udp_frame(n) for n in range(50)], times=4)
+    seen(live, 200)
+    stats = live.stop()
+    assert stats["flow"]["made"] == 50
+    assert {f["in_iface"] for f in flows(live.lines)} == {"any"}
+    refused = support.run(
+        "wind-sensor", "-i", "any", "-l", tmp_path, "--set", "capture.backend=afpacket"
+    )
+    assert refused.returncode == 1 and "'any' is left to libpcap" in refused.stderr

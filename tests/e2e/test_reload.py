@@ -19,7 +19,9 @@ def link():
 
 def test_flow_max_is_lowered_and_raised_while_it_runs(link, tmp_path):
     conf = tmp_path / "sensor.yaml"
-    rest = "  idle_new: 10m\nstats: {interval: 1s}\ncapture: {interface: wb, filter: udp port 4001}\n"
+    rest = (
+        "  idle_new: 10m\nstats: {interval: 1s}\ncapture: {interface: wb, filter: udp port 4001}\n"
+    )
     conf.write_text("flow:\n  max: 4096\n" + rest)
     live = Live(link, tmp_path, "-c", conf)
     link.send([udp_frame(n) for n in range(3000)])
