@@ -31,6 +31,9 @@
 #define CAPTURE_TIME_MAX       INT64_MAX /* the year 2262: sums with time-outs cannot overflow */
 #define CAPTURE_DIGEST_MAX     (1 << 16) /* bytes of input that capture_digest covers */
 
+/* Between which machines, as the kernel sees it by the addresses of the link. */
+enum capture_whose { WHOSE_UNKNOWN, WHOSE_OURS, WHOSE_OTHERS, WHOSE_EVERYBODYS };
+
 struct packet {
     const uint8_t *data; /* borrowed: dead after capture_release */
     uint32_t len;        /* bytes present */
@@ -40,6 +43,7 @@ struct packet {
     uint16_t vlan_tpid;  /* live: type of the outermost tag, which the kernel took off; 0 = none */
     uint16_t vlan_tci;   /* of that tag: priority and number */
     uint8_t interface;   /* live: which one of capture_live.interface */
+    uint8_t whose;       /* live: enum capture_whose */
 };
 
 /* How the input fared. Packets that were handed out stand in every case. */

@@ -90,6 +90,19 @@ static void afpacket_release(struct capture *c)
     }
 }
 
+static inline uint8_t whose(const struct tpacket3_hdr *h)
+{
+    static const uint8_t by_type[] = {[PACKET_HOST] = WHOSE_OURS,
+                                      [PACKET_BROADCAST] = WHOSE_EVERYBODYS,
+                                      [PACKET_MULTICAST] = WHOSE_EVERYBODYS,
+                                      [PACKET_OTHERHOST] = WHOSE_OTHERS,
+                                      [PACKET_OUTGOING] = WHOSE_OURS};
+    const struct sockaddr_ll *const from =
+        (const void *)((const uint8_t *)h + TPACKET_ALIGN(sizeof(*h)));
+
+    return from->sll_pkttype < sizeof(by_type) ? by_type[from->sll_pkttype] : WHOSE_UNKNOWN;
+}
+
 static inline struct packet packet_of(const struct capture_afpacket *a,
                                       const struct tpacket3_hdr *h)
 {
@@ -100,6 +113,7 @@ static inline struct packet packet_of(const struct capture_afpacket *a,
         .wire_len = wire > h->tp_snaplen ? wire : h->tp_snaplen,
         .time_ns = (uint64_t)h->tp_sec * WIND_NS_PER_S + h->tp_nsec,
         .linktype = a->linktype,
+        .whose = whose(h),
     };
 
     if ((h->tp_status & TP_STATUS_VLAN_VALID) != 0) {

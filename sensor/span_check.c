@@ -150,6 +150,8 @@ static bool is_numbered(const struct packet_view *v)
 bool span_check_sample(struct span_check *s, const struct packet *p, const struct packet_view *v,
                        uint32_t hash)
 {
+    counters_add(s->counters, COUNTER_span_own, p->whose == WHOSE_OURS);
+    counters_add(s->counters, COUNTER_span_others, p->whose == WHOSE_OTHERS);
     if (is_numbered(v)) {
         const uint64_t signature = signature_of(v);
         const size_t i = signature % SPAN_TABLE;

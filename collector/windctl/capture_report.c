@@ -6,6 +6,8 @@
 
 #include "common/base.h"
 
+#define OWN_ENOUGH 100 /* of the packets that are compared: one in 32 */
+
 /* A share of at least 1 / one_in, of at least `least`. The first that applies has its fix shown. */
 static const struct rule {
     const char *group, *part, *of_group, *of;
@@ -57,6 +59,8 @@ void capture_report_make(const json_t *stats, struct capture_report *ret_report)
         if (part > 0 && of >= r->least && part >= of / r->one_in)
             add(ret_report, r->fix, "%.1f %% %s", 100.0 * (double)part / (double)of, r->text);
     }
+    ret_report->is_alone =
+        number(stats, "span", "own") >= OWN_ENOUGH && number(stats, "span", "others") == 0;
     const json_int_t offloads = number(stats, "span", "offloads");
     if (offloads > 0)
         add(ret_report, "ethtool -K IFACE gro off lro off",

@@ -8,11 +8,13 @@
 #pragma once
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct capture_report {
     char text[320]; /* "50 % of its packets come twice; ...", "" = nothing to find fault with */
     const char *fix;
+    bool is_alone; /* it sees packets of its own machine, and none between others */
 };
 
 /* `stats` as in /api/sensors/; anything may be missing or of another kind. */

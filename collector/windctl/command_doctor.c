@@ -234,6 +234,7 @@ static void judge_captures(struct patient *p, const json_t *list)
 {
     struct capture_report report;
     const json_t *sensor;
+    const char *alone = NULL;
     size_t i, live = 0, wrong = 0;
 
     json_array_foreach(list, i, sensor)
@@ -246,6 +247,8 @@ static void judge_captures(struct patient *p, const json_t *list)
             continue;
         live++;
         capture_report_make(stats, &report);
+        if (report.is_alone && alone == NULL && name != NULL)
+            alone = name;
         if (report.text[0] == '\0' || wrong++ > 0)
             continue;
         say(p, "warn", "'%.64s': %s", name != NULL ? name : "-", report.text);
@@ -253,6 +256,11 @@ static void judge_captures(struct patient *p, const json_t *list)
     }
     if (live == 0)
         say(p, "skip", "no sensor tells what it sees");
+    else if (wrong == 0 && alone != NULL)
+        say(p, "ok",
+            "'%.64s' sees its own machine's packets alone: should it watch others, then nothing "
+            "is mirrored to it",
+            alone);
     else if (wrong == 0)
         say(p, "ok", "what %zu of %zu sensors see looks like what is on the wire", live, live);
 }

@@ -216,6 +216,11 @@ Test(windctl_capture, shares_that_should_not_be_are_named_with_what_mends_them)
     cr_assert_str_eq(reported("{\"span\":{\"offloads\":2}}", &r),
                      "2 of its interfaces put packets together before they are seen (GRO, LRO)");
     cr_assert_not_null(strstr(r.fix, "gro off"));
+    cr_assert_not(r.is_alone);
+    cr_assert_str_eq(reported("{\"span\":{\"own\":100,\"others\":0}}", &r), "");
+    cr_assert(r.is_alone);
+    (void)reported("{\"span\":{\"own\":100,\"others\":1}}", &r);
+    cr_assert_not(r.is_alone);
     cr_assert_str_eq(
         reported("{\"capture\":{\"kernel_packets\":100000,\"kernel_drops\":2000}}", &r),
         "2.0 % of its packets are dropped by the kernel");

@@ -249,7 +249,19 @@ def test_a_mirror_of_both_sides_is_told_while_it_listens(link, tmp_path):
     link.send([udp_frame(n) for n in range(1, 6000) for _ in range(2)])
     found = support.until("it is told", lambda: live.of_type("anomaly"))
     assert [a["anomaly"]["event"] for a in found] == ["span_duplicates"]
-    assert live.stop()["span"]["offloads"] == 0
+    span = live.stop()["span"]
+    assert span["offloads"] == 0
+    assert span["others"] > 200 and span["own"] == 0  # to a card that is not there
+
+
+def test_own_packets_are_told_from_those_of_others(link, tmp_path):
+    address = link.run(link.b, "ip", "-br", "link", "show", "wb").split()[2]
+    live = Live(link, tmp_path, *OURS)
+    ours = bytes.fromhex(address.replace(":", ""))
+    link.send([ours + udp_frame(n)[6:] for n in range(1, 6000)])
+    seen(live, 5999)
+    span = live.stop()["span"]
+    assert span["own"] > 100 and span["others"] == 0
 
 
 TUN = """
