@@ -70,10 +70,24 @@ static void put_escape(struct buf *b, unsigned char c)
     }
 }
 
+/* Bytes that need no escape, quoted: one look at the room for all of it. */
+static char *quote(char *at, const char *s, size_t n)
+{
+    *at++ = '"';
+    memcpy(at, s, n);
+    at[n] = '"';
+    return at + n + 1;
+}
+
 static void put_string(struct buf *b, const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;
+    char *const at = clean_len(p, n) == n ? buf_room(b, n + 2) : NULL;
 
+    if (WIND_LIKELY(at != NULL)) {
+        b->len = (size_t)(quote(at, s, n) - b->data);
+        return;
+    }
     buf_putc(b, '"');
     for (;;) {
         const size_t clean = clean_len(p, n);
@@ -96,13 +110,27 @@ static void put_key(struct jsonw *j, const char *key)
 
     if ((key != NULL) != in_object || (j->depth == 0 && j->comma))
         j->buf->failed = true;
-    if (j->comma)
-        buf_putc(j->buf, ',');
-    j->comma = true;
-    if (key != NULL) {
-        put_string(j->buf, key, strlen(key));
+    if (key == NULL) {
+        if (j->comma)
+            buf_putc(j->buf, ',');
+        j->comma = true;
+        return;
+    }
+    const size_t n = strlen(key), need = n + sizeof("\"\":") - 1 + j->comma;
+    char *at = clean_len((const unsigned char *)key, n) == n ? buf_room(j->buf, need) : NULL;
+
+    if (WIND_LIKELY(at != NULL)) {
+        if (j->comma)
+            *at++ = ',';
+        *quote(at, key, n) = ':';
+        j->buf->len += need;
+    } else { /* no key of ours, or no room */
+        if (j->comma)
+            buf_putc(j->buf, ',');
+        put_string(j->buf, key, n);
         buf_putc(j->buf, ':');
     }
+    j->comma = true;
 }
 
 static void open_level(struct jsonw *j, const char *key, bool is_array)

@@ -31,18 +31,35 @@ static void add(struct name_text *t, const char *s, size_t n)
     t->len += n;
 }
 
+static bool is_plain(uint8_t c)
+{
+    return c > ' ' && c <= '~' && c != '.' && c != '\\';
+}
+
+static bool is_plain_label(const uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_plain(p[i]))
+            return false;
+    return true;
+}
+
 /* RFC 1035 5.1: a dot or backslash within a label is escaped, and what nobody can read. */
 static void add_label(struct name_text *t, const uint8_t *p, size_t n)
 {
     if (t->len > 0)
         add(t, ".", 1);
+    if (is_plain_label(p, n) && t->len + n < DNS_NAME_TEXT) { /* nearly all of them */
+        add(t, (const char *)p, n);
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const char escape[4] = {'\\', (char)('0' + p[i] / 100), (char)('0' + p[i] / 10 % 10),
                                 (char)('0' + p[i] % 10)};
 
         if (p[i] == '.' || p[i] == '\\')
             add(t, (const char[]){'\\', (char)p[i]}, 2);
-        else if (p[i] > ' ' && p[i] <= '~')
+        else if (is_plain(p[i]))
             add(t, (const char *)&p[i], 1);
         else
             add(t, escape, sizeof(escape));
