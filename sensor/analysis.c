@@ -171,6 +171,8 @@ static void combine(struct analysis *a, struct flow_record *r, const struct dete
 static void see_flow(struct analysis *a, struct flow_record *r)
 {
     const bool is_opened = r->header.kind == RECORD_FLOW_OPENED;
+    if (!is_opened)
+        names_prefetch(a->names, r);
     struct host_stats *host = find_host(a, r);
     struct model_score scored;
     struct detect_view v = {.r = r, .host = host, .model = a->model, .alerts = a->alerts};

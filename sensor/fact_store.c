@@ -6,7 +6,7 @@
 
 #include "common/pool.h"
 
-#define PIECE 128
+#define PIECE 256
 
 struct piece {
     struct piece *next;

@@ -127,6 +127,11 @@ static uint32_t hash_of(const struct lru *l, const void *key)
     return (uint32_t)hash64_keyed(key, l->key_len, l->seed);
 }
 
+void lru_prefetch(const struct lru *l, const void *key)
+{
+    __builtin_prefetch(&l->bucket[hash_of(l, key) & l->mask]);
+}
+
 void *lru_peek(const struct lru *l, const void *key)
 {
     const uint32_t i = lookup(l, key, hash_of(l, key));

@@ -30,6 +30,9 @@ void lru_on_forget(struct lru *l, lru_forget *forget, void *arg);
 void *lru_find(struct lru *l, const void *key);
 void *lru_peek(const struct lru *l, const void *key);
 
+/* It will be asked for soon: bring the place where that begins into the cache. */
+void lru_prefetch(const struct lru *l, const void *key);
+
 /* The value of `key`, made (zeroed) if need be; *ret_new (may be NULL) says so. Never NULL. */
 void *lru_touch(struct lru *l, const void *key, bool *ret_new);
 

@@ -97,11 +97,9 @@ void names_learn(struct names *n, const struct named_record *r)
 
 /* ---------------------------------------------------------------- asking */
 
-static const struct known *find(struct names *n, const struct names_key *key, uint64_t start_ns)
+static bool held_then(const struct known *k, uint64_t start_ns)
 {
-    const struct known *const k = lru_find(n->known, key);
-
-    return k != NULL && k->since_ns <= start_ns + SLACK_NS && start_ns <= k->until_ns ? k : NULL;
+    return k->since_ns <= start_ns + SLACK_NS && start_ns <= k->until_ns;
 }
 
 static bool name_of(struct names *n, const uint8_t address[16], const uint8_t other[16],
@@ -110,15 +108,27 @@ static bool name_of(struct names *n, const uint8_t address[16], const uint8_t ot
     struct names_key key = {.client = {0}};
 
     memcpy(key.address, address, sizeof(key.address));
-    if (lru_peek(n->known, &key) == NULL) /* of what is told to one, anybody is told */
+    const struct known *const anybody = lru_find(n->known, &key);
+    if (anybody == NULL) /* of what is told to one, anybody is told */
         return false;
-    const struct known *const anybody = find(n, &key, start_ns);
     memcpy(key.client, other, sizeof(key.client));
-    const struct known *const told = find(n, &key, start_ns);
-    if (told == NULL && anybody == NULL)
+    const struct known *k = lru_find(n->known, &key);
+    if (k == NULL || !held_then(k, start_ns))
+        k = anybody;
+    if (!held_then(k, start_ns))
         return false;
-    memcpy(ret_name, told != NULL ? told->name : anybody->name, RECORD_NAME_MAX);
+    memcpy(ret_name, k->name, RECORD_NAME_MAX);
     return true;
+}
+
+void names_prefetch(const struct names *n, const struct flow_record *r)
+{
+    struct names_key key = {.client = {0}};
+
+    memcpy(key.address, r->key.dst, sizeof(key.address));
+    lru_prefetch(n->known, &key);
+    memcpy(key.address, r->key.src, sizeof(key.address));
+    lru_prefetch(n->known, &key);
 }
 
 void names_fill(struct names *n, struct flow_record *r)

@@ -32,4 +32,6 @@ WIND_DEFINE_FREE(names)
 void names_learn(struct names *n, const struct named_record *r);
 
 /* Write the names of both ends into the record, as far as they are known. */
+/* It will be asked for soon. */
+void names_prefetch(const struct names *n, const struct flow_record *r);
 void names_fill(struct names *n, struct flow_record *r);
