@@ -3,8 +3,8 @@
  * again, RATE packets a second (0: as many as it can), for so long. Needs CAP_NET_RAW.
  *
  * Without a queue between (PACKET_QDISC_BYPASS): on a veth pair the receiver's work, up to its
- * ring, is done by us. Prints {"sent": N, "refused": N, "seconds": S}; refused ones were tried
- * again.
+ * ring, is done by us. Prints {"sent": N, "refused": N, "seconds": S, "cpu_s": S}; refused ones
+ * were tried again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,11 +38,11 @@ static _Noreturn void fail(const char *what)
     exit(EXIT_FAILURE);
 }
 
-static int64_t now_ns(void)
+static int64_t now_ns(clockid_t clock)
 {
     struct timespec t;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    (void)clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * S + t.tv_nsec;
 }
 
@@ -109,9 +109,10 @@ int main(int argc, char **argv)
     load(&f, argv[2]);
     const int fd = open_sender(argv[1]);
     const double rate = strtod(argv[3], NULL), seconds = strtod(argv[4], NULL);
-    const int64_t start = now_ns(), end = start + (int64_t)(seconds * (double)S);
+    const int64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    const int64_t start = now_ns(CLOCK_MONOTONIC), end = start + (int64_t)(seconds * (double)S);
 
-    for (int64_t now = start; now < end; now = now_ns()) {
+    for (int64_t now = start; now < end; now = now_ns(CLOCK_MONOTONIC)) {
         if (rate > 0 && (double)(now - start) * rate < (double)sent * (double)S)
             continue; /* not yet due */
         for (size_t i = 0; i < BATCH; i++) {
@@ -126,8 +127,10 @@ int main(int argc, char **argv)
         refused += BATCH - done;
         next = (next + done) % f.n;
     }
-    printf("{\"sent\": %llu, \"refused\": %llu, \"seconds\": %.3f}\n", (unsigned long long)sent,
-           (unsigned long long)refused, (double)(now_ns() - start) / (double)S);
+    printf("{\"sent\": %llu, \"refused\": %llu, \"seconds\": %.3f, \"cpu_s\": %.3f}\n",
+           (unsigned long long)sent, (unsigned long long)refused,
+           (double)(now_ns(CLOCK_MONOTONIC) - start) / (double)S,
+           (double)(now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / (double)S);
     free(f.frame);
     return 0;
 }
