@@ -190,15 +190,20 @@ static void put_message(struct writer *w, const struct message *m)
                  {DNS_FLAG_TC, "tc"},
                  {DNS_FLAG_RD, "rd"},
                  {DNS_FLAG_RA, "ra"}};
-    char hex[8], word[DNS_WORD];
+    static const char digit[] = "0123456789abcdef";
+    char hex[4], word[DNS_WORD];
+    size_t digits = sizeof(hex);
     struct span s = m->items;
     struct item first;
     const bool is_answer = (m->head.flags & DNS_FLAG_QR) != 0;
 
     jsonw_str(j, "type", is_answer ? "answer" : "query");
     jsonw_u64(j, "id", m->head.id);
-    (void)snprintf(hex, sizeof(hex), "%x", m->head.flags);
-    jsonw_str(j, "flags", hex);
+    for (size_t i = 0; i < sizeof(hex); i++)
+        hex[i] = digit[m->head.flags >> (12 - 4 * i) & 15];
+    while (digits > 1 && hex[sizeof(hex) - digits] == '0')
+        digits--;
+    jsonw_strn(j, "flags", hex + sizeof(hex) - digits, digits);
     for (size_t i = 0; i < WIND_ARRAY_SIZE(flags); i++)
         if ((m->head.flags & flags[i].bit) != 0)
             jsonw_bool(j, flags[i].name, true);

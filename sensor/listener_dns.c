@@ -171,7 +171,7 @@ bool listener_dns_message(struct listener_dns *l, struct facts **facts, const st
     struct dns_reader r;
     struct dns_header h;
     struct dns_item item;
-    struct draft d = {.len = sizeof(d.head)};
+    struct draft d; /* not zeroed: a name's room is a kilobyte */
     int outcome = dns_begin(&r, message, wire_len, &h);
     size_t items = 0;
 
@@ -181,6 +181,8 @@ bool listener_dns_message(struct listener_dns *l, struct facts **facts, const st
     }
     const bool is_believable = is_believed(v, dir, &h);
     d.head = (struct fact_dns){.id = h.id, .flags = h.flags, .rcode = dns_rcode(h.flags, 0)};
+    d.len = sizeof(d.head);
+    d.first[0] = '\0';
     begin_news(l, v);
     while (items++ < LISTENER_ITEMS && (outcome = dns_next(&r, &item)) == 0) {
         if (item.type == DNS_TYPE_OPT && item.section == DNS_ADDITIONAL) {

@@ -125,7 +125,9 @@ void talk_fill(struct talk *t, const struct flow *f, size_t index, struct flow_r
 {
     const struct talk_flow *const tf = &t->flow[index];
     uint8_t *const at = facts != NULL ? facts : t->facts;
-    const size_t n = fact_copy(tf->heard.facts, at);
+    /* An opening comes before anything is said, or is over in one word. */
+    const bool is_opening = r->header.kind == RECORD_FLOW_OPENED;
+    const size_t n = is_opening ? 0 : fact_copy(tf->heard.facts, at);
 
     r->facts_len = facts != NULL ? (uint16_t)n : 0;
     fact_server_name(at, n, r->server_name);
