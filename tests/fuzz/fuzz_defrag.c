@@ -44,12 +44,12 @@ static bool is_whole(const struct model *m)
 }
 
 /* Four bytes: at, length and whether more follow, id, what the data is. */
-static void step(struct defrag *d, const uint8_t *in, uint64_t time_ns)
+static void step(struct defrag *d, const uint8_t *in, uint32_t first_id, uint64_t time_ns)
 {
     uint8_t header[HEADER] = {0x45}, data[UNITS * UNIT];
     struct model *const m = &model[in[2] % IDS];
     const uint32_t at = in[0] % UNITS, n = 1 + in[1] % 64 % (UNITS - at);
-    struct defrag_fragment f = {.key = {.id = in[2] % IDS, .ip_version = 4},
+    struct defrag_fragment f = {.key = {.id = first_id + in[2] % IDS, .ip_version = 4},
                                 .header = {header, sizeof(header)},
                                 .data = {data, (size_t)n * UNIT},
                                 .at = at * UNIT,
@@ -74,19 +74,26 @@ static void step(struct defrag *d, const uint8_t *in, uint64_t time_ns)
     defrag_release(d);
 }
 
+/*
+ * One table for all inputs, because it is large. Each has ids of its own, and there is room for
+ * those of one: what an earlier input has left gives way, being older.
+ */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct counters *counters;
     static struct defrag *d;
+    static uint32_t first_id;
+    static uint64_t time_ns;
 
     if (counters == NULL)
         FUZZ_CHECK(counters_new(&counters, NULL) == 0);
     const struct defrag_conf conf = {
         .max = IDS, .memory = 1 << 20, .timeout_ns = UINT64_MAX / 4, .counters = counters};
-    FUZZ_CHECK(defrag_new(&d, &conf, NULL) == 0);
+    if (d == NULL)
+        FUZZ_CHECK(defrag_new(&d, &conf, NULL) == 0);
     memset(model, 0, sizeof(model));
+    first_id += IDS;
     for (size_t i = 0; i + 4 <= size && i < 1024; i += 4)
-        step(d, data + i, i);
-    d = defrag_free(d);
+        step(d, data + i, first_id, time_ns++);
     return 0;
 }
