@@ -9,7 +9,8 @@
  *          defrag.* only live: workers that share packets all hold the same fragments.
  *
  * In replay they share packets (board.h), of one capture, or each reads all of them for itself
- * (folders). Live, each has the packets that the kernel gives to its capture.
+ * (folders). Live, each has the packets that the kernel gives to its capture, by flow: an error by
+ * ICMP may come to another than the flow that it is about, which is then not told.
  *
  *     new -> (sandbox: files) -> start_threads -> (sandbox: calls) -> begin -> run -> free
  */

@@ -259,3 +259,73 @@ Test(uplink, every_kind_of_line_fits_the_published_schema)
                    WIND_SOURCE_DIR, t.conf.eve_path);
     cr_assert_eq(system(command), 0);
 }
+
+/* What the analyser numbered, in whatever ring, with gaps and twice: an analyser that died. */
+static void push_numbered(unsigned ring, uint64_t after)
+{
+    struct ring *const r = t.rings->ring[ring];
+    struct flow_record f;
+
+    record_flow(&f, (uint32_t)after);
+    f.header.after = after;
+    memcpy(reserve(r, sizeof(f)), &f, sizeof(f));
+    ring_commit(r);
+}
+
+static void release_all(void)
+{
+    for (unsigned i = 0; i < RINGS; i++) {
+        while (ring_peek(t.rings->ring[i], 0, NULL) != NULL)
+            ;
+        ring_release(t.rings->ring[i], 0);
+    }
+}
+
+Test(uplink, numbers_that_are_missing_or_come_twice_hold_up_nothing)
+{
+    static const uint32_t want[] = {1, 4, 4, 8, 31, 41, 1001};
+    size_t len, n = 0;
+    char *rest;
+
+    t.conf.is_replay = false;
+    push_numbered(2, 0);
+    push_numbered(0, 3);
+    push_numbered(1, 3);
+    push_numbered(1, 30);
+    push_numbered(0, 7);
+    push_numbered(2, 40);
+    release_all();
+    atomic_store(&t.counters->record_sequence, 41);
+    start_uplink();
+    wait_until_lines(6);
+    struct alert_record a;
+    record_alert(&a, 1000);
+    a.header.after = UINT64_MAX; /* can't come */
+    memcpy(reserve(t.alerts, sizeof(a)), &a, sizeof(a));
+    ring_commit(t.alerts);
+    wait_until_lines(7);
+    char *const text = read_eve(&len);
+    for (char *at = strtok_r(text, "\n", &rest); at != NULL; at = strtok_r(NULL, "\n", &rest)) {
+        json_t *line = json_loads(at, 0, NULL);
+        cr_assert_eq(json_integer_value(json_object_get(line, "flow_id")), want[n++]);
+        json_decref(line);
+    }
+    free(text);
+    push_all_done();
+    cr_assert_eq(end_uplink(), 0);
+}
+
+/* An alert waits for the flow that tipped it, which the analysis has still in hand. */
+Test(uplink, an_alert_waits_for_the_record_in_hand)
+{
+    t.conf.is_replay = false;
+    start_uplink();
+    push_flow(0, RECORD_FLOW_ENDED);
+    push_alert(0); /* after 1, and 0 are released */
+    (void)usleep(300000);
+    cr_assert_eq(count_lines(), 0);
+    analyse();
+    wait_until_lines(2);
+    push_all_done();
+    cr_assert_eq(end_uplink(), 0);
+}
