@@ -156,6 +156,28 @@ def write_pieces(folder, count):
         (folder / f"{count - number}").write_bytes(piece)
 
 
+def test_a_file_of_a_folder_that_is_cut_while_it_is_read(replay, tmp_path):
+    """It is mapped, so that costs a crash: the rest of it is lost, the next file is read."""
+    folder = tmp_path / "in"
+    write_pieces(folder, 2)  # "2", compressed, comes before "1"
+    (folder / "2").write_bytes(gzip.decompress((folder / "2").read_bytes()))
+    hurt = replay("-r", folder, "--speed", SPEED)
+    hurt.until_it_writes()
+    os.truncate(folder / "2", 1000)
+    assert hurt.sensor.wait() == 0, hurt.sensor.log
+    assert "signal 7" in hurt.sensor.log
+    assert "'2' is cut short" in hurt.sensor.log
+    stats = hurt.stats
+    balance(stats)
+    assert stats["supervisor"]["analyser_restarts"] == 1
+    assert (stats["capture"]["files"], stats["capture"]["damaged_files"]) == (2, 1)
+    anomalies = [a["anomaly"]["event"] for a in hurt.lines if a["event_type"] == "anomaly"]
+    assert "file_truncated" in anomalies
+    whole = replay()
+    assert whole.sensor.wait() == 0, whole.sensor.log
+    assert max(flow_ends(hurt.lines)) == max(flow_ends(whole.lines))
+
+
 @several
 def test_an_analyser_that_dies_in_the_middle_of_a_folder(replay, tmp_path, workers):
     """Another goes on in the same file, behind the packets that were taken."""

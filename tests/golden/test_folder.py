@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -181,6 +182,16 @@ def test_a_damaged_file_in_the_middle_is_told_and_the_next_goes_on(sensor, tmp_p
     assert sensor("-r", folder).eve == run.eve
 
 
+@pytest.fixture
+def few_descriptors():
+    """A limit for what is started; ours is put back."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_descriptors")
 def test_more_files_than_may_be_open(sensor, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
