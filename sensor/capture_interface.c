@@ -103,24 +103,45 @@ static int keep_program(struct sock_fprog *ret_filter, const struct sock_filter 
     return 0;
 }
 
-/* Activates the handle, which is there for this alone. *ret_program is the caller's to free. */
-static int compile(pcap_t *pcap, struct bpf_program *ret_program, const struct capture_live *conf,
-                   const char *interface, uint16_t linktype, struct err *e)
+/* By a handle on the interface, which is there for this alone. -ENETDOWN: it is down. */
+static int compile_by_interface(struct bpf_program *ret_program, const struct capture_live *conf,
+                                const char *interface, uint16_t linktype, struct err *e)
 {
-    if (pcap_set_snaplen(pcap, (int)conf->snaplen) != 0 ||
-        pcap_set_buffer_size(pcap, COMPILE_BUFFER) != 0)
-        return err_set(e, -EINVAL, "interface '%s': %s", interface, pcap_geterr(pcap));
+    char why[PCAP_ERRBUF_SIZE] = "";
+    pcap_t *const pcap = pcap_create(interface, why);
+    int r = 0;
+
+    if (pcap == NULL)
+        return err_set(e, -EINVAL, "interface '%s': %s", interface, why);
+    (void)pcap_set_snaplen(pcap, (int)conf->snaplen);
+    (void)pcap_set_buffer_size(pcap, COMPILE_BUFFER);
     const int state = pcap_activate(pcap);
     if (state == PCAP_ERROR_IFACE_NOT_UP)
-        return err_set(e, -ENETDOWN,
-                       "interface '%s' is down: a filter can only be made when it "
-                       "is up (ip link set %s up)",
-                       interface, interface);
-    if (state < 0 || pcap_datalink(pcap) != linktype)
-        return err_set(e, -EOPNOTSUPP, "interface '%s': libpcap sees another link", interface);
+        r = err_set(e, -ENETDOWN,
+                    "interface '%s' is down: a filter with 'vlan' can only be made while it is up "
+                    "(ip link set %s up)",
+                    interface, interface);
+    else if (state < 0 || pcap_datalink(pcap) != linktype)
+        r = err_set(e, -EOPNOTSUPP, "interface '%s': libpcap sees another link", interface);
+    else if (pcap_compile(pcap, ret_program, conf->filter, 1, PCAP_NETMASK_UNKNOWN) != 0)
+        r = err_set(e, -EINVAL, "filter '%s': %s", conf->filter, pcap_geterr(pcap));
+    pcap_close(pcap);
+    return r;
+}
+
+/* By the kind of link. What the kernel does to tags on an interface is not known then. */
+static int compile_by_link(struct bpf_program *ret_program, const struct capture_live *conf,
+                           uint16_t linktype, struct err *e)
+{
+    pcap_t *const pcap = pcap_open_dead(linktype, (int)conf->snaplen);
+    int r = 0;
+
+    if (pcap == NULL)
+        return err_set(e, -ENOMEM, "filter: out of memory");
     if (pcap_compile(pcap, ret_program, conf->filter, 1, PCAP_NETMASK_UNKNOWN) != 0)
-        return err_set(e, -EINVAL, "filter '%s': %s", conf->filter, pcap_geterr(pcap));
-    return 0;
+        r = err_set(e, -EINVAL, "filter '%s': %s", conf->filter, pcap_geterr(pcap));
+    pcap_close(pcap);
+    return r;
 }
 
 int capture_filter_new(struct sock_fprog *ret_filter, const struct capture_live *conf,
@@ -128,19 +149,16 @@ int capture_filter_new(struct sock_fprog *ret_filter, const struct capture_live 
 {
     const struct sock_filter all = BPF_STMT(BPF_RET | BPF_K, conf->snaplen);
     struct bpf_program program = {.bf_len = 0, .bf_insns = NULL};
-    char why[PCAP_ERRBUF_SIZE] = "";
 
     if (conf->filter == NULL || conf->filter[0] == '\0')
         return keep_program(ret_filter, &all, 1, is_loopback, e);
-    pcap_t *const pcap = pcap_create(interface, why);
-    if (pcap == NULL)
-        return err_set(e, -EINVAL, "interface '%s': %s", interface, why);
-    int r = compile(pcap, &program, conf, interface, linktype, e);
-    if (r == 0) {
-        r = keep_program(ret_filter, (const struct sock_filter *)(const void *)program.bf_insns,
-                         program.bf_len, is_loopback, e);
-        pcap_freecode(&program);
-    }
-    pcap_close(pcap);
+    int r = compile_by_interface(&program, conf, interface, linktype, e);
+    if (r == -ENETDOWN && strstr(conf->filter, "vlan") == NULL)
+        r = compile_by_link(&program, conf, linktype, e);
+    if (r < 0)
+        return r;
+    r = keep_program(ret_filter, (const struct sock_filter *)(const void *)program.bf_insns,
+                     program.bf_len, is_loopback, e);
+    pcap_freecode(&program);
     return r;
 }

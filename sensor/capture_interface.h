@@ -34,10 +34,10 @@ WIND_MUST_USE int capture_fanout_join(int fd, const struct capture_live *conf,
 
 /*
  * A program for the kernel, as libpcap makes it for this very interface: there `vlan` also finds
- * tags that the kernel has taken off. Needs the interface up. An empty filter only cuts at snaplen.
- * On a loopback all that leaves comes in again: there it takes what comes in.
- * `linktype`: of the ring; another one that libpcap may see is -EOPNOTSUPP.
- * *ret_filter is the caller's to free.
+ * tags that the kernel has taken off, and needs the interface up. An empty filter only cuts at
+ * snaplen. On a loopback all that leaves comes in again: there it takes what comes in. `linktype`:
+ * of the ring; another one that libpcap may see is -EOPNOTSUPP. *ret_filter is the caller's to
+ * free.
  */
 WIND_MUST_USE int capture_filter_new(struct sock_fprog *ret_filter, const struct capture_live *conf,
                                      const char *interface, uint16_t linktype, bool is_loopback,

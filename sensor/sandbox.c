@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* What replay, live capture by libpcap, malloc and a clean end need. */
+/* What replay, live capture (libpcap's too), malloc and a clean end need. */
 static const int allowed[] = {
     SCMP_SYS(read),
     SCMP_SYS(pread64),

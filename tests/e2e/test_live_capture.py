@@ -153,10 +153,12 @@ def test_the_last_packets_of_an_interface_that_goes_are_seen(link, tmp_path):
     assert stats["capture"]["packets"] == 2000
 
 
-def test_an_interface_that_is_down_is_waited_for(link, tmp_path):
+@pytest.mark.parametrize("words", ("", "udp port 4001"))
+def test_an_interface_that_is_down_is_waited_for(link, tmp_path, words):
     link.add("wc", "wd")
     link.b.ip("link", "set", "wd", "down")
-    live = Live(link, tmp_path, interfaces=("wd",))
+    live = Live(link, tmp_path, "--set", f"capture.filter={words}", interfaces=("wd",))
+    assert "'wd' is down: waiting for it" in live.log
     link.b.ip("link", "set", "wd", "up")
     link.send([udp_frame(1)], "wc", times=10)
     support.until("its packets come", lambda: live.stats()["capture"]["packets"] >= 10)
