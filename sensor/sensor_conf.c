@@ -46,7 +46,7 @@ const struct conf_key sensor_keys[] = {
     CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2047 * MB, "The kernel's buffer for captured packets, one for each interface and worker."),
     CONF_INT(S, workers, "capture.workers", "1", 1, WORKERS_MAX, "Threads that take packets, a share of the flows each; other limits are of all together."),
     CONF_BOOL(S, fanout_defrag, "capture.fanout_defrag", "yes", "Several workers: the kernel puts fragments of IPv4 together before it chooses the flow's worker; no = fragments of a flow may be another worker's."),
-    CONF_BOOL(S, span_check, "capture.span_check", "yes", "Look for packets that come twice, in one direction only, put together by the card, or with wrong checksums; what is found is an anomaly record of type capture."),
+    CONF_BOOL(S, span_check, "capture.span_check", "yes", "Look for packets that come twice, in one direction only, put together by the card, or with wrong checksums; what is found is an anomaly record of type capture, and live the features that it makes worthless are missing from then on."),
     CONF_INT(S, files_max, "capture.files", "100000", 1, 10000000, "Files of a folder (-r DIR) that are kept in mind; more are left out and counted."),
 
     CONF_BOOL(S, tunnels, "decode.tunnels", "yes", "A packet in a tunnel (GRE, ERSPAN, VXLAN, GENEVE, IP in IP) belongs to the flow of the innermost packet; no = to the tunnel's."),

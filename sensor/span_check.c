@@ -8,6 +8,7 @@
 
 #include "common/hash.h"
 #include "common/time.h"
+#include "features/feature.h"
 #include "sensor/decode_layer.h"
 
 #define COPY_NS       (10 * WIND_NS_PER_MS) /* the same packet within this is a copy */
@@ -200,4 +201,32 @@ int span_check_judge(struct span_check *s, uint32_t not, const char **ret_event,
         return (int)r->what;
     }
     return -1;
+}
+
+/* ---------------------------------------------------------------- features */
+
+#define BIT(name) (UINT64_C(1) << FEATURE_##name)
+
+uint64_t span_check_hidden(uint32_t told)
+{
+    static const uint64_t counts = BIT(pkts_fwd) | BIT(pkts_rev) | BIT(pkt_rate) |
+                                   BIT(gap_mean_fwd) | BIT(gap_sd_fwd) | BIT(gap_mean_rev);
+    static const struct {
+        enum told what;
+        uint64_t hidden;
+    } rows[] = {
+        {TOLD_SPAN_OFFLOAD, counts | BIT(payload_mean_fwd) | BIT(payload_sd_fwd) |
+                                BIT(payload_mean_rev) | BIT(payload_sd_rev) |
+                                BIT(first_payload_fwd) | BIT(first_payload_rev)},
+        {TOLD_SPAN_DUPLICATES,
+         counts | BIT(bytes_fwd) | BIT(bytes_rev) | BIT(tcp_syn) | BIT(tcp_rst)},
+        {TOLD_SPAN_ONE_WAY, BIT(pkts_rev) | BIT(bytes_rev) | BIT(payload_mean_rev) |
+                                BIT(payload_sd_rev) | BIT(first_payload_rev) |
+                                BIT(payload_out_share) | BIT(gap_mean_rev) | BIT(answer_time)},
+    };
+    uint64_t hidden = 0;
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(rows); i++)
+        hidden |= (told >> rows[i].what & 1) != 0 ? rows[i].hidden : 0;
+    return hidden;
 }

@@ -10,6 +10,9 @@
  *          packet are chosen, costs a look-up; one in 256 has its checksums added up, up to
  *          SPAN_CHECKSUM_MAX bytes. SPAN_TABLE entries: forgotten as they are overwritten.
  *
+ * From a finding on, what it makes worthless counts as missing in the features of flows (live; in a
+ * replay the share is told, and the features are those of the file).
+ *
  * A finding is a share, of enough packets or flows to have a meaning (span_check.c): offloads,
  * duplicates, one direction only, wrong checksums. It depends on the packets alone: a replay says
  * the same each time.
@@ -77,3 +80,6 @@ void span_check_flow(struct span_check *s, const uint32_t pkts[2], const uint32_
  */
 int span_check_judge(struct span_check *s, uint32_t not, const char **ret_event,
                      char ret_text[SPAN_TEXT_MAX]);
+
+/* The features of a flow that findings (bits of enum told) make worthless: a mask of them. */
+uint64_t span_check_hidden(uint32_t told);

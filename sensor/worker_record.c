@@ -139,6 +139,17 @@ static void lose(struct worker *w, enum record_kind kind)
                  kind == RECORD_FLOW_ENDED ? COUNTER_flow_lost_ring : COUNTER_flow_events_lost, 1);
 }
 
+/* Live: what a mirror port or the card spoils is not known. */
+static void hide_spoilt(const struct worker *w, struct flow_record *r)
+{
+    const uint32_t told = atomic_load_explicit(w->conf.told, memory_order_relaxed);
+    uint64_t hidden = w->is_live && w->span != NULL && told != 0 ? span_check_hidden(told) : 0;
+
+    r->missing |= hidden;
+    for (; hidden != 0; hidden &= hidden - 1)
+        r->feature[__builtin_ctzll(hidden)] = 0;
+}
+
 /* Step 4: the flow's features are computed in the reserved slot itself. */
 static void tell_flow(struct worker *w, const struct flow *f, enum record_kind kind,
                       enum flow_end end, enum analysis_level level)
@@ -157,8 +168,10 @@ static void tell_flow(struct worker *w, const struct flow *f, enum record_kind k
     fill(w, f, r, kind, end);
     r->analysis_level = (uint8_t)level;
     r->n_features = (uint16_t)n_features;
-    if (n_features > 0)
+    if (n_features > 0) {
         feature_flow(&f->stats, f->key.proto, r->feature, &r->missing);
+        hide_spoilt(w, r);
+    }
     talk_fill(w->talk, f, index, r, is_ended ? (uint8_t *)r->feature + features : NULL);
     commit(w, kind, end);
     if (is_ended)

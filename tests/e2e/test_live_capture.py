@@ -1,5 +1,6 @@
 """What an interface delivers, frame by frame: nothing twice, nothing uncounted. Needs root."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -254,6 +255,25 @@ def test_a_mirror_of_both_sides_is_told_while_it_listens(link, tmp_path):
     span = live.stop()["span"]
     assert span["offloads"] == 0
     assert span["others"] > 200 and span["own"] == 0  # to a card that is not there
+
+
+def test_what_a_mirror_spoils_is_missing_from_the_features(link, tmp_path):
+    rows = tmp_path / "rows.csv"
+    live = Live(link, tmp_path, *OURS, "--features", rows, "--set", "flow.idle_new=1s")
+    first = [udp_frame(n) for n in range(1, 100)]
+    link.send(first)
+    support.until("they ended", lambda: len(live.of_type("flow")) == 99)
+    link.send([udp_frame(n) for n in range(1000, 7000) for _ in range(2)])
+    support.until("it is told", lambda: live.of_type("anomaly"))
+    link.send([udp_frame(n) for n in range(20000, 20100)])
+    seen(live, 99 + 12000 + 100)
+    live.stop()
+    with open(rows, encoding="utf-8") as table:
+        next(table)  # the schema
+        found = list(csv.DictReader(table))
+    counts = [row["pkts_fwd"] for row in found]
+    assert counts[:99] == ["1"] * 99 and counts[-100:] == [""] * 100
+    assert all(row["payload_mean_fwd"] == "20" for row in found)
 
 
 def test_own_packets_are_told_from_those_of_others(link, tmp_path):

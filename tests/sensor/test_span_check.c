@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include "features/feature.h"
 #include "sensor/span_check.h"
 #include "support/oom.h"
 #include "support/pcap_builder.h"
@@ -284,6 +285,25 @@ Test(span_check, it_is_time_to_judge_every_so_many_samples)
     cr_assert_geq(times, 5);
     cr_assert_not(span_check_packet(NULL, NULL, NULL)); /* nobody asked */
     bytes_done(&b);
+}
+
+static bool hides(uint32_t told, enum feature f)
+{
+    return (span_check_hidden(told) >> f & 1) != 0;
+}
+
+Test(span_check, a_finding_hides_the_features_that_it_makes_worthless)
+{
+    const uint32_t copies = 1u << TOLD_SPAN_DUPLICATES, half = 1u << TOLD_SPAN_ONE_WAY;
+
+    cr_assert_eq(span_check_hidden(0), 0);
+    cr_assert_eq(span_check_hidden(1u << TOLD_INTERFACE_LOST | 1u << TOLD_SPAN_CHECKSUMS), 0);
+    cr_assert(hides(copies, FEATURE_pkts_fwd) && !hides(copies, FEATURE_payload_mean_fwd));
+    cr_assert(hides(half, FEATURE_bytes_rev) && !hides(half, FEATURE_bytes_fwd));
+    cr_assert(hides(1u << TOLD_SPAN_OFFLOAD, FEATURE_payload_mean_fwd));
+    cr_assert_eq(span_check_hidden(copies | half),
+                 span_check_hidden(copies) | span_check_hidden(half));
+    cr_assert_eq(span_check_hidden(UINT32_MAX) >> FEATURE_COUNT, 0);
 }
 
 static int attempt(void)
