@@ -19,12 +19,12 @@
 /*
  * At place `at` of the order:
  *     has_file no:  not begun          BEGIN: has_file yes          DONE: at + 1, no
- * `ahead` was handed over last: the place that the next BEGIN is about.
+ * `ahead` was handed over last, and is not begun: the place that the next BEGIN is about.
  */
 struct reader {
     int fd; /* our end; -1: none */
     size_t at, ahead;
-    bool has_file;
+    bool has_file, has_ahead;
     bool is_new;                 /* was connected, and has begun nothing yet */
     uint64_t base;               /* packets received before the file's first */
     struct folder_file *looking; /* reader 0 */
@@ -84,6 +84,7 @@ int folder_connect(struct folder *f, unsigned i, int *ret_fd, struct err *e)
         (void)close(r->fd);
     r->fd = fd[0];
     r->is_new = true;
+    r->has_ahead = false;
     r->looking = NULL;
     *ret_fd = fd[1];
     return 0;
@@ -244,6 +245,7 @@ static bool hand_over_next(struct folder *f, unsigned i)
     else if (r->has_file)
         a.is_settled =
             folder_files_is_settled(&f->files, folder_files_at(&f->files, r->at)) ? 1 : 0;
+    r->has_ahead = true;
     answer(r, &a, file, fd);
     return true;
 }
@@ -290,10 +292,12 @@ static void on_look(struct folder *f, struct reader *r, const struct folder_ask 
 
 static void on_begin(struct folder *f, struct reader *r, const struct folder_ask *ask)
 {
-    const struct folder_file *const file = folder_files_at(&f->files, r->ahead);
+    const struct folder_file *const file =
+        r->has_ahead ? folder_files_at(&f->files, r->ahead) : NULL;
 
     if (file == NULL || file->id != ask->id)
         return;
+    r->has_ahead = false;
     r->at = r->ahead;
     r->has_file = true;
     r->is_new = false;

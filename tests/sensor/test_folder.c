@@ -160,7 +160,10 @@ Test(folder, what_makes_no_sense_changes_nothing)
     say(FOLDER_BEGIN, a, 0, "");
     say(FOLDER_DONE, a, 0, "");
     say(FOLDER_DONE, a, 0, "");
+    say(FOLDER_BEGIN, a, 0, ""); /* was handed over once, and begun once */
+    say(FOLDER_DONE, a, 0, "");
     expect(FOLDER_END, "", 1);
+    cr_assert_eq(folder_count(COUNTER_capture_files), 1);
 }
 
 Test(folder, files_that_vanish_are_skipped)
