@@ -14,15 +14,27 @@
 #include "sensor/folder_talk.h"
 #include "support/fuzz.h"
 
+static char path[] = "/tmp/wind-fuzz-XXXXXX";
+
+static void remove_folder(void)
+{
+    char name[64];
+
+    for (int i = 0; i < 4; i++) {
+        (void)snprintf(name, sizeof(name), "%s/%d", path, i);
+        (void)unlink(name);
+    }
+    (void)rmdir(path);
+}
+
 /* Made once: three files, and what is none. */
 static const char *make_folder(void)
 {
-    static char path[] = "/tmp/wind-fuzz-XXXXXX";
     char name[64];
 
     if (path[sizeof(path) - 2] != 'X')
         return path;
-    FUZZ_CHECK(mkdtemp(path) != NULL);
+    FUZZ_CHECK(mkdtemp(path) != NULL && atexit(remove_folder) == 0);
     for (int i = 0; i < 4; i++) {
         (void)snprintf(name, sizeof(name), "%s/%d", path, i);
         const int fd = i < 3 ? open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600) : -1;
