@@ -556,7 +556,10 @@ static void say_hello(const struct supervisor *s)
 {
     char input[CAPTURE_INTERFACES_MAX * CONF_ITEM_MAX];
 
-    live_describe(s->conf, s->captured_by, input, sizeof(input));
+    if (s->args->pcap != NULL)
+        (void)snprintf(input, sizeof(input), "following '%s'", s->args->pcap);
+    else
+        live_describe(s->conf, s->captured_by, input, sizeof(input));
     log_info("%s, writing to '%s/eve.json'%s%s", input, s->args->dir,
              s->conf->url[0] != '\0' ? ", reporting to " : "", s->conf->url);
 }
@@ -579,7 +582,7 @@ int supervisor_run(const struct sensor_conf *conf, const struct sensor_args *arg
         r = start_analyser(&s, e);
     if (r == 0)
         r = start_uplink(&s, e);
-    if (r == 0 && args->pcap == NULL)
+    if (r == 0 && (args->pcap == NULL || args->follow))
         say_hello(&s);
     if (r == 0)
         r = watch(&s, e);

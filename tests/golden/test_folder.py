@@ -333,6 +333,7 @@ def test_a_half_written_record_is_waited_for(follow, tmp_path):
     following.until("the first flow has ended", is_seen(following, 40000))
     time.sleep(0.3)
     found = following.stop(signal.SIGINT)
+    assert found.messages[0].startswith(f"following '{path}', writing to ")
     assert found.stats["capture"]["packets"] == 15
     assert not found.of_type("anomaly")
     assert found.stats["capture"]["damaged_files"] == 0
