@@ -94,6 +94,7 @@ static void load(const char *path)
                                          .active_ns = 60 * S,
                                          .first_pkts = 16,
                                          .first_id = 1},
+                               .talk = {.listener = {.memory = (size_t)64 << 20, .streams = 1024}},
                                .ring = t.ring,
                                .counters = t.counters,
                                .level = ANALYSIS_FULL,
