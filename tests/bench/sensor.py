@@ -4,7 +4,8 @@
     --corpus DIR    the mix is made of a corpus (manifest.csv) instead of the lab's recordings
     --runs N        rounds (3); the median counts. Slow peers run once unless --slow-runs says so
     --captures A,B  only these: mix flows-100k flows-1m flows-100k-new flows-1m-new
-    --tools A,B     only these (wind, wind-nodpi, wind-engine, and peers)
+    --tools A,B     only these (wind, wind-nodpi, wind-engine, peers), on every capture; else a peer
+                    runs where a target names it
     --lines FILE    no run: the table of lines that an earlier run printed
 
 One core, the files in the page cache, packets per CPU-second (user + system, all processes). A JSON
@@ -29,6 +30,7 @@ import peers
 import targets
 
 CAPTURES = ["mix", "flows-100k", "flows-1m", "flows-100k-new", "flows-1m-new"]
+ALWAYS = ("null-mmap", "null-flow", "softflowd")
 NO_DPI = ["--set", "dpi.enabled=no"]
 WIND = {"wind": [], "wind-nodpi": NO_DPI}
 WIND["wind-engine"] = [*NO_DPI, "--set", "analysis.level=counters"]
@@ -89,6 +91,11 @@ def with_ratios(lines):
     return lines
 
 
+def is_wanted(tool, capture, args):
+    named = {t for _, where, _, rivals, _, _ in targets.SPEED if where == capture for t in rivals}
+    return bool(args.tools) or tool in WIND or tool in named or tool in ALWAYS
+
+
 def measure_all(args, tools, scratch):
     """Rounds go round everything, so that a busy minute hits one run of each."""
     files = {name: captures.capture(name, args.corpus) for name in args.captures}
@@ -96,7 +103,9 @@ def measure_all(args, tools, scratch):
     for turn in range(args.runs):
         for capture, pcap in files.items():
             for tool, command in tools.items():
-                if tool in peers.SLOW and turn >= args.slow_runs:
+                if not is_wanted(tool, capture, args) or (
+                    tool in peers.SLOW and turn >= args.slow_runs
+                ):
                     continue
                 peers.preload(str(pcap))
                 try:
