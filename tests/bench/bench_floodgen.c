@@ -12,6 +12,11 @@
  * with a key by chance; and by a hash that can be foreseen: flow_key_hash with the key 0, hash64 of
  * the address for the last kind? One JSON line a kind.
  *
+ * bench.floodgen latency KIND PACKETS: the flow table alone, no packets around it. CPU time of each
+ * batch of 64 packets (hash, time-outs, look-up, eviction), so that what else runs on the machine
+ * does not count: the median, what one of a thousand takes, and the longest; of the second and of
+ * the last million.
+ *
  * The same bytes every time. Checksums of IPv4 are right, the others 0.
  */
 #include <stdbool.h>
@@ -19,9 +24,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/crypto.h"
 #include "sensor/flow_key.h"
+#include "sensor/flow_table.h"
 
 #define FRAME_MAX  62
 #define CHECK_KEYS 100000
@@ -223,14 +230,104 @@ static int check(void)
     return is_fine ? 0 : 1;
 }
 
+/* ---------------------------------------------------------------- how long does a batch take? */
+
+#define MILLION UINT64_C(1000000)
+#define BATCH   64
+#define BATCHES (MILLION / BATCH)
+
+static uint64_t ended;
+
+static void count_ended(void *arg, struct flow *f, enum record_kind kind, enum flow_end end)
+{
+    (void)arg, (void)f, (void)end;
+    ended += kind == RECORD_FLOW_ENDED;
+}
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static void touch_batch(struct flow_table *t, const struct kind *kind, uint64_t first)
+{
+    struct packet_view view[BATCH];
+    uint32_t hash[BATCH];
+    unsigned dir = 0;
+
+    memset(view, 0, sizeof(view));
+    for (unsigned i = 0; i < BATCH; i++) {
+        kind->key(&view[i].key, first + i);
+        view[i].ip_len = 40;
+        view[i].tcp_flags = view[i].key.proto == IPPROTO_TCP ? TCP_SYN : 0;
+        hash[i] = flow_table_prefetch(t, &view[i].key);
+    }
+    for (unsigned i = 0; i < BATCH; i++)
+        flow_table_prefetch_flow(t, hash[i]);
+    for (unsigned i = 0; i < BATCH; i++) {
+        const uint64_t ns = START_S * UINT64_C(1000000000) + (first + i) * kind->gap_ns;
+
+        flow_table_advance(t, ns);
+        (void)flow_table_touch(t, &view[i], hash[i], ns, &dir);
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static int latency(const struct kind *kind, uint64_t packets)
+{
+    static uint64_t taken[BATCHES];
+    struct flow_table_conf conf = {.max = MILLION,
+                                   .idle_ns = 120 * UINT64_C(1000000000),
+                                   .idle_new_ns = 30 * UINT64_C(1000000000),
+                                   .linger_ns = 2 * UINT64_C(1000000000),
+                                   .active_ns = 60 * UINT64_C(1000000000),
+                                   .first_pkts = 16,
+                                   .first_id = 1};
+    WIND_AUTO(flow_table) struct flow_table *t = NULL;
+    const uint64_t millions = packets / MILLION;
+
+    crypto_random(&conf.seed, sizeof(conf.seed));
+    if (flow_table_new(&t, &conf, count_ended, NULL, NULL) < 0)
+        return 1;
+    printf("{\"bench\": \"flood\", \"case\": \"%s\", \"level\": \"table\"", kind->name);
+    for (uint64_t m = 0; m < millions; m++) {
+        for (uint64_t b = 0; b < BATCHES; b++) {
+            const uint64_t start = cpu_ns();
+            touch_batch(t, kind, (m * BATCHES + b) * BATCH);
+            taken[b] = cpu_ns() - start;
+        }
+        if (m != 1 && m + 1 != millions)
+            continue;
+        qsort(taken, BATCHES, sizeof(taken[0]), by_size);
+        printf(", \"%s\": {\"batch_us\": %.1f, \"of_1000\": %.1f, \"longest\": %.1f}",
+               m == 1 ? "second" : "last", (double)taken[BATCHES / 2] / 1e3,
+               (double)taken[BATCHES - BATCHES / 1000] / 1e3, (double)taken[BATCHES - 1] / 1e3);
+    }
+    printf(", \"ended\": %llu}\n", (unsigned long long)ended);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], "check") == 0)
         return check();
-    for (size_t i = 0; argc == 3 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
-        if (strcmp(argv[1], kinds[i].name) == 0)
-            return flood(&kinds[i], strtoull(argv[2], NULL, 10));
-    (void)fprintf(stderr, "usage: bench.floodgen syn|syn-slow|collide-v4|collide-v6 PACKETS\n"
+    const bool is_latency = argc == 4 && strcmp(argv[1], "latency") == 0;
+    for (size_t i = 0; (argc == 3 || is_latency) && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        const uint64_t packets = strtoull(argv[argc - 1], NULL, 10);
+
+        if (strcmp(argv[argc - 2], kinds[i].name) == 0)
+            return is_latency ? latency(&kinds[i], packets) : flood(&kinds[i], packets);
+    }
+    (void)fprintf(stderr, "usage: bench.floodgen [latency] syn|syn-slow|collide-v4|collide-v6 N\n"
                           "       bench.floodgen check\n");
     return 2;
 }
