@@ -10,7 +10,9 @@
 
 #define READ_AHEAD 4 /* batches that are read in one go: then another worker may */
 #define SPINS      256
+#define NAPS       20 /* short ones, while others seem to get on */
 #define NAP_NS     50000
+#define REST_NS    1000000 /* nothing comes: a slow pipe */
 
 /*
  * Batch k lies in slot k % BOARD_BATCHES. Ordering, in pairs (writer -> reader):
@@ -28,6 +30,7 @@ struct slot {
 struct place {
     alignas(2 *
             WIND_CACHE_LINE) _Atomic uint64_t done; /* batches that the worker is through with */
+    bool is_idle;                                   /* the worker's: the last look was in vain */
 };
 
 struct board {
@@ -219,7 +222,7 @@ bool board_ended(const struct board *b, unsigned place)
 /* Another reads, or is so far behind that nothing can be read. */
 static void wait_a_moment(unsigned turn)
 {
-    const struct timespec nap = {.tv_nsec = NAP_NS};
+    const struct timespec nap = {.tv_nsec = turn < SPINS + NAPS ? NAP_NS : REST_NS};
 
     if (turn < SPINS)
         (void)sched_yield();
@@ -241,16 +244,29 @@ static bool read_if_free(struct board *b, unsigned place, int wait_ms)
     return came;
 }
 
+/* Waits until there is a new batch. False: there was none within wait_ms or so. */
+static bool wait_for_news(struct board *b, unsigned place, int wait_ms)
+{
+    const unsigned from = b->place[place].is_idle ? SPINS + NAPS : 0;
+    const unsigned to = wait_ms == 0 ? 0 : SPINS + NAPS + (unsigned)wait_ms;
+
+    for (unsigned turn = from; !is_new(b, place); turn++) {
+        if (board_ended(b, place) || !read_if_free(b, place, wait_ms))
+            return false;
+        if (is_new(b, place))
+            return true;
+        if (turn >= to)
+            return false;
+        wait_a_moment(turn);
+    }
+    return true;
+}
+
 const struct board_batch *board_take(struct board *b, unsigned place, int wait_ms)
 {
-    const unsigned turns = SPINS + (unsigned)wait_ms * (1000000 / NAP_NS);
-
-    for (unsigned turn = 0; !is_new(b, place); turn++) {
-        if (turn == turns || board_ended(b, place) || !read_if_free(b, place, wait_ms))
-            return NULL;
-        if (!is_new(b, place))
-            wait_a_moment(turn);
-    }
+    b->place[place].is_idle = !wait_for_news(b, place, wait_ms);
+    if (b->place[place].is_idle)
+        return NULL;
     const uint64_t k = atomic_load_explicit(&b->place[place].done, memory_order_relaxed);
     return &b->slot[k % BOARD_BATCHES].batch;
 }
