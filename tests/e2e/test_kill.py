@@ -37,11 +37,11 @@ def children(pid):
 class Replay:
     """wind-sensor on the committed recording, at a pace that leaves time to do harm."""
 
-    def __init__(self, folder, *more):
+    def __init__(self, folder, *more, capture=support.CAPTURE):
         self.folder = folder / "out"
         self.sensor = support.Process(
             "wind-sensor",
-            *["-r", support.CAPTURE, "-l", self.folder, "--set", "sensor.name=edge"],
+            *["-r", capture, "-l", self.folder, "--set", "sensor.name=edge"],
             *["--run-id", "kill", *more],
             log=folder / "sensor.log",
         )
@@ -78,10 +78,10 @@ class Replay:
 def replay(tmp_path):
     started = []
 
-    def start(*more):
+    def start(*more, **options):
         folder = tmp_path / str(len(started))
         folder.mkdir()
-        started.append(Replay(folder, *more))
+        started.append(Replay(folder, *more, **options))
         return started[-1]
 
     yield start
@@ -205,16 +205,22 @@ def test_an_analyser_that_dies_in_the_middle_of_a_folder(replay, tmp_path, worke
     assert len(ids) == len(set(ids)), "a flow id came twice"
 
 
-def test_workers_that_die_at_different_places_lose_no_packet(replay):
+def test_workers_that_die_at_different_places_lose_no_packet(replay, tmp_path):
     """At full speed, in whatever batches: who has a packet in hand that nobody counts?"""
-    whole = replay()
+    capture = gzip.open(support.CAPTURE).read()
+    long = tmp_path / "long.pcap"
+    long.write_bytes(capture[:24] + 4 * capture[24:])
+    whole = replay(capture=long)
     assert whole.sensor.wait() == 0, whole.sensor.log
     choose = random.Random(23)
     in_hand = 0
-    for _ in range(12):
-        hurt = replay("--set", "dpi.enabled=no", *by(4))
+    for _ in range(6):
+        hurt = replay("--set", "dpi.enabled=no", *by(4), capture=long)
         victim = hurt.analyser_at_once()
-        time.sleep(choose.random() * 0.1)
+        eve = hurt.folder / "eve.json"
+        while hurt.sensor.is_running and not (eve.exists() and eve.stat().st_size > 0):
+            pass
+        time.sleep(choose.random() * 0.05)
         if victim in children(hurt.pid).values():
             os.kill(victim, signal.SIGKILL)
         assert hurt.sensor.wait() == 0, hurt.sensor.log
