@@ -209,13 +209,14 @@ def test_workers_that_die_at_different_places_lose_no_packet(replay, tmp_path):
     """At full speed, in whatever batches: who has a packet in hand that nobody counts?"""
     capture = gzip.open(support.CAPTURE).read()
     long = tmp_path / "long.pcap"
-    long.write_bytes(capture[:24] + 4 * capture[24:])
+    long.write_bytes(capture[:24] + 3 * capture[24:])
     whole = replay(capture=long)
     assert whole.sensor.wait() == 0, whole.sensor.log
     choose = random.Random(23)
     in_hand = 0
     for _ in range(6):
-        hurt = replay("--set", "dpi.enabled=no", *by(4), capture=long)
+        # Rings so small that the workers have to wait for room, with packets in hand.
+        hurt = replay("--set", "dpi.enabled=no", "--set", "ring.flows=64kb", *by(4), capture=long)
         victim = hurt.analyser_at_once()
         eve = hurt.folder / "eve.json"
         while hurt.sensor.is_running and not (eve.exists() and eve.stat().st_size > 0):
