@@ -40,6 +40,7 @@ ENDS = ["ip.src", "ipv6.src", "ip.dst", "ipv6.dst", "SRC", "DST"]
 OPT = 41
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 VERSIONS = {0x0304: "TLS 1.3", 0x0303: "TLS 1.2", 0x0302: "TLS 1.1", 0x0301: "TLSv1"}
+VERSIONS |= {0x0300: "SSLv3", 0x0002: "SSLv2"}
 TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA"}
 TYPES |= {33: "SRV", 47: "NSEC", 65: "HTTPS", 255: "ANY", 10: "NULL", 25: "KEY", 13: "HINFO"}
 
