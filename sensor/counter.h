@@ -14,6 +14,7 @@
  *     defrag.started = completed + timed_out + evicted + live, but for those a crash cost
  *     flow.made       = sum of flow.ended_* + flow.live + flow.lost_ring
  *     sum of flow.ended_* = flow.depth_full + flow.depth_detectors + flow.shed, but for crashes
+ *     facts.bytes     = 0 where flow.live is 0
  *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
  *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)
  *                       + alert.lost_spool, once the rings are empty

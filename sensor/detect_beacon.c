@@ -204,6 +204,12 @@ static bool is_beacon(const struct state *s, const struct channel *c, const stru
            m->size > 0 && m->size_mad <= SIZE_SPREAD * m->size && m->callers <= CALLERS_MAX;
 }
 
+/* What was said on the flow; else what DNS said before; else "". */
+static const char *name_of(const char *server_name, uint8_t names, const char *dst_name)
+{
+    return server_name[0] == '\0' && (names & FLOW_NAME_DST) != 0 ? dst_name : server_name;
+}
+
 /*
  * "Is there Internet?": operating systems and browsers ask that of a page of theirs for ever. Told
  * by the name alone, over clear HTTP: who takes such a name for his own server is not found here.
@@ -216,12 +222,13 @@ static bool is_connectivity_check(const struct flow_record *r)
         "network-test",   "networkcheck",        "nmcheck",
         "ipv4only",       "www.msftconnecttest", "www.msftncsi",
         "clients3.google"};
+    const char *const name = name_of(r->server_name, r->names, r->dst_name);
 
     if (r->key.dport != 80)
         return false;
     for (size_t i = 0; i < WIND_ARRAY_SIZE(begins); i++) {
         const size_t n = strlen(begins[i]);
-        if (strncmp(r->server_name, begins[i], n) == 0 && r->server_name[n] == '.')
+        if (strncmp(name, begins[i], n) == 0 && name[n] == '.')
             return true;
     }
     return false;
@@ -282,13 +289,13 @@ static bool beacon_describe(void *state, const struct alert_cause *cause, struct
     const struct rhythm m = measure(s, c, cause);
     ip_format(cause->src, src);
     ip_format(cause->dst, dst);
+    const char *const name = name_of(a->server_name, a->names, a->dst_name);
     (void)snprintf(a->signature, sizeof(a->signature),
                    "%s calls %.80s port %u like clockwork, every %s", src,
-                   a->server_name[0] != '\0' ? a->server_name : dst, cause->dport,
-                   detect_number(m.gap, "ms", number));
+                   name[0] != '\0' ? name : dst, cause->dport, detect_number(m.gap, "ms", number));
     a->count = c->calls;
     a->first_ns = c->first_ns;
-    /* Much that is harmless calls home by the clock, too, but under a name. */
+    /* Much that is harmless calls home by the clock, too, but says a name. */
     a->severity = a->server_name[0] != '\0' ? SEVERITY_MEDIUM : SEVERITY_HIGH;
     a->score = (float)(1 - 0.25 * (m.gap > 0 ? m.gap_mad / m.gap / GAP_SPREAD_MANY : 1) -
                        0.25 * (m.size > 0 ? m.size_mad / m.size / SIZE_SPREAD : 0));

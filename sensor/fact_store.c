@@ -32,6 +32,11 @@ struct fact_store {
 
 /* ---------------------------------------------------------------- life */
 
+static void count(struct fact_store *s)
+{
+    counters_set(s->counters, COUNTER_facts_bytes, (uint64_t)pool_taken(s->pieces) * PIECE);
+}
+
 int fact_store_new(struct fact_store **ret_store, size_t memory, struct counters *counters,
                    struct err *e)
 {
@@ -42,6 +47,7 @@ int fact_store_new(struct fact_store **ret_store, size_t memory, struct counters
     const int r = pool_new(&s->pieces, PIECE, memory < PIECE ? 1 : memory / PIECE, e);
     if (r < 0)
         return err_wrap(e, r, "facts.memory");
+    count(s); /* a dead analyser's are gone */
     *ret_store = WIND_STEAL(s);
     return 0;
 }
@@ -53,11 +59,6 @@ struct fact_store *fact_store_free(struct fact_store *s)
         free(s);
     }
     return NULL;
-}
-
-static void count(struct fact_store *s)
-{
-    counters_set(s->counters, COUNTER_facts_bytes, (uint64_t)pool_taken(s->pieces) * PIECE);
 }
 
 struct facts *fact_drop(struct fact_store *s, struct facts *f)

@@ -21,6 +21,14 @@ struct talk {
 
 /* ---------------------------------------------------------------- life */
 
+static int make_parts(struct talk *t, const struct talk_conf *conf, struct err *e)
+{
+    t->flow = calloc(conf->flows_max, sizeof(*t->flow)); /* pages come as they are used */
+    if (t->flow == NULL)
+        return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->flows_max);
+    return conf->listener.memory > 0 ? listener_new(&t->listener, &conf->listener, e) : 0;
+}
+
 int talk_new(struct talk **ret_talk, const struct talk_conf *conf, struct err *e)
 {
     WIND_AUTO(talk) struct talk *t = calloc(1, sizeof(*t));
@@ -28,10 +36,7 @@ int talk_new(struct talk **ret_talk, const struct talk_conf *conf, struct err *e
         return err_set(e, -ENOMEM, "out of memory");
     t->conf = *conf;
     t->conf.dpi = NULL;
-    t->flow = calloc(conf->flows_max, sizeof(*t->flow)); /* pages come as they are used */
-    if (t->flow == NULL)
-        return err_set(e, -ENOMEM, "flow.max: no memory for %zu flows", conf->flows_max);
-    const int r = conf->listener.memory > 0 ? listener_new(&t->listener, &conf->listener, e) : 0;
+    const int r = make_parts(t, conf, e);
     if (r < 0)
         return r;
     t->conf.dpi = conf->dpi;

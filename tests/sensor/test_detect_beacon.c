@@ -150,6 +150,23 @@ Test(detect_beacon, who_connects_and_says_nothing_only_looks)
     cr_assert(beacon() == NULL);
 }
 
+/* Nothing is said on the flow, but DNS had told the address. */
+Test(detect_beacon, the_name_that_dns_told_is_in_the_words)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        const struct flow_record r = opened_at(1000 + i * 60, channel(1, C2), OPENING_ANSWERED);
+        struct flow_record end = ended_after(r, 0.2, 8, 900, 3000);
+        end.names = FLOW_NAME_DST;
+        (void)snprintf(end.dst_name, sizeof(end.dst_name), "told.example");
+        see(&r);
+        see(&end);
+    }
+    cr_assert_str_eq(beacon()->signature,
+                     "10.0.0.1 calls told.example port 443 like clockwork, every 60 s");
+    cr_assert_eq(beacon()->severity, SEVERITY_HIGH);
+    cr_assert_str_eq(beacon()->dst_name, "told.example");
+}
+
 Test(detect_beacon, asking_for_the_internet_is_none)
 {
     for (unsigned i = 0; i < 40; i++) {

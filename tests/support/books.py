@@ -14,6 +14,8 @@ def balance(stats):
         by_depth = flow["depth_full"] + flow["depth_detectors"] + flow["shed"]
         assert by_depth == ended, flow
     assert flow["made"] == ended + flow["live"] + flow["lost_ring"]
+    if flow["live"] == 0:
+        assert stats["facts"]["bytes"] == 0, "what is said on a flow goes with it"
     alert = stats["alert"]
     assert alert["raised"] == sum(
         alert[k] for k in ("suppressed", "lost_ring", "lost_crash", "published")
