@@ -77,9 +77,11 @@ struct capture_live {
      * Not 0: this handle is one of several that share the interfaces' packets; both directions of
      * a flow come to the same one. Interface i has group fanout_group + i: own in this network
      * namespace, and the same for all handles. `fanout_defrag`: the kernel puts fragments of IPv4
-     * together first, so that they find their flow's handle.
+     * together first, so that they find their flow's handle. `fanout_hosts`: all that two hosts
+     * exchange comes to the same one, for the ports of VXLAN and GENEVE differ by direction.
      */
     uint16_t fanout_group;
+    bool fanout_hosts;
     bool fanout_defrag;
 };
 

@@ -25,8 +25,12 @@
  * When no block is the kernel's, it drops and counts. A tag that the kernel took off a frame is
  * handed on beside it (packet.vlan_tpid): no byte is moved.
  */
-#define BLOCK_BYTES    (256u << 10) /* small enough to stay in the cache that it was written to */
-#define BLOCK_OVERHEAD 1024u        /* headers before the first packet's bytes, at most */
+/*
+ * Small, so that it stays in the cache that it was written to; and so that there are many: where
+ * little comes, each holds what came in BLOCK_WAIT_MS, however small. 512 of 64 MiB are 5 s.
+ */
+#define BLOCK_BYTES    (128u << 10)
+#define BLOCK_OVERHEAD 1024u /* headers before the first packet's bytes, at most */
 #define BLOCK_WAIT_MS  10
 #define FRAME_BYTES    2048u /* means nothing in this version, but must divide a block */
 #define LINKTYPE_RAW   12    /* as libpcap numbers it here */

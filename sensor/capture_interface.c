@@ -1,6 +1,7 @@
 #include "sensor/capture_interface.h"
 
 #include <errno.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <pcap/pcap.h>
 #include <stdlib.h>
@@ -55,19 +56,52 @@ void capture_socket_count(int fd, struct capture_stats *stats)
     stats->kernel_freezes += len >= sizeof(s) ? s.tp_freeze_q_cnt : 0;
 }
 
+#define NET(at) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_NET_OFF + (at))
+#define XOR(at) BPF_STMT(BPF_MISC | BPF_TAX, 0), NET(at), BPF_STMT(BPF_ALU | BPF_XOR | BPF_X, 0)
+#define GOLDEN  0x9e3779b1u /* 2^32 by the golden ratio: spreads numbers that differ little */
+
+/* The same number for both directions between two hosts; what is no IP is the first member's. */
+static int fanout_by_hosts(int fd)
+{
+    static struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)SKF_AD_OFF + SKF_AD_PROTOCOL),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IPV6, 6, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        NET(12),
+        XOR(16),
+        BPF_STMT(BPF_JMP | BPF_JA, 22),
+        NET(8),
+        XOR(12),
+        XOR(16),
+        XOR(20),
+        XOR(24),
+        XOR(28),
+        XOR(32),
+        XOR(36),
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, GOLDEN),
+        BPF_STMT(BPF_ALU | BPF_RSH | BPF_K, 16),
+        BPF_STMT(BPF_RET | BPF_A, 0),
+    };
+    const struct sock_fprog program = {.len = WIND_ARRAY_SIZE(code), .filter = code};
+
+    return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof(program));
+}
+
 int capture_fanout_join(int fd, const struct capture_live *conf, const char *interface,
                         struct err *e)
 {
-    const uint32_t how =
-        PACKET_FANOUT_HASH | (conf->fanout_defrag ? (uint32_t)PACKET_FANOUT_FLAG_DEFRAG : 0);
+    const uint32_t how = (conf->fanout_hosts ? PACKET_FANOUT_CBPF : PACKET_FANOUT_HASH) |
+                         (conf->fanout_defrag ? PACKET_FANOUT_FLAG_DEFRAG : 0);
     const uint32_t group = conf->fanout_group | how << 16;
 
     if (conf->fanout_group == 0)
         return 0;
-    return setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) == 0
-               ? 0
-               : err_set(e, -errno, "interface '%s': its packets can't be divided: %s", interface,
-                         strerror(errno));
+    if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) != 0 ||
+        (conf->fanout_hosts && fanout_by_hosts(fd) != 0))
+        return err_set(e, -errno, "interface '%s': its packets can't be divided: %s", interface,
+                       strerror(errno));
+    return 0;
 }
 
 bool capture_no_digest(struct capture *c, uint8_t ret_digest[32], int wait_ms)

@@ -16,6 +16,7 @@ int live_open(const struct sensor_conf *conf, uint16_t fanout_group, struct capt
                                 .backend = (enum capture_backend)conf->capture_backend,
                                 .promiscuous = conf->promiscuous,
                                 .fanout_group = fanout_group,
+                                .fanout_hosts = conf->fanout == FANOUT_HOSTS,
                                 .fanout_defrag = conf->fanout_defrag};
 
     for (size_t i = 0; i < conf->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)

@@ -32,6 +32,12 @@ static const char *const backend_names[] = {
     [CAPTURE_LIBPCAP + 1] = NULL,
 };
 
+static const char *const fanout_names[] = {
+    [FANOUT_FLOW] = "flow",
+    [FANOUT_HOSTS] = "hosts",
+    [FANOUT_HOSTS + 1] = NULL,
+};
+
 /* clang-format off */
 const struct conf_key sensor_keys[] = {
     CONF_TEXT(S, name, "sensor.name", "", "Name of this sensor in every record; empty = the host's name."),
@@ -45,6 +51,7 @@ const struct conf_key sensor_keys[] = {
     CONF_SIZE(S, snaplen, "capture.snaplen", "64kb", 64, 262144, "Bytes kept of a packet."),
     CONF_SIZE(S, kernel_buffer, "capture.buffer", "64mb", MB, 2047 * MB, "The kernel's buffer for captured packets, one for each interface and worker."),
     CONF_INT(S, workers, "capture.workers", "1", 1, WORKERS_MAX, "Threads that take packets, a share of the flows each; other limits are of all together."),
+    CONF_ENUM(S, fanout, "capture.fanout", "flow", fanout_names, "Several workers: which packets of an interface are one worker's: those of a flow, or of two hosts (both directions of a flow in VXLAN or GENEVE have the tunnel's hosts in common, and not its ports)."),
     CONF_BOOL(S, fanout_defrag, "capture.fanout_defrag", "yes", "Several workers: the kernel puts fragments of IPv4 together before it chooses the flow's worker; no = fragments of a flow may be another worker's."),
     CONF_BOOL(S, span_check, "capture.span_check", "yes", "Look for packets that come twice, in one direction only, put together by the card, or with wrong checksums; what is found is an anomaly record of type capture, and live the features that it makes worthless are missing from then on."),
     CONF_INT(S, files_max, "capture.files", "100000", 1, 10000000, "Files of a folder (-r DIR) that are kept in mind; more are left out and counted."),

@@ -15,6 +15,8 @@
 
 #include "common/cli.h"
 
+enum sensor_fanout { FANOUT_FLOW, FANOUT_HOSTS };
+
 struct sensor_conf {
     char name[64];
     struct conf_list home_nets;
@@ -23,6 +25,7 @@ struct sensor_conf {
     char filter[256];
     int capture_backend; /* enum capture_backend */
     bool promiscuous, fanout_defrag, span_check;
+    int fanout; /* enum sensor_fanout */
     int64_t snaplen, kernel_buffer, workers, files_max;
 
     bool tunnels, vlan_in_key;

@@ -268,13 +268,62 @@ Test(capture_live, the_queues_of_a_group_share_the_flows)
     for (int idle = 0; idle < (all[0] + all[1] < 640 ? PATIENCE : SILENCE); idle++)
         for (int i = 0; i < 2; i++)
             all[i] += take_flows(queue[i], flow[i]);
-    cr_assert_eq(all[0] + all[1], 640);
+    cr_assert_eq(all[0] + all[1], 640, "%zu and %zu", all[0], all[1]);
     cr_assert(all[0] > 0 && all[1] > 0);
     for (int k = 0; k < 64; k++)
         cr_assert(flow[0][k] + flow[1][k] == 10 && flow[0][k] * flow[1][k] == 0,
                   "flow %d: %zu and %zu packets", k, flow[0][k], flow[1][k]);
     for (int i = 0; i < 2; i++)
         queue[i] = capture_free(queue[i]);
+}
+
+/* Pair k of hosts, this way or back, each way with ports of its own as a tunnel has them. */
+static void send_pair(int s, unsigned k, bool is_back, bool is_v4, unsigned port)
+{
+    struct bytes b = {0};
+    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("lo")};
+    const unsigned a = is_back ? 200 : k, z = is_back ? k : 200;
+
+    frame_eth(&b, is_v4 ? 0x0800 : 0x86dd);
+    if (is_v4)
+        frame_ipv4(&b, 17, a, z, 8 + 5);
+    else
+        frame_ipv6(&b, 17, a, z, 8 + 5);
+    frame_udp(&b, port, PORT + k, 5);
+    put(&b, "hello", 5);
+    cr_assert_eq(sendto(s, b.data, b.len, 0, (struct sockaddr *)&to, sizeof(to)), (ssize_t)b.len);
+    bytes_done(&b);
+}
+
+Test(capture_live, what_two_hosts_exchange_is_one_queues)
+{
+    for (unsigned is_v4 = 0; is_v4 < 2; is_v4++) {
+        struct capture_live conf = lo;
+        struct capture *queue[2];
+        size_t flow[2][64] = {{0}}, all[2] = {0, 0};
+
+        own_loopback(); /* anew */
+        conf.filter = "udp dst portrange 7001-7064";
+        conf.fanout_group = 4711;
+        conf.fanout_hosts = true;
+        for (int i = 0; i < 2; i++)
+            queue[i] = listen_on(&conf);
+        const int s = socket(AF_PACKET, SOCK_RAW, 0);
+        for (unsigned k = 0; k < 64; k++)
+            for (unsigned n = 0; n < 10; n++)
+                send_pair(s, k, n % 2 != 0, is_v4 != 0, 10000 + 100 * k + n);
+        for (int idle = 0; idle < (all[0] + all[1] < 640 ? PATIENCE : SILENCE); idle++)
+            for (int i = 0; i < 2; i++)
+                all[i] += take_flows(queue[i], flow[i]);
+        cr_assert_eq(all[0] + all[1], 640, "%zu and %zu", all[0], all[1]);
+        (void)close(s);
+        cr_assert(all[0] > 100 && all[1] > 100, "%zu and %zu", all[0], all[1]);
+        for (int k = 0; k < 64; k++)
+            cr_assert(flow[0][k] + flow[1][k] == 10 && flow[0][k] * flow[1][k] == 0,
+                      "pair %d: %zu and %zu packets", k, flow[0][k], flow[1][k]);
+        for (int i = 0; i < 2; i++)
+            queue[i] = capture_free(queue[i]);
+    }
 }
 
 Test(capture_live, what_cannot_be_opened_says_why)
