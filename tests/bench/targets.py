@@ -78,28 +78,35 @@ def yes(is_met):
     return "yes" if is_met else "**no**"
 
 
-def case_table(capture, lines):
-    flows = next((x["flows"] for x in lines if "flows" in x), 0)
-    packets = lines[0]["packets"]
+def flows_of(lines, capture):
+    return next((x["flows"] for x in lines if x["capture"] == capture and "flows" in x), 0)
+
+
+def case_table(lines):
+    """A row a case, a column a capture; million packets per CPU-second, and the largest process."""
+    captures = list(dict.fromkeys(x["capture"] for x in lines))
+    cells = {(x["case"], x["capture"]): x for x in lines}
+    packets = {x["capture"]: x["packets"] for x in lines}
     text = [
-        f"**{capture}** ({packets:,} packets, {flows:,} flows)",
-        "",
-        "| case | million packets per CPU-second | ns a packet | user s | sys s | RSS MiB | runs |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| million packets per CPU-second | " + " | ".join(captures) + " |",
+        "|---|" + "--:|" * len(captures),
+        "| *packets; flows* | "
+        + " | ".join(f"{packets[c]:,}; {flows_of(lines, c):,}" for c in captures)
+        + " |",
     ]
-    for x in sorted(lines, key=lambda x: -x["mpps_cpu"]):
+    for case in dict.fromkeys(x["case"] for x in lines):
+        row = [cells.get((case, c)) for c in captures]
         text.append(
-            f"| {x['case']} | {x['mpps_cpu']:.3g} | {x['ns_packet']:,.0f} | {x['user_s']:.2f} "
-            f"| {x['sys_s']:.2f} | {x['rss_mib']:,} | {x['runs']} |"
+            f"| {case} | "
+            + " | ".join(f"{x['mpps_cpu']:.3g} ({x['rss_mib']:,})" if x else "" for x in row)
+            + " |"
         )
     return [*text, ""]
 
 
 def tables(lines, judgements):
-    text = []
     sensor = [x for x in lines if x["bench"] == "sensor"]
-    for capture in dict.fromkeys(x["capture"] for x in sensor):
-        text += case_table(capture, [x for x in sensor if x["capture"] == capture])
+    text = case_table(sensor) if sensor else []
     for x in sensor:
         if x["case"] == "wind-engine" and NULL in x.get("x", {}):
             text.append(f"distance to {NULL}, {x['capture']}: {1 / x['x'][NULL]:.1f} ×")
