@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -327,3 +328,34 @@ def test_all_interfaces_at_once_are_left_to_libpcap(link, tmp_path):
         "wind-sensor", "-i", "any", "-l", tmp_path, "--set", "capture.backend=afpacket"
     )
     assert refused.returncode == 1 and "'any' is left to libpcap" in refused.stderr
+
+
+def in_vxlan(inner, hosts, port):
+    """The frame between two ends of a tunnel, whose source port depends on what is in it."""
+    udp = struct.pack("!HHHHII", port, 4789, 16 + len(inner), 0, 0x08000000, 42 << 8) + inner
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
+    return bytes.fromhex("0200000000020200000000010800") + head + b"".join(hosts) + udp
+
+
+def turned(frame):
+    """The answer to a frame of udp_frame()."""
+    ends = frame[30:34] + frame[26:30] + frame[36:38] + frame[34:36]
+    return frame[:26] + ends + frame[38:]
+
+
+def test_both_directions_in_a_tunnel_are_one_workers(link, tmp_path):
+    settings = {"capture.workers": 2, "capture.fanout": "hosts", "capture.filter": "udp port 4789"}
+    live = Live(link, tmp_path, *support.settings(settings))
+    frames = []
+    for n in range(60):
+        ends = [bytes([10, 99, 0, 1]), bytes([10, 99, n // 3, 2])]
+        frames.append(in_vxlan(udp_frame(n), ends, 20000 + n))
+        frames.append(in_vxlan(turned(udp_frame(n)), ends[::-1], 40000 + 7 * n))
+    link.send(frames, times=5)
+    seen(live, 600)
+    stats = live.stop()
+    assert stats["layer"]["vxlan"] == stats["decoder"]["ok"] == 600
+    found = flows(live.lines)
+    assert len(found) == 60
+    assert all(f["flow"]["pkts_toserver"] == f["flow"]["pkts_toclient"] == 5 for f in found)
+    assert len({f["flow_id"] >> 48 for f in found}) == 2, "both workers have some"
