@@ -200,7 +200,7 @@ Test(flow_tcp, each_state_has_its_name)
                                    : c == 'f' ? TCP_FIN | TCP_ACK
                                    : c == 'r' ? TCP_RST
                                               : TCP_ACK;
-                packet(*p == c, flags, (flags & TCP_SYN) == 0, 1, 0);
+            packet(*p == c, flags, (flags & TCP_SYN) == 0, 1, 0);
         }
         cr_assert_eq(state(), rows[i].state, "%s: %d, not %d", rows[i].packets, state(),
                      rows[i].state);
