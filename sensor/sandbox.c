@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <stdint.h>
@@ -91,8 +92,18 @@ static int allow_own_signals(scmp_filter_ctx filter)
     return seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, ourselves);
 }
 
+/*
+ * Before it gives memory back at the top of a heap that isn't the first thread's, malloc would ask
+ * /proc how memory is accounted. So it keeps it: what was needed once is needed again.
+ */
+static void keep_memory(void)
+{
+    (void)mallopt(M_TRIM_THRESHOLD, -1);
+}
+
 int sandbox_close_calls(struct err *e)
 {
+    keep_memory();
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int r = filter == NULL ? -ENOMEM : seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
 

@@ -236,6 +236,38 @@ Test(sandbox, threads_made_before_its_last_step_are_inside_too)
     cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS, "%#x", status);
 }
 
+/* What a worker gives back of an arena that is not the first thread's, some megabytes at its top.
+ */
+static void *free_much(void *arg)
+{
+    void *part[300];
+
+    while (!is_shut)
+        (void)sched_yield();
+    for (int turn = 0; turn < 3; turn++) {
+        for (size_t i = 0; i < WIND_ARRAY_SIZE(part); i++)
+            part[i] = calloc(1, 100000);
+        for (size_t i = WIND_ARRAY_SIZE(part); i-- > 0;)
+            free(part[i]);
+    }
+    return arg;
+}
+
+Test(sandbox, a_thread_may_give_memory_back)
+{
+    const pid_t child = child_fork();
+
+    if (child == 0) {
+        pthread_t thread;
+        if (sandbox_close_files(NULL) < 0 || pthread_create(&thread, NULL, free_much, NULL) != 0 ||
+            sandbox_close_calls(NULL) < 0)
+            _exit(1);
+        is_shut = 1;
+        _exit(pthread_join(thread, NULL) == 0 ? 0 : 2);
+    }
+    cr_assert_eq(child_end(child), 0);
+}
+
 Test(sandbox, an_unknown_user_or_group_is_named)
 {
     struct err e = {0};
