@@ -173,11 +173,6 @@ void dpi_names(struct dpi *d, const struct dpi_answer *answer, char ret_app[RECO
     dpi_clean_text(ret_category, RECORD_APP_MAX, category, strlen(category));
 }
 
-bool dpi_is_dns(const struct dpi_answer *answer)
-{
-    return answer->master == NDPI_PROTOCOL_DNS || answer->app == NDPI_PROTOCOL_DNS;
-}
-
 void dpi_flow_drop(struct dpi *d, struct dpi_flow *f)
 {
     if (f == NULL)

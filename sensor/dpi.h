@@ -78,9 +78,6 @@ void dpi_finish(struct dpi *d, struct dpi_flow *f, struct dpi_answer *ret_answer
 void dpi_names(struct dpi *d, const struct dpi_answer *answer, char ret_app[RECORD_APP_MAX],
                char ret_category[RECORD_APP_MAX]);
 
-/* DNS on whatever port. */
-bool dpi_is_dns(const struct dpi_answer *answer);
-
 /* Forget a flow without asking; NULL is fine. Counts as unknown. */
 void dpi_flow_drop(struct dpi *d, struct dpi_flow *f);
 

@@ -99,8 +99,6 @@ void talk_finish(struct talk *t, struct flow *f, size_t index)
     dpi_finish(t->conf.dpi, f->dpi, &tf->dpi, t->listener != NULL ? say : NULL, &s);
     f->dpi = NULL;
     f->heard |= TALK_DPI_DONE;
-    if (dpi_is_dns(&tf->dpi) && (f->heard & HEARD_DNS) == 0)
-        f->heard = TALK_DPI_DONE | HEARD_DNS; /* on a port of its own */
 }
 
 void talk_begin(struct talk *t, struct flow *f)
