@@ -12,6 +12,7 @@
 
 #include "common/time.h"
 #include "sensor/analysis.h"
+#include "sensor/eve_facts.h"
 #include "sensor/worker.h"
 #include "support/fake_capture.h"
 #include "support/fuzz.h"
@@ -26,7 +27,7 @@ static struct {
     struct counters *counters;
     struct worker *worker;
     struct analysis *analysis;
-    uint64_t opened, ended, told, anomalies, clock_ns;
+    uint64_t opened, ended, named, told, anomalies, clock_ns;
 } t;
 
 /* ---------------------------------------------------------------- bytes to packets */
@@ -117,9 +118,18 @@ static void check_flow(const struct flow_record *r)
     FUZZ_CHECK(r->pkts[0] + r->pkts[1] > 0 && r->opening <= OPENING_SILENT);
     for (size_t i = 0; i < r->n_features; i++)
         FUZZ_CHECK(isfinite(r->feature[i]) && r->feature[i] >= 0);
+    FUZZ_CHECK(eve_facts_check((const uint8_t *)&r->feature[r->n_features], r->facts_len));
     t.opened += r->header.kind == RECORD_FLOW_OPENED;
     t.ended += r->header.kind == RECORD_FLOW_ENDED;
     FUZZ_CHECK(r->header.kind != RECORD_FLOW_ENDED || r->opening != OPENING_PENDING);
+}
+
+static void check_named(const struct named_record *r)
+{
+    FUZZ_CHECK(r->n_addresses > 0 && r->n_addresses <= NAMED_ADDRESSES_MAX);
+    FUZZ_CHECK(r->header.len >= sizeof(*r) + r->n_addresses * sizeof(r->address[0]));
+    FUZZ_CHECK(memchr(r->name, 0, sizeof(r->name)) != NULL);
+    t.named++;
 }
 
 static void check_alert(const struct alert_record *a)
@@ -143,8 +153,12 @@ static void drain(void)
     const struct flow_record *r;
     const struct record_header *h;
 
-    while ((r = ring_peek(t.flows, 1, NULL)) != NULL)
-        check_flow(r);
+    while ((r = ring_peek(t.flows, 1, NULL)) != NULL) {
+        if (r->header.kind == RECORD_NAMED)
+            check_named((const struct named_record *)(const void *)r);
+        else
+            check_flow(r);
+    }
     ring_release(t.flows, 1);
     while ((h = ring_peek(t.alerts, 0, NULL)) != NULL) {
         FUZZ_CHECK(h->after <= atomic_load(&t.counters->record_sequence));
@@ -267,6 +281,9 @@ static void check_books(void)
     FUZZ_CHECK(t.told == counters_get(c, COUNTER_alert_published));
     FUZZ_CHECK(t.anomalies + counters_get(c, COUNTER_anomaly_lost) == 1);
     FUZZ_CHECK(counters_get(c, COUNTER_host_live) <= 4);
+    FUZZ_CHECK(t.named == counters_get(c, COUNTER_names_told));
+    FUZZ_CHECK(counters_get(c, COUNTER_names_live) <= 16);
+    FUZZ_CHECK(counters_get(c, COUNTER_facts_bytes) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
