@@ -190,7 +190,7 @@ def measure(case, seconds):
     if 0.6 * capacity < most["offered_mpps"]:
         runs.append(tell(run(case, path, settings, "60 %", 0.6e6 * capacity, seconds)))
     if not is_full:
-        slow = [*settings, "--set", "capture.buffer=4mb"]
+        slow = [*settings, "--set", "capture.buffer=1mb"]
         runs.append(tell(run(case, path, slow, "too much", 0, seconds, is_hampered=True)))
     tell(
         {
