@@ -18,19 +18,19 @@ int calibration_check(const struct calibration *c, struct err *e)
     return 0;
 }
 
-/* How many are below `raw`. */
+/* How many are below `raw`. Halved without a branch: each would be guessed wrong half the time. */
 static size_t count_below(const struct calibration *c, float raw)
 {
-    size_t low = 0, high = c->n;
+    const float *from = c->raw;
+    size_t n = c->n;
 
-    while (low < high) {
-        const size_t mid = low + (high - low) / 2;
-        if (c->raw[mid] < raw)
-            low = mid + 1;
-        else
-            high = mid;
+    while (n > 1) {
+        const size_t half = n / 2;
+
+        from += from[half - 1] < raw ? half : 0;
+        n -= half;
     }
-    return low;
+    return (size_t)(from - c->raw) + (*from < raw);
 }
 
 static double of_rarity(double p)
