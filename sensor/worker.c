@@ -7,7 +7,8 @@
 #include "common/time.h"
 #include "sensor/share.h"
 
-#define BACKWARDS_NS  WIND_NS_PER_S /* disorder below this is ordinary */
+#define BACKWARDS_NS  WIND_NS_PER_S       /* disorder below this is ordinary */
+#define PACE_GAP_NS   (5 * WIND_NS_PER_S) /* nobody waits for the end of a night without packets */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
 #define DRAIN_WAIT_MS 50 /* longer than the kernel keeps a packet to itself */
 
@@ -105,9 +106,15 @@ void worker_keep_pace(struct worker *w, uint64_t packet_ns)
     }
     if (packet_ns <= w->pace_packet_ns)
         return;
-    const double ahead = (double)(packet_ns - w->pace_packet_ns) / w->conf.speed;
+    double ahead = (double)(packet_ns - w->pace_packet_ns) / w->conf.speed;
+    const uint64_t now_ns = time_mono_ns();
+    if (ahead > (double)(now_ns + PACE_GAP_NS - w->pace_mono_ns)) {
+        w->pace_packet_ns = packet_ns; /* due when the gap has been waited for so long */
+        w->pace_mono_ns = now_ns + PACE_GAP_NS;
+        ahead = 0;
+    }
     for (;;) {
-        const double passed = (double)(time_mono_ns() - w->pace_mono_ns);
+        const double passed = (double)(int64_t)(time_mono_ns() - w->pace_mono_ns);
         if (passed >= ahead ||
             atomic_load_explicit(&w->conf.counters->stop, memory_order_relaxed) != 0)
             return;

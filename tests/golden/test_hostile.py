@@ -85,6 +85,14 @@ def test_a_gap_of_fifty_years(sensor, tmp_path):
     balance(run.stats)
 
 
+def test_at_its_own_speed_a_gap_is_waited_for_no_longer_than_a_moment(sensor, tmp_path):
+    first = captures.conversation(START, "10.0.0.1", "10.0.0.2", 40000, 80)
+    later = captures.conversation(START + YEAR, "10.0.0.1", "10.0.0.2", 40000, 80)
+    run = sensor("-r", write(tmp_path, captures.pcap(first + later)), "--speed", "1")
+    assert run.code == 0  # and this test has ended
+    assert len(run.of_type("flow")) == 2
+
+
 def test_time_that_runs_backwards(sensor, tmp_path):
     packets = captures.conversation(START, "10.0.0.1", "10.0.0.2", 40000, 80, gap_ns=-2 * 10**9)
     run = sensor("-r", write(tmp_path, captures.pcap(packets)))
