@@ -41,6 +41,8 @@ static void count_losses(struct counters *c, bool is_live)
                      counters_get(c, COUNTER_flow_lost_ring));
     counters_add(c, COUNTER_alert_lost_crash, counters_get(c, COUNTER_alert_raised) - told);
     counters_set(c, COUNTER_flow_live, 0);
+    counters_set(c, COUNTER_facts_bytes, 0);
+    counters_set(c, COUNTER_names_live, 0);
     counters_set(c, COUNTER_alert_open, 0);
 }
 
