@@ -199,9 +199,10 @@ def test_what_is_in_the_ring_when_it_is_asked_to_stop_is_still_taken(link, tmp_p
     assert stats["capture"]["packets"] == stats["capture"]["kernel_packets"] == 10000
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_killed_analyser_is_replaced_with_its_books_in_order(link, tmp_path, backend):
-    live = Live(link, tmp_path, *OURS, "--set", f"capture.backend={backend}")
+@pytest.mark.parametrize(("backend", "workers"), (("afpacket", 1), ("afpacket", 2), ("pcap", 1)))
+def test_a_killed_analyser_is_replaced_with_its_books_in_order(link, tmp_path, backend, workers):
+    settings = {"capture.backend": backend, "capture.workers": workers}
+    live = Live(link, tmp_path, *OURS, *support.settings(settings))
     link.send([udp_frame(n) for n in range(100)], times=10)
     seen(live, 1000)
     os.kill(live.child("wind-analyser"), signal.SIGKILL)
