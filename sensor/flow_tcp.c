@@ -79,12 +79,12 @@ static void miss(struct flow_tcp *t, unsigned dir, uint32_t n)
 /* Late bytes that fill the hole, or a part of it. Returns whether they do. */
 static bool fill_hole(struct flow_tcp *t, unsigned dir, uint32_t seq, uint32_t len)
 {
-    const int32_t from = (int32_t)(seq - t->hole[dir]), size = (int32_t)t->hole_len[dir];
-    const int32_t end = from + (int32_t)len;
+    const int64_t from = (int32_t)(seq - t->hole[dir]), size = t->hole_len[dir];
+    const int64_t end = from + len; /* the hole may be far behind */
 
     if (size == 0 || from >= size || end <= 0)
         return false;
-    const int32_t filled = (end < size ? end : size) - (from > 0 ? from : 0);
+    const int64_t filled = (end < size ? end : size) - (from > 0 ? from : 0);
     if (from <= 0)
         t->hole[dir] += (uint32_t)filled; /* in the middle: what is left counts, not where */
     t->hole_len[dir] -= (uint32_t)filled;
@@ -105,7 +105,7 @@ static void follow(struct flow_tcp *t, const struct packet_view *v, unsigned dir
         t->hole[dir] = t->next[dir];
         t->hole_len[dir] = (uint32_t)ahead;
         t->next[dir] = end;
-    } else if (ahead < 0 && -ahead < BELIEVED) {
+    } else if (ahead < 0 && ahead > -BELIEVED) {
         /* A keep-alive sends the last byte once more, to ask. */
         const bool is_probe = ahead == -1 && len == 1 && v->payload_wire_len == 1;
 

@@ -158,6 +158,28 @@ Test(flow_tcp, absurd_jumps_are_not_believed)
     cr_assert(t.missed[0] == 0 && t.missed[1] == 0);
 }
 
+Test(flow_tcp, half_the_numbers_away_is_absurd_too)
+{
+    handshake();
+    packet(0, TCP_ACK, 1 + (1u << 31), 1, 100);
+    cr_assert_eq(t.again[0], 0);
+    cr_assert_eq(t.next[0], START0 + 1);
+}
+
+Test(flow_tcp, a_hole_two_gigabytes_ago_is_left_alone)
+{
+    const uint32_t piece = 1000u << 10, end = 1u << 31;
+
+    packet(0, TCP_ACK, 0, 1, 100);
+    packet(0, TCP_ACK, 200, 1, 100); /* nobody is seen to acknowledge what is missing */
+    for (uint32_t at = 300; at < end; at += piece)
+        packet(0, TCP_ACK, at, 1, piece);
+    packet(0, TCP_ACK, 100 + end - 10, 1, 1000); /* ends where numbers have changed their sign */
+    cr_assert_eq(t.again[0], 1);
+    cr_assert_eq(t.hole_len[0], 100);
+    cr_assert_eq(t.missed[0], 0);
+}
+
 Test(flow_tcp, one_side_alone_is_followed_without_the_other)
 {
     packet(0, TCP_ACK, 100, 1, 50);
