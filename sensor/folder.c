@@ -170,11 +170,12 @@ static void answer(const struct reader *r, struct folder_answer *a, const struct
         (void)close(fd);
 }
 
+/* Not while one is looked at: it would be forgotten, should it be gone. */
 static void scan_again(struct folder *f)
 {
     const uint64_t now_ns = time_mono_ns();
 
-    if (!f->conf.follow || now_ns < f->scanned_ns + SCAN_NS)
+    if (!f->conf.follow || f->reader[0].looking != NULL || now_ns < f->scanned_ns + SCAN_NS)
         return;
     f->scanned_ns = now_ns;
     size_t through = SIZE_MAX;

@@ -166,6 +166,27 @@ Test(folder, what_makes_no_sense_changes_nothing)
     cr_assert_eq(folder_count(COUNTER_capture_files), 1);
 }
 
+/* Who is hostile asks for the next one before it has told what it saw. */
+Test(folder, a_file_that_vanishes_while_it_is_looked_at_is_kept_in_mind)
+{
+    char path[100];
+
+    folder_capture("a", 1, 1, 'a');
+    folder_open(true, 10);
+    connect_reader();
+    const uint32_t a = expect(FOLDER_LOOK, "a", 0);
+    (void)snprintf(path, sizeof(path), "%s/a", in.path);
+    cr_assert_eq(unlink(path), 0);
+    (void)usleep(250000); /* the folder is listed again by then */
+    folder_capture("b", 2, 1, 'b');
+    expect(FOLDER_NOTHING, "", 0);
+    say(FOLDER_FOUND, a, 5, "");
+    (void)usleep(250000);
+    say(FOLDER_FOUND, expect(FOLDER_LOOK, "b", 0), 6, "");
+    expect(FOLDER_READ, "b", 0);
+    cr_assert_eq(folder_count(COUNTER_capture_skipped_files), 1);
+}
+
 Test(folder, files_that_vanish_are_skipped)
 {
     char path[100];
