@@ -17,12 +17,25 @@ void jsonw_begin(struct jsonw *j, struct buf *buf)
     *j = (struct jsonw){.buf = buf};
 }
 
-/* Whether any of 8 bytes is below 0x20, '"', '\\' or above 0x7f. May say yes for nothing. */
-static bool needs_care(const unsigned char *p)
+static uint64_t load_8(const unsigned char *p)
 {
     uint64_t v;
 
     memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static uint32_t load_4(const unsigned char *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/* Whether any of 8 bytes is below 0x20, '"', '\\' or above 0x7f. May say yes for nothing. */
+static bool needs_care(uint64_t v)
+{
     const uint64_t quote = v ^ (ONES * '"');
     const uint64_t slash = v ^ (ONES * '\\');
     return (((v - ONES * 0x20) | (quote - ONES) | (slash - ONES) | v) & HIGHS) != 0;
@@ -34,7 +47,7 @@ static size_t clean_len(const unsigned char *p, size_t n)
     size_t i = 0;
 
     while (i < n) {
-        while (n - i >= 8 && !needs_care(p + i))
+        while (n - i >= 8 && !needs_care(load_8(p + i)))
             i += 8;
         if (i == n)
             break;
@@ -51,6 +64,23 @@ static size_t clean_len(const unsigned char *p, size_t n)
         }
     }
     return i;
+}
+
+/* ASCII that needs no escape, as nearly all is. Some bytes are looked at twice, none by itself. */
+static bool is_plain(const unsigned char *p, size_t n)
+{
+    bool care = false;
+
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 <= n; i += 8)
+            care |= needs_care(load_8(p + i));
+        return !care && !needs_care(load_8(p + n - 8));
+    }
+    if (n >= 4)
+        return !needs_care(load_4(p) | (uint64_t)load_4(p + n - 4) << 32);
+    for (size_t i = 0; i < n; i++)
+        care |= p[i] < 0x20 || p[i] > 0x7f || p[i] == '"' || p[i] == '\\';
+    return !care;
 }
 
 static void put_escape(struct buf *b, unsigned char c)
@@ -82,7 +112,7 @@ static char *quote(char *at, const char *s, size_t n)
 static void put_string(struct buf *b, const char *s, size_t n)
 {
     const unsigned char *p = (const unsigned char *)s;
-    char *const at = clean_len(p, n) == n ? buf_room(b, n + 2) : NULL;
+    char *const at = is_plain(p, n) ? buf_room(b, n + 2) : NULL;
 
     if (WIND_LIKELY(at != NULL)) {
         b->len = (size_t)(quote(at, s, n) - b->data);
@@ -117,7 +147,7 @@ static void put_key(struct jsonw *j, const char *key)
         return;
     }
     const size_t n = strlen(key), need = n + sizeof("\"\":") - 1 + j->comma;
-    char *at = clean_len((const unsigned char *)key, n) == n ? buf_room(j->buf, need) : NULL;
+    char *at = is_plain((const unsigned char *)key, n) ? buf_room(j->buf, need) : NULL;
 
     if (WIND_LIKELY(at != NULL)) {
         if (j->comma)
