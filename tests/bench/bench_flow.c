@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/time.h"
@@ -63,8 +64,10 @@ static void keep(void *arg)
 
     (void)arg;
     while ((r = ring_peek(t.ring, 0, NULL)) != NULL) {
-        if (r->header.kind > RECORD_FLOW_ENDED || t.used + r->header.len > ARENA)
+        if (r->header.kind > RECORD_FLOW_ENDED)
             continue;
+        if (t.used + r->header.len > ARENA)
+            die("too many flows are open at once in this capture");
         t.record[t.n] = (void *)(t.arena + t.used);
         memcpy(t.record[t.n], r, r->header.len);
         t.used += r->header.len;
@@ -292,15 +295,24 @@ static const struct part {
              {"model", model},       {"detectors", detectors},  {"json", json},
              {"file", file}};
 
+/* Ours, with the kernel's for us; what others do on this core is not in it. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
+}
+
 static double measure(const struct part *part)
 {
     double best = 1e18;
 
     for (int try = 0; try < TRIES; try++) {
         begin();
-        const uint64_t start = time_mono_ns();
+        const uint64_t start = cpu_ns();
         part->run();
-        const double ns = (double)(time_mono_ns() - start) / (double)t.ended;
+        const double ns = (double)(cpu_ns() - start) / (double)t.ended;
         best = ns < best ? ns : best;
     }
     return best;
