@@ -62,7 +62,7 @@ static void put_base64(const uint8_t digest[SHA1_BYTES], char *to)
         *to++ = digit[v >> 18];
         *to++ = digit[v >> 12 & 63];
         *to++ = digit[v >> 6 & 63];
-        *to++ = i + 2 < SHA1_BYTES ? digit[v & 63] : '=';
+        *to++ = (char)(i + 2 < SHA1_BYTES ? digit[v & 63] : '=');
     }
     *to = '\0';
 }

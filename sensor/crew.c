@@ -7,7 +7,9 @@
 #include "sensor/standby.h"
 #include "sensor/worker.h"
 
-#define WAIT_MS 10 /* longest sleep, so that a stop is seen this soon */
+#define LIVE_BURST 8 /* a packet makes one flow at most: what is overdue goes eight times as fast  \
+                      */
+#define WAIT_MS 10   /* longest sleep, so that a stop is seen this soon */
 
 struct member {
     struct crew *crew;
@@ -99,6 +101,7 @@ static struct flow_table_conf flow_conf(const struct crew *c, unsigned i)
                                 .linger_ns = (uint64_t)s->flow_linger,
                                 .active_ns = (uint64_t)s->flow_active,
                                 .first_pkts = (uint32_t)s->flow_first_pkts,
+                                .burst = c->is_live ? LIVE_BURST : 0,
                                 /* a batch's worth of ids may have been given out and not told */
                                 .first_id = ids == 0 ? ((uint64_t)i << FLOW_ID_SHIFT) + 1
                                                      : ids + CAPTURE_BATCH};

@@ -31,7 +31,8 @@ struct flow_table {
     uint32_t mask, used, free, hand;
     size_t live, limit; /* at most conf.max */
     uint64_t next_id;
-    uint64_t clock_ns, tick; /* the wheel has been turned up to here */
+    uint64_t clock_ns, tick; /* the wheel has been turned up to here ... */
+    bool is_midway;          /* ... but for the rest of that slot */
     uint32_t wheel[WHEEL_SLOTS];
 };
 
@@ -282,33 +283,56 @@ static void look_at(struct flow_table *t, struct flow *f)
     wheel_put(t, f);
 }
 
-static void turn(struct flow_table *t, uint64_t tick)
+/* Look at the flows of a slot, as many as `budget` allows. Returns whether that was all. */
+static bool turn(struct flow_table *t, uint64_t tick, size_t *budget)
 {
-    uint32_t i = t->wheel[tick % WHEEL_SLOTS];
+    const uint32_t *const first = &t->wheel[tick % WHEEL_SLOTS];
 
-    t->wheel[tick % WHEEL_SLOTS] = NONE;
-    while (i != NONE) {
-        struct flow *f = &t->flows[i];
-        i = f->wheel_next;
+    while (*first != NONE) {
+        struct flow *f = &t->flows[*first];
+
+        if ((*budget)-- == 0)
+            return false;
+        wheel_take(t, f);
         look_at(t, f);
     }
+    return true;
+}
+
+/* A gap: one turn shows every flow. */
+static void jump(struct flow_table *t, uint64_t now)
+{
+    const uint64_t from = t->tick;
+    size_t all = SIZE_MAX;
+
+    t->tick = now;
+    for (uint64_t i = 1; i <= WHEEL_SLOTS; i++)
+        (void)turn(t, from + i, &all);
+    t->is_midway = false;
 }
 
 void flow_table_advance(struct flow_table *t, uint64_t clock_ns)
 {
-    if (clock_ns <= t->clock_ns)
-        return;
-    t->clock_ns = clock_ns;
+    size_t budget = t->conf.burst > 0 ? t->conf.burst : SIZE_MAX;
 
-    const uint64_t now = clock_ns >> FLOW_TABLE_TICK_SHIFT;
-    if (now - t->tick > WHEEL_SLOTS) { /* a gap: one turn shows every flow */
-        const uint64_t from = t->tick;
-        t->tick = now;
-        for (uint64_t i = 1; i <= WHEEL_SLOTS; i++)
-            turn(t, from + i);
+    if (clock_ns <= t->clock_ns && !t->is_midway)
+        return;
+    t->clock_ns = clock_ns > t->clock_ns ? clock_ns : t->clock_ns;
+
+    const uint64_t now = flow_table_tick(t->clock_ns);
+    if (now - t->tick > WHEEL_SLOTS)
+        jump(t, now);
+    while (t->is_midway || t->tick < now) {
+        t->tick += !t->is_midway;
+        t->is_midway = !turn(t, t->tick, &budget);
+        if (t->is_midway)
+            return;
     }
-    while (t->tick < now)
-        turn(t, ++t->tick);
+}
+
+bool flow_table_is_behind(const struct flow_table *t)
+{
+    return t->is_midway;
 }
 
 void flow_table_flush(struct flow_table *t)

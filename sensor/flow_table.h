@@ -59,8 +59,9 @@ struct flow_table_conf {
     uint64_t linger_ns;    /* after FIN or RST, so that stragglers don't make a flow of their own */
     uint64_t active_ns;    /* an update at least so often */
     uint32_t first_pkts;   /* and one after so many packets; 0 = none */
-    uint64_t first_id;     /* flow ids count from here */
-    uint64_t seed;         /* of the hash */
+    uint32_t burst;    /* flows looked at before one packet, so that it waits no longer; 0 = all */
+    uint64_t first_id; /* flow ids count from here */
+    uint64_t seed;     /* of the hash */
 };
 
 /* What a flow takes: its entry, its connection, its share of the index. */
@@ -100,8 +101,12 @@ static inline uint64_t flow_table_tick(uint64_t clock_ns)
     return clock_ns >> FLOW_TABLE_TICK_SHIFT;
 }
 
-/* The clock goes on: end what is overdue. Before each packet; cheap when nothing is due. */
+/*
+ * The clock goes on: end what is overdue, but look at conf.burst flows at most; the rest comes at
+ * the next calls. Before each packet; cheap when nothing is due.
+ */
 void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
+bool flow_table_is_behind(const struct flow_table *t); /* there is a rest */
 
 /*
  * Hold at most so many from now on, 1 .. conf.max. Those over the limit go two at a time, with each

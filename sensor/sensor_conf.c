@@ -142,7 +142,7 @@ static const char usage[] =
     "  --features FILE    write the feature row of each flow to FILE (CSV)\n"
     "  --run-id ID        ids of alerts derive from it; replays that should be told apart need one "
     "each\n"
-    "  --speed N          replay N times as fast as it was recorded, waiting 5 s for a packet at most;\n"
+    "  --speed N          replay N times as fast as it was recorded, 5 s without packets at most;\n"
     "                     default: as fast as possible\n"
     "  --user NAME, --group NAME   run analyser and uplink as this user and group\n"
     "\n"

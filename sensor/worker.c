@@ -8,6 +8,7 @@
 #include "sensor/share.h"
 
 #define BACKWARDS_NS  WIND_NS_PER_S       /* disorder below this is ordinary */
+#define TURNS_AT_REST 64                  /* times worker_conf.flows.burst, between two batches */
 #define PACE_GAP_NS   (5 * WIND_NS_PER_S) /* nobody waits for the end of a night without packets */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
 #define DRAIN_WAIT_MS 50 /* longer than the kernel keeps a packet to itself */
@@ -295,6 +296,8 @@ static void follow_wall_clock(struct worker *w)
     w->followed_ns = w->clock_ns;
     w->followed_mono_ns = mono_ns;
     flow_table_advance(w->flows, w->clock_ns);
+    for (unsigned n = 0; n < TURNS_AT_REST && flow_table_is_behind(w->flows); n++)
+        flow_table_advance(w->flows, w->clock_ns);
     if (now < w->kernel_ns + WIND_NS_PER_S && now >= w->kernel_ns)
         return;
     w->kernel_ns = now;

@@ -106,3 +106,48 @@ Test(flow_evict, a_limit_of_nothing_is_one)
         (void)packet_at(i, view_udp(1, 1000 + i, 2, 53), NULL);
     cr_assert_eq(flow_table_live(t.table), 1);
 }
+
+/* ---------------------------------------------------------------- many at once */
+
+Test(flow_evict, what_is_overdue_at_once_ends_a_few_at_a_time)
+{
+    struct flow_table_conf conf = ordinary;
+
+    conf.burst = 8;
+    with(&conf);
+    for (unsigned i = 0; i < 1000; i++)
+        (void)packet_at(0, view_udp(1 + i % 200, 1000 + i, 2, 53), NULL);
+    advance_to(10 * S); /* all were silent: told, eight at a time */
+    cr_assert_eq(t.n, 8);
+    while (flow_table_is_behind(t.table))
+        advance_to(10 * S);
+    cr_assert_eq(how_many(RECORD_FLOW_OPENED), 1000);
+    advance_to(40 * S);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 8);
+    for (unsigned i = 0; i < 100; i++) { /* packets of those that wait, and of others, meanwhile */
+        const size_t before = how_many(RECORD_FLOW_ENDED);
+        (void)packet_at(40 * S + i, view_udp(1 + i % 200, (i % 2 ? 1000 : 5000) + i, 2, 53), NULL);
+        cr_assert_leq(how_many(RECORD_FLOW_ENDED), before + 8);
+    }
+    for (unsigned i = 0; i < 200 && flow_table_is_behind(t.table); i++)
+        advance_to(41 * S);
+    cr_assert_not(flow_table_is_behind(t.table));
+    flow_table_flush(t.table);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), flow_table_next_id(t.table) - 1);
+    cr_assert_eq(how_many(RECORD_FLOW_OPENED), flow_table_next_id(t.table) - 1);
+}
+
+Test(flow_evict, a_jump_in_the_middle_of_a_turn_ends_everything)
+{
+    struct flow_table_conf conf = ordinary;
+
+    conf.burst = 3;
+    with(&conf);
+    for (unsigned i = 0; i < 500; i++)
+        (void)packet_at(0, view_udp(1 + i % 200, 1000 + i, 2, 53), NULL);
+    advance_to(40 * S);
+    cr_assert(flow_table_is_behind(t.table));
+    advance_to(40000 * S);
+    cr_assert_eq(flow_table_live(t.table), 0);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 500);
+}
