@@ -27,6 +27,8 @@ FIELDS = [
     "ipv6.dst",
     "ipv6.nxt",
     "ipv6.plen",
+    "ipv6.hopopts.len_oct",
+    "ipv6.dstopts.len_oct",
     "tcp.srcport",
     "tcp.dstport",
     "tcp.flags",
@@ -43,6 +45,7 @@ FIELDS = [
     "icmpv6.type",
     "icmpv6.code",
 ]
+OPTIONS = ("ipv6.hopopts.len_oct", "ipv6.dstopts.len_oct")
 PLAIN = ["tcp.desegment_tcp_streams:FALSE", "ip.defragment:FALSE", "ipv6.defragment:FALSE"]
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ICMP_QUESTION = {0: 8, 14: 13, 16: 15, 9: 10, 18: 17}
@@ -80,6 +83,8 @@ class Flow:
         self.packets = []
 
     def way(self, d):
+        if self.kind:  # ICMP, which may go from a host to itself
+            return [p for p in self.packets if p.kind[2] == (d == 1)]
         return [p for p in self.packets if (p.src == self.ends[0]) == (d == 0)]
 
     def turn(self):
@@ -130,7 +135,8 @@ def network(line, layers):
     ends = value[f"{kind}.src"][depth], value[f"{kind}.dst"][depth]
     if kind == "ipv6":
         length = 40 + int(value["ipv6.plen"][depth])
-        return ends, int(value["ipv6.nxt"][depth]), length, 40
+        options = sum(int(n) for f in OPTIONS for n in line[f].split(";") if n)
+        return ends, int(value["ipv6.nxt"][depth]), length, 40 + options
     header = int(value["ip.hdr_len"][depth])
     return ends, int(value["ip.proto"][depth]), int(value["ip.len"][depth]), header
 
@@ -169,6 +175,13 @@ def put_icmp(packet, line, kind, header):
     packet.payload = packet.ip_len - header - ICMP_HEADER
 
 
+def room(line, layers):
+    """Bytes of an Ethernet frame behind its header: rule `too long`."""
+    if layers[:1] != ["eth"] or sum(1 for x in layers if x in ("ip", "ipv6")) != 1:
+        return math.inf
+    return int(line["frame.len"]) - 14 - 4 * layers.count("vlan")
+
+
 def is_plain(line, layers, proto):
     """No tunnel, no part of a packet, nothing cut, no header between IP and transport."""
     ips = sum(1 for x in layers if x in ("ip", "ipv6"))
@@ -184,10 +197,11 @@ def packet_of(line, number):
     layers = layers_of(line)
     if "ip" not in layers and "ipv6" not in layers:
         return None
-    (src, dst), proto, length, header = network(line, layers)
+    (src, dst), proto, said, header = network(line, layers)
+    length = min(said, room(line, layers))
     time_ns = nanoseconds(line["frame.time_epoch"])
     packet = Packet(number, time_ns, (src, 0), (dst, 0), proto, length, length - header)
-    packet.is_plain = is_plain(line, layers, proto)
+    packet.is_plain = is_plain(line, layers, proto) and length == said
     if "tcp" in layers and line["tcp.stream"]:
         put_tcp(packet, line)
     elif "udp" in layers:
