@@ -66,6 +66,12 @@ struct capture_stats {
 /* How: a ring of our own, or libpcap, which knows more kinds of links and copies each packet. */
 enum capture_backend { CAPTURE_AUTO, CAPTURE_AFPACKET, CAPTURE_LIBPCAP };
 
+/* Those who share an interface's packets, as the kernel numbers them. */
+struct capture_group {
+    uint16_t id;
+    bool is_made;
+};
+
 struct capture_live {
     const char *interface[CAPTURE_INTERFACES_MAX]; /* NULL behind the last */
     const char *filter;                            /* pcap-filter(7), "" or NULL = all */
@@ -74,13 +80,13 @@ struct capture_live {
     enum capture_backend backend;
     bool promiscuous;
     /*
-     * Not 0: this handle is one of several that share the interfaces' packets; both directions of
-     * a flow come to the same one. Interface i has group fanout_group + i: own in this network
-     * namespace, and the same for all handles. `fanout_defrag`: the kernel puts fragments of IPv4
+     * Not NULL: this handle is one of several that share the interfaces' packets; both directions
+     * of a flow come to the same one. One group an interface: the first handle makes them, and no
+     * other program is in them; the others join. `fanout_defrag`: the kernel puts fragments of IPv4
      * together first, so that they find their flow's handle. `fanout_hosts`: all that two hosts
      * exchange comes to the same one, for the ports of VXLAN and GENEVE differ by direction.
      */
-    uint16_t fanout_group;
+    struct capture_group *fanout;
     bool fanout_hosts;
     bool fanout_defrag;
 };

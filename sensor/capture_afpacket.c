@@ -301,13 +301,13 @@ static int bind_to(const struct capture_afpacket *a, int index, const struct cap
     const struct sockaddr_ll to = {
         .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = index};
 
-    int r = set_program(a->base.fd, conf->fanout_group != 0 ? &closed : filter, e);
+    int r = set_program(a->base.fd, conf->fanout != NULL ? &closed : filter, e);
     if (r < 0)
         return r;
     if (bind(a->base.fd, (const struct sockaddr *)&to, sizeof(to)) != 0)
         return err_set(e, -errno, "interface '%s': %s", a->interface, strerror(errno));
     r = capture_fanout_join(a->base.fd, conf, a->interface, e);
-    if (r == 0 && conf->fanout_group != 0)
+    if (r == 0 && conf->fanout != NULL)
         r = set_program(a->base.fd, filter, e);
     return r;
 }

@@ -88,17 +88,29 @@ static int fanout_by_hosts(int fd)
     return setsockopt(fd, SOL_PACKET, PACKET_FANOUT_DATA, &program, sizeof(program));
 }
 
+/* The kernel finds a number for a new group: two that chose theirs may choose the same one. */
+static int join(int fd, struct capture_group *group, uint32_t how)
+{
+    uint32_t words =
+        group->is_made ? group->id | how << 16 : (how | PACKET_FANOUT_FLAG_UNIQUEID) << 16;
+    socklen_t len = sizeof(words);
+
+    if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &words, sizeof(words)) != 0 ||
+        getsockopt(fd, SOL_PACKET, PACKET_FANOUT, &words, &len) != 0)
+        return -1;
+    *group = (struct capture_group){.id = (uint16_t)words, .is_made = true};
+    return 0;
+}
+
 int capture_fanout_join(int fd, const struct capture_live *conf, const char *interface,
                         struct err *e)
 {
     const uint32_t how = (conf->fanout_hosts ? PACKET_FANOUT_CBPF : PACKET_FANOUT_HASH) |
                          (conf->fanout_defrag ? PACKET_FANOUT_FLAG_DEFRAG : 0);
-    const uint32_t group = conf->fanout_group | how << 16;
 
-    if (conf->fanout_group == 0)
+    if (conf->fanout == NULL)
         return 0;
-    if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &group, sizeof(group)) != 0 ||
-        (conf->fanout_hosts && fanout_by_hosts(fd) != 0))
+    if (join(fd, conf->fanout, how) != 0 || (conf->fanout_hosts && fanout_by_hosts(fd) != 0))
         return err_set(e, -errno, "interface '%s': its packets can't be divided: %s", interface,
                        strerror(errno));
     return 0;

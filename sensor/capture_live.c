@@ -24,7 +24,7 @@ static int open_interfaces(struct capture **ret_capture, const struct capture_li
 
     for (; i < n && r == 0; i++) {
         struct capture_live one = *conf;
-        one.fanout_group = conf->fanout_group == 0 ? 0 : (uint16_t)(conf->fanout_group + i);
+        one.fanout = conf->fanout == NULL ? NULL : conf->fanout + i;
         r = open_interface(&each[i], &one, conf->interface[i], e);
     }
     if (r == 0)

@@ -7,15 +7,15 @@
 
 #define LINK_BYTES 22 /* Ethernet's header and two tags: beside what the MTU counts */
 
-int live_open(const struct sensor_conf *conf, uint16_t fanout_group, struct capture **ret_capture,
-              struct err *e)
+int live_open(const struct sensor_conf *conf, struct capture_group *fanout,
+              struct capture **ret_capture, struct err *e)
 {
     struct capture_live live = {.filter = conf->filter,
                                 .snaplen = (uint32_t)conf->snaplen,
                                 .buffer_bytes = (uint32_t)conf->kernel_buffer,
                                 .backend = (enum capture_backend)conf->capture_backend,
                                 .promiscuous = conf->promiscuous,
-                                .fanout_group = fanout_group,
+                                .fanout = fanout,
                                 .fanout_hosts = conf->fanout == FANOUT_HOSTS,
                                 .fanout_defrag = conf->fanout_defrag};
 

@@ -11,8 +11,8 @@
 #include "sensor/counter.h"
 #include "sensor/sensor_conf.h"
 
-/* A handle on all of them. `fanout_group`: capture.h. */
-WIND_MUST_USE int live_open(const struct sensor_conf *conf, uint16_t fanout_group,
+/* A handle on all of them. `fanout`: capture.h. */
+WIND_MUST_USE int live_open(const struct sensor_conf *conf, struct capture_group *fanout,
                             struct capture **ret_capture, struct err *e);
 
 /*

@@ -94,15 +94,6 @@ static int open_model(const struct sensor_conf *conf, int *ret_fd, struct err *e
     return 0;
 }
 
-/* Own in this network namespace, as far as process ids are: each sensor has room for its
- * interfaces. */
-static uint16_t fanout_group(const struct supervisor *s)
-{
-    const unsigned groups = UINT16_MAX / CAPTURE_INTERFACES_MAX;
-
-    return (uint16_t)((unsigned)s->pid % groups * CAPTURE_INTERFACES_MAX + 1);
-}
-
 /* Live, and of a folder: one a worker. Of a file or a pipe they share one. */
 static unsigned count_captures(const struct supervisor *s)
 {
@@ -113,14 +104,14 @@ static unsigned count_captures(const struct supervisor *s)
  * A new handle for each analyser: the dead one's place in the kernel's ring died with it. Of a file
  * it begins where the worker that was last had come to.
  */
-static int open_capture(const struct supervisor *s, unsigned reader, struct capture **ret_capture,
-                        struct err *e)
+static int open_capture(const struct supervisor *s, unsigned reader, struct capture_group *groups,
+                        struct capture **ret_capture, struct err *e)
 {
     const uint64_t received = s->folder != NULL ? atomic_load(&s->counters[reader].position)
                                                 : counters_position(s->counters, s->flows->n);
 
     if (s->args->pcap == NULL)
-        return live_open(s->conf, s->flows->n > 1 ? fanout_group(s) : 0, ret_capture, e);
+        return live_open(s->conf, s->flows->n > 1 ? groups : NULL, ret_capture, e);
     return input_open(ret_capture, s->args, s->folder, reader, received, e);
 }
 
@@ -331,12 +322,13 @@ static _Noreturn void uplink_main(struct supervisor *s)
 static int start_analyser(struct supervisor *s, struct err *e)
 {
     struct capture *captures[WORKERS_MAX] = {NULL};
+    struct capture_group groups[CAPTURE_INTERFACES_MAX] = {{.is_made = false}};
     const unsigned n = count_captures(s);
     pid_t pid = 0;
     int r = 0;
 
     for (unsigned i = 0; r == 0 && i < n; i++)
-        r = open_capture(s, i, &captures[i], e);
+        r = open_capture(s, i, groups, &captures[i], e);
     if (r == 0) {
         (void)fflush(NULL);
         pid = fork();

@@ -256,12 +256,13 @@ static size_t take_flows(struct capture *queue, size_t flow[64])
 Test(capture_live, the_queues_of_a_group_share_the_flows)
 {
     struct capture_live conf = lo;
+    struct capture_group group = {.is_made = false};
     struct capture *queue[2];
     size_t flow[2][64] = {{0}}, all[2] = {0, 0};
 
     own_loopback();
     conf.filter = "udp dst portrange 7001-7064";
-    conf.fanout_group = 4711;
+    conf.fanout = &group;
     conf.fanout_defrag = true;
     for (int i = 0; i < 2; i++)
         queue[i] = listen_on(&conf);
@@ -277,6 +278,32 @@ Test(capture_live, the_queues_of_a_group_share_the_flows)
                   "flow %d: %zu and %zu packets", k, flow[0][k], flow[1][k]);
     for (int i = 0; i < 2; i++)
         queue[i] = capture_free(queue[i]);
+}
+
+/* Another sensor on the same interface, be it in a container where it has the same process id. */
+Test(capture_live, who_makes_a_group_is_alone_in_it)
+{
+    struct capture_live conf = lo;
+    struct capture_group group[2] = {{.is_made = false}};
+    struct capture *queue[2][2];
+    size_t flow[64] = {0}, all[2] = {0, 0};
+
+    own_loopback();
+    conf.filter = "udp dst portrange 7001-7064";
+    for (int g = 0; g < 2; g++) {
+        conf.fanout = &group[g];
+        for (int i = 0; i < 2; i++)
+            queue[g][i] = listen_on(&conf);
+    }
+    cr_assert_neq(group[0].id, group[1].id);
+    for (uint16_t port = PORT; port < PORT + 64; port++)
+        send_datagrams(port, 5, 2);
+    for (int idle = 0; idle < (all[0] < 128 || all[1] < 128 ? PATIENCE : SILENCE); idle++)
+        for (int i = 0; i < 4; i++)
+            all[i / 2] += take_flows(queue[i / 2][i % 2], flow);
+    cr_assert(all[0] == 128 && all[1] == 128, "%zu and %zu", all[0], all[1]);
+    for (int i = 0; i < 4; i++)
+        queue[i / 2][i % 2] = capture_free(queue[i / 2][i % 2]);
 }
 
 /* Pair k of hosts, this way or back, each way with ports of its own as a tunnel has them. */
@@ -301,12 +328,13 @@ Test(capture_live, what_two_hosts_exchange_is_one_queues)
 {
     for (unsigned is_v4 = 0; is_v4 < 2; is_v4++) {
         struct capture_live conf = lo;
+        struct capture_group group = {.is_made = false};
         struct capture *queue[2];
         size_t flow[2][64] = {{0}}, all[2] = {0, 0};
 
         own_loopback(); /* anew */
         conf.filter = "udp dst portrange 7001-7064";
-        conf.fanout_group = 4711;
+        conf.fanout = &group;
         conf.fanout_hosts = true;
         for (int i = 0; i < 2; i++)
             queue[i] = listen_on(&conf);
