@@ -171,7 +171,10 @@ static void combine(struct analysis *a, struct flow_record *r, const struct dete
 static void see_flow(struct analysis *a, struct flow_record *r)
 {
     const bool is_opened = r->header.kind == RECORD_FLOW_OPENED;
-    if (!is_opened)
+    const bool is_ended = r->header.kind == RECORD_FLOW_ENDED;
+
+    r->names = 0;
+    if (is_ended)
         names_prefetch(a->names, r);
     struct host_stats *host = find_host(a, r);
     struct model_score scored;
@@ -180,7 +183,8 @@ static void see_flow(struct analysis *a, struct flow_record *r)
     if (is_opened) {
         host_stats_opened(host, r->header.time_ns, r->start_ns, &r->key, r->opening);
     } else {
-        names_fill(a->names, r);
+        if (is_ended) /* nothing is told of a flow before, but scans, which have no name */
+            names_fill(a->names, r);
         feature_host(host, r->header.time_ns, &r->key, r->feature, &r->missing);
         if (a->model != NULL && a->conf.level == ANALYSIS_FULL &&
             r->analysis_level == ANALYSIS_FULL) {
@@ -191,7 +195,7 @@ static void see_flow(struct analysis *a, struct flow_record *r)
     detectors_see(a->detectors, &v);
     if (!is_opened)
         combine(a, r, &v);
-    if (r->header.kind != RECORD_FLOW_ENDED)
+    if (!is_ended)
         return;
     r->alerted = v.is_evidence;
     if (!v.is_evidence)

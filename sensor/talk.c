@@ -127,13 +127,10 @@ void talk_fill(struct talk *t, const struct flow *f, size_t index, struct flow_r
                uint8_t *facts)
 {
     const struct talk_flow *const tf = &t->flow[index];
-    uint8_t *const at = facts != NULL ? facts : t->facts;
-    /* An opening comes before anything is said, or is over in one word. */
-    const bool is_opening = r->header.kind == RECORD_FLOW_OPENED;
-    const size_t n = is_opening ? 0 : fact_copy(tf->heard.facts, at);
+    const size_t n = facts != NULL ? fact_copy(tf->heard.facts, facts) : 0;
 
-    r->facts_len = facts != NULL ? (uint16_t)n : 0;
-    fact_server_name(at, n, r->server_name);
+    r->facts_len = (uint16_t)n;
+    fact_server_name(facts, n, r->server_name);
     if ((f->heard & TALK_DPI_DONE) == 0) {
         r->app[0] = r->category[0] = '\0';
         r->dpi_risk = 0;

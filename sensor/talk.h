@@ -44,7 +44,7 @@ void talk_finish(struct talk *t, struct flow *f, size_t index);
 /* Bytes of facts for its record. */
 size_t talk_facts(const struct talk *t, size_t index);
 
-/* What the record says of application and names (of an opening: none); facts go to `facts`, if any.
+/* What the record says of application and, with room for `facts`, of them and of the name. */
  */
 void talk_fill(struct talk *t, const struct flow *f, size_t index, struct flow_record *r,
                uint8_t *facts);
