@@ -45,7 +45,6 @@ void talk_finish(struct talk *t, struct flow *f, size_t index);
 size_t talk_facts(const struct talk *t, size_t index);
 
 /* What the record says of application and, with room for `facts`, of them and of the name. */
- */
 void talk_fill(struct talk *t, const struct flow *f, size_t index, struct flow_record *r,
                uint8_t *facts);
 
