@@ -7,9 +7,8 @@
 #include "sensor/standby.h"
 #include "sensor/worker.h"
 
-#define LIVE_BURST 8 /* a packet makes one flow at most: what is overdue goes eight times as fast  \
-                      */
-#define WAIT_MS 10   /* longest sleep, so that a stop is seen this soon */
+#define LIVE_BURST 8  /* a packet makes one flow at most: overdue ones go eight times as fast */
+#define WAIT_MS    10 /* longest sleep, so that a stop is seen this soon */
 
 struct member {
     struct crew *crew;
