@@ -71,6 +71,7 @@ class Packet:
     kind: tuple = ()  # ICMP: question, code, whether it is an answer
     is_whole: bool = True  # as far as its transport header goes
     is_plain: bool = True  # nothing that rule `not plain` names
+    outer: frozenset = frozenset()  # addresses of the outermost IPv4 header
 
 
 class Flow:
@@ -202,6 +203,7 @@ def packet_of(line, number):
     time_ns = nanoseconds(line["frame.time_epoch"])
     packet = Packet(number, time_ns, (src, 0), (dst, 0), proto, length, length - header)
     packet.is_plain = is_plain(line, layers, proto) and length == said
+    packet.outer = frozenset(line[f].split(";")[0] for f in ("ip.src", "ip.dst"))
     if "tcp" in layers and line["tcp.stream"]:
         put_tcp(packet, line)
     elif "udp" in layers:

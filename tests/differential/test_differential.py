@@ -166,7 +166,7 @@ def left_out(seen):
     """Rules `no header` and `not plain`: addresses whose packets NFStream sees differently."""
     odd = [p for p in seen.packets if not p.is_whole or not p.is_plain]
     assert not odd or "WIND_CAPTURES" in os.environ, "the committed recordings are plain"
-    return {frozenset((p.src[0], p.dst[0])) for p in odd}
+    return {frozenset((p.src[0], p.dst[0])) for p in odd} | {p.outer for p in odd}
 
 
 def addresses(ends):
