@@ -148,6 +148,7 @@ static int make_worker(struct crew *c, unsigned i, struct err *e)
         .told = &c->conf.counters->told,
         .span_check = s->span_check,
         .frame_max = c->conf.frame_max,
+        .is_defragmented = c->is_live && c->n > 1 && s->fanout_defrag,
         .number = i,
         .board = m->board,
         .place = place_of(m),

@@ -70,6 +70,12 @@ struct span_check *span_check_free(struct span_check *s)
     return NULL;
 }
 
+void span_check_defragmented(struct span_check *s)
+{
+    s->not_cards = 1u << DECODE_LAYER_udp | 1u << DECODE_LAYER_icmp | 1u << DECODE_LAYER_sctp |
+                   1u << DECODE_LAYER_gre;
+}
+
 /* ---------------------------------------------------------------- checksums */
 
 static uint64_t sum16(uint64_t sum, const uint8_t *p, size_t n)

@@ -32,6 +32,7 @@
 struct span_check {
     struct counters *counters;
     uint32_t frame_max; /* more is no frame of this link */
+    uint32_t not_cards; /* layers: what is larger and has one may be fragments, put together */
     uint64_t packets;   /* of this check; like all the rest, the same however batches are cut */
     uint64_t due;       /* samples after which it is judged again */
     struct {
@@ -45,6 +46,13 @@ struct span_check {
 /* frame_max 0: SPAN_FRAME_MAX. */
 WIND_MUST_USE int span_check_new(struct span_check **ret_check, struct counters *counters,
                                  uint32_t frame_max, struct err *e);
+
+/*
+ * The kernel puts fragments together before we see them (capture.fanout_defrag): of what is larger
+ * than a frame, only TCP that is in no datagram is the card's doing for sure enough.
+ */
+void span_check_defragmented(struct span_check *s);
+
 struct span_check *span_check_free(struct span_check *s);
 WIND_DEFINE_FREE(span_check)
 
@@ -59,7 +67,7 @@ static inline bool span_check_packet(struct span_check *s, const struct packet *
     if (s == NULL)
         return false;
     s->packets++;
-    if (WIND_UNLIKELY(p->wire_len > s->frame_max))
+    if (WIND_UNLIKELY(p->wire_len > s->frame_max) && (v->layers & s->not_cards) == 0)
         counters_add(s->counters, COUNTER_span_oversized, 1);
     if (v->is_reassembled)
         return false;

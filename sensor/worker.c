@@ -56,6 +56,8 @@ int worker_new(struct worker **ret_worker, const struct worker_conf *conf, struc
     }
     if (r == 0 && conf->span_check && conf->level != ANALYSIS_COUNTERS)
         r = span_check_new(&w->span, conf->counters, conf->frame_max, e);
+    if (r == 0 && w->span != NULL && conf->is_defragmented)
+        span_check_defragmented(w->span);
     if (r < 0)
         return r;
     r = flow_table_new(&w->flows, &conf->flows, worker_on_flow, w, e);

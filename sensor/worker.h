@@ -40,6 +40,7 @@ struct worker_conf {
     unsigned sharing;       /* replay: so many read the same packets, a share each; else 0 */
     bool span_check;        /* look at what a mirror port spoils (span_check.h); worker 0 judges */
     uint32_t frame_max;     /* of the link; 0 = that of Ethernet */
+    bool is_defragmented;   /* the kernel has put fragments of IPv4 together */
     uint32_t anomalies;     /* of packets, told a second of packet time and verdict; 0 = none */
     bool has_ladder;        /* do less for ordinary flows as the ring fills (ladder.h) */
     enum analysis_level level; /* ANALYSIS_COUNTERS: no records at all */

@@ -278,6 +278,33 @@ def test_what_a_mirror_spoils_is_missing_from_the_features(link, tmp_path):
     assert all(row["payload_mean_fwd"] == "20" for row in found)
 
 
+def in_fragments(n):
+    """A datagram of udp_frame() that is longer than a frame, and comes in two of them."""
+    whole = udp_frame(n, b"x" * 2000)
+    ip, body = bytearray(whole[14:34]), whole[34:]
+    pieces = []
+    for at, piece in ((0, body[:1200]), (1200, body[1200:])):
+        word = at // 8 | (0x2000 if at == 0 else 0)
+        ip[2:8] = struct.pack("!HHH", 20 + len(piece), 1 + n, word)
+        ip[10:12] = bytes(2)
+        total = sum(struct.unpack("!10H", ip))
+        total = (total & 0xFFFF) + (total >> 16)
+        ip[10:12] = struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
+        pieces.append(whole[:14] + bytes(ip) + piece)
+    return pieces
+
+
+def test_what_the_kernel_defragments_for_us_is_no_offload_of_the_card(link, tmp_path):
+    live = Live(link, tmp_path, "--set", "capture.workers=2", "--set", "capture.filter=udp")
+    link.send([piece for n in range(1200) for piece in in_fragments(n)])
+    seen(live, 1200)
+    live_anomalies = live.of_type("anomaly")
+    stats = live.stop()
+    assert stats["defrag"]["started"] == 0, "the kernel did it"
+    assert stats["capture"]["packets"] == stats["flow"]["made"] == 1200
+    assert stats["span"]["oversized"] == 0 and live_anomalies == []
+
+
 def test_own_packets_are_told_from_those_of_others(link, tmp_path):
     address = link.run(link.b, "ip", "-br", "link", "show", "wb").split()[2]
     live = Live(link, tmp_path, *OURS)

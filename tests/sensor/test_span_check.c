@@ -203,6 +203,22 @@ Test(span_check, packets_larger_than_a_frame_are_told)
     bytes_done(&b);
 }
 
+Test(span_check, what_the_kernel_put_together_is_told_from_what_the_card_did)
+{
+    struct bytes b = {0};
+
+    span_check_defragmented(t.check);
+    for (unsigned n = 0; n < ENOUGH; n++) {
+        make(&b, UDP4, n, 4000);
+        see(&b, n * MS);
+    }
+    cr_assert_eq(get(COUNTER_span_oversized), 0);
+    make(&b, TCP4, 1, 4000);
+    see(&b, ENOUGH * MS);
+    cr_assert_eq(get(COUNTER_span_oversized), 1);
+    bytes_done(&b);
+}
+
 Test(span_check, wrong_checksums_are_found_in_each_kind_of_packet)
 {
     struct bytes b = {0};
