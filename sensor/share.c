@@ -9,7 +9,10 @@
 #define LINKTYPE_ETHERNET 1
 #define AT_TYPE           12
 #define VLANS_MAX         2
-#define PORTS             4 /* bytes of a transport header that have both */
+#define IPV4_HEADER       20
+#define IPV6_HEADER       40
+#define TCP_HEADER        20
+#define UDP_HEADER        8
 
 static uint64_t load64(const uint8_t *p)
 {
@@ -58,31 +61,51 @@ uint32_t share_of_key(const struct flow_key *key, uint32_t n)
     return choose(fold(key->src), fold(key->dst), ports, key->proto, n);
 }
 
-/* TCP, or UDP that can't be a tunnel (decode_transport.c). */
-static bool is_plain(uint8_t proto, const uint8_t *ports)
+/*
+ * TCP, or UDP that can't be a tunnel (decode_transport.c), whose header is whole and sound: what is
+ * odd about a packet is one worker's to tell. `wire`: bytes from there on, of which `len` are here.
+ */
+static bool is_plain(uint8_t proto, const uint8_t *h, size_t len, size_t wire)
 {
-    if (proto == IPPROTO_TCP)
-        return true;
-    const uint16_t dport = load_be16(ports + 2);
-    return proto == IPPROTO_UDP && dport != 4789 && dport != 8472 && dport != 6081;
+    len = len < wire ? len : wire;
+    if (proto == IPPROTO_TCP) {
+        const size_t header = len < TCP_HEADER ? 0 : (size_t)(h[12] >> 4) * 4;
+        return header >= TCP_HEADER && header <= wire;
+    }
+    if (proto != IPPROTO_UDP || len < UDP_HEADER)
+        return false;
+    const uint16_t dport = load_be16(h + 2), claimed = load_be16(h + 4);
+    return dport != 4789 && dport != 8472 && dport != 6081 &&
+           (claimed == 0 || claimed >= UDP_HEADER);
 }
 
-static uint32_t of_ipv4(const uint8_t *ip, size_t len, uint32_t n)
+/* What IP claims of what was on the wire, without its header. */
+static size_t within(size_t claimed, size_t wire)
 {
-    const uint8_t *const ports = ip + 20;
+    return claimed == 0 || claimed > wire ? wire : claimed;
+}
 
-    if (len < 20 + PORTS || ip[0] != 0x45 || (load_be16(ip + 6) & 0x3fff) != 0 ||
-        !is_plain(ip[9], ports))
+static uint32_t of_ipv4(const uint8_t *ip, size_t len, size_t wire, uint32_t n)
+{
+    const uint8_t *const ports = ip + IPV4_HEADER;
+
+    if (len < IPV4_HEADER || ip[0] != 0x45 || (load_be16(ip + 6) & 0x3fff) != 0)
+        return SHARE_UNSURE;
+    wire = within(load_be16(ip + 2), wire);
+    if (wire < IPV4_HEADER || !is_plain(ip[9], ports, len - IPV4_HEADER, wire - IPV4_HEADER))
         return SHARE_UNSURE;
     return choose(fold_v4(ip + 12), fold_v4(ip + 16),
                   (uint32_t)load_be16(ports) + load_be16(ports + 2), ip[9], n);
 }
 
-static uint32_t of_ipv6(const uint8_t *ip, size_t len, uint32_t n)
+static uint32_t of_ipv6(const uint8_t *ip, size_t len, size_t wire, uint32_t n)
 {
-    const uint8_t *const ports = ip + 40;
+    const uint8_t *const ports = ip + IPV6_HEADER;
 
-    if (len < 40 + PORTS || ip[0] >> 4 != 6 || !is_plain(ip[6], ports))
+    if (len < IPV6_HEADER || ip[0] >> 4 != 6)
+        return SHARE_UNSURE;
+    wire = within(load_be16(ip + 4), wire - IPV6_HEADER);
+    if (!is_plain(ip[6], ports, len - IPV6_HEADER, wire))
         return SHARE_UNSURE;
     return choose(fold(ip + 8), fold(ip + 24), (uint32_t)load_be16(ports) + load_be16(ports + 2),
                   ip[6], n);
@@ -99,6 +122,6 @@ uint32_t share_of_packet(const struct packet *p, uint32_t n)
         type = load_be16(p->data + (at += 4));
     at += 2;
     if (type == 0x0800)
-        return of_ipv4(p->data + at, p->len - at, n);
-    return type == 0x86dd ? of_ipv6(p->data + at, p->len - at, n) : SHARE_UNSURE;
+        return of_ipv4(p->data + at, p->len - at, p->wire_len - at, n);
+    return type == 0x86dd ? of_ipv6(p->data + at, p->len - at, p->wire_len - at, n) : SHARE_UNSURE;
 }

@@ -80,6 +80,55 @@ Test(share, what_may_be_more_than_it_looks_has_to_be_decoded)
     expect_sure(false);
 }
 
+/* Whatever one byte says, and however little is here: who is sure is right, and it is not odd. */
+static void expect_no_oddity(void)
+{
+    for (size_t at = 14; at < frame.len; at++) {
+        const uint8_t before = frame.data[at];
+
+        for (unsigned value = 0; value < 256; value++) {
+            for (size_t len = frame.len; len > 14; len--) {
+                const struct packet p = {.data = frame.data,
+                                         .len = (uint32_t)len,
+                                         .wire_len = (uint32_t)frame.len,
+                                         .linktype = 1};
+                struct packet_view v;
+
+                frame.data[at] = (uint8_t)value;
+                const uint32_t owner = share_of_packet(&p, 7);
+                if (owner == SHARE_UNSURE)
+                    continue;
+                cr_assert_eq(decode_packet(&conf, &p, &v), DECODE_OK, "byte %zu is %u, %zu here",
+                             at, value, len);
+                cr_assert_eq(owner, share_of_key(&v.key, 7));
+            }
+        }
+        frame.data[at] = before;
+    }
+}
+
+Test(share, what_is_odd_has_to_be_decoded)
+{
+    for (unsigned is_v6 = 0; is_v6 < 2; is_v6++) {
+        for (unsigned is_udp = 0; is_udp < 2; is_udp++) {
+            const unsigned proto = is_udp ? 17 : 6, header = is_udp ? 8 : 20;
+
+            frame.len = 0;
+            frame_eth(&frame, is_v6 ? 0x86dd : 0x0800);
+            if (is_v6)
+                frame_ipv6(&frame, proto, 1, 2, header + 4);
+            else
+                frame_ipv4(&frame, proto, 1, 2, header + 4);
+            if (is_udp)
+                frame_udp(&frame, 5000, 53, 4);
+            else
+                frame_tcp(&frame, 5000, 80, TCP_SYN);
+            put(&frame, "data", 4);
+            expect_no_oddity();
+        }
+    }
+}
+
 Test(share, both_directions_belong_to_the_same_worker)
 {
     for (uint32_t n = 1; n <= 32; n++) {
