@@ -1,8 +1,10 @@
 /*
  * merge.h - the flow rings of all workers as one stream of records, in the order of their packets.
  *
- * Why      Analysis sees what it would see of a single worker, however many there are, and in
- *          every run the same.
+ * Why      Analysis sees the flows that it would see of a single worker, however many there are,
+ *          and in every run the same. Only of those that end at the same turn of the clock each
+ *          worker's come together: so scores, and what an alert says at first, may differ a little
+ *          between one worker and several.
  * Owns     The place in the stream. Borrows rings and counters. Stage 0 of the rings.
  * Threads  The analysis stage.
  * Bounds   One record is in hand at a time. Live, a worker that says nothing for MERGE_PATIENCE_NS
