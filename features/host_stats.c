@@ -58,16 +58,26 @@ static int known_add(struct host_stats *h, uint64_t hash)
     return is_known;
 }
 
-/* Running mean and population variance; after `window` values the older ones fade. */
-static void normal_add(struct host_normal *normal, double value, uint32_t window)
+/* What the n-th value weighs beside all before; after `window` values the older ones fade. */
+static double weight(uint32_t n, uint32_t window)
+{
+    return 1.0 / (n < window ? n : window);
+}
+
+/* Running mean and population variance, of one more value of weight w. */
+static void normal_weigh(struct host_normal *normal, double value, double w)
 {
     normal->n += normal->n != UINT32_MAX;
-    const double w = 1.0 / (normal->n < window ? normal->n : window);
     const double delta = value - normal->mean;
     const double var = (1 - w) * (normal->var + w * delta * delta);
 
     normal->mean = (float)(normal->mean + w * delta);
     normal->var = feature_finite(var);
+}
+
+static void normal_add(struct host_normal *normal, double value, uint32_t window)
+{
+    normal_weigh(normal, value, weight(normal->n + (normal->n != UINT32_MAX), window));
 }
 
 static void past_add(struct host_stats *h, double flows)
@@ -183,9 +193,19 @@ void host_stats_ended(struct host_stats *h, uint64_t now_ns, const float *row, u
         h->pane[0].bytes_out += (double)row[FEATURE_bytes_fwd];
         h->pane[0].bytes_in += (double)row[FEATURE_bytes_rev];
     }
-    for (size_t f = 0; f < FEATURE_COUNT; f++)
-        if (!feature_is_missing(missing, f))
-            normal_add(&h->normal[f], feature_finite(row[f]), HOST_NORMAL_WINDOW);
+    uint32_t last_n = 0; /* most features have come equally often: divide once */
+    double w = 1;
+    for (size_t f = 0; f < FEATURE_COUNT; f++) {
+        struct host_normal *const normal = &h->normal[f];
+
+        if (feature_is_missing(missing, f))
+            continue;
+        if (normal->n != last_n) {
+            last_n = normal->n;
+            w = weight(last_n + (last_n != UINT32_MAX), HOST_NORMAL_WINDOW);
+        }
+        normal_weigh(normal, feature_finite(row[f]), w);
+    }
 }
 
 void host_stats_window(struct host_stats *h, uint64_t now_ns, struct host_window *ret_window)

@@ -2,8 +2,6 @@
 
 #include <stddef.h>
 
-#include "features/fmath.h"
-
 /* How many bits of each byte are set, in that byte. */
 static inline uint64_t ones_by_byte(uint64_t v)
 {
@@ -24,13 +22,11 @@ static unsigned bits_set(const struct sketch *a, const struct sketch *b)
     return (unsigned)(sum * UINT64_C(0x0001000100010001) >> 48);
 }
 
-/* n = -m ln(share of bits that are still 0) */
 uint32_t sketch_count(const struct sketch *a, const struct sketch *b)
 {
-    const unsigned set = bits_set(a, b);
+    static const uint16_t distinct[SKETCH_BITS + 1] = {
+#include "features/sketch_count.def"
+    };
 
-    if (set == SKETCH_BITS)
-        return SKETCH_MAX;
-    return (uint32_t)(-(double)SKETCH_BITS * fmath_log((double)(SKETCH_BITS - set) / SKETCH_BITS) +
-                      0.5);
+    return distinct[bits_set(a, b)];
 }

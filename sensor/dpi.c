@@ -14,7 +14,7 @@
 
 struct dpi_flow {
     struct ndpi_flow_struct ndpi;
-    uint32_t packets;
+    uint32_t quarters; /* of packets */
 };
 
 /* Names once asked for: few protocols make most of the flows. */
@@ -113,11 +113,11 @@ bool dpi_packet(struct dpi *d, struct dpi_flow *f, const struct packet_view *vie
     const ndpi_protocol found = ndpi_detection_process_packet(
         d->ndpi, &f->ndpi, view->ip, (unsigned short)len, time_ns / NS_PER_MS);
     d->stats.packets++;
-    f->packets++;
+    f->quarters += view->payload_len > 0 ? 4 : 1; /* a handshake says little */
 
     const bool is_known = found.app_protocol != NDPI_PROTOCOL_UNKNOWN ||
                           found.master_protocol != NDPI_PROTOCOL_UNKNOWN;
-    return f->packets >= d->packets_max ||
+    return f->quarters >= 4 * d->packets_max ||
            (is_known && !ndpi_extra_dissection_possible(d->ndpi, &f->ndpi));
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/hash.h"
+#include "features/fmath.h"
 #include "features/sketch.h"
 
 static void fill(struct sketch *s, uint64_t from, uint64_t n)
@@ -54,4 +55,18 @@ Test(sketch, a_full_one_says_the_most_it_can)
     cr_assert_eq(sketch_count(&s, NULL), SKETCH_MAX);
     s.bit[3] = ~UINT64_C(1);
     cr_assert_eq(sketch_count(&s, NULL), 7098); /* 1024 ln 1024 */
+}
+
+/* n = -m ln(share of bits that are still 0), for every number of bits */
+Test(sketch, the_table_is_the_formula)
+{
+    for (unsigned set = 0; set < SKETCH_BITS; set++) {
+        struct sketch s = {0};
+        const double share = (double)(SKETCH_BITS - set) / SKETCH_BITS;
+
+        for (unsigned i = 0; i < set; i++)
+            sketch_add(&s, i);
+        cr_assert_eq(sketch_count(&s, NULL),
+                     (uint32_t)(-(double)SKETCH_BITS * fmath_log(share) + 0.5), "%u bits", set);
+    }
 }
