@@ -21,8 +21,9 @@
 #include "sensor/decode.h"
 
 struct dpi_conf {
-    uint32_t flows_max;   /* states at a time */
-    uint32_t packets_max; /* a flow is given up after so many; without payload they count a quarter */
+    uint32_t flows_max; /* states at a time */
+    uint32_t
+        packets_max; /* a flow is given up after so many; without payload they count a quarter */
 };
 
 /* What a flow is, in numbers of nDPI. */
