@@ -44,3 +44,13 @@ def shared(tmp_path_factory):
     ).start()
     yield made
     assert made.stop() == 0, made.process.log
+
+
+@pytest.fixture
+def link():
+    """A cable between two network namespaces. Needs root."""
+    from live import Link  # it needs the path from above
+
+    made = Link()
+    yield made
+    made.close()

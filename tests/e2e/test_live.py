@@ -8,16 +8,9 @@ import time
 import pytest
 import support
 from books import balance
-from live import CLIENT, SERVER, Link, Live
+from live import CLIENT, SERVER, Live
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@pytest.fixture
-def link():
-    made = Link()
-    yield made
-    made.close()
 
 
 @pytest.fixture

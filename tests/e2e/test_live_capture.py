@@ -11,19 +11,12 @@ import time
 import pytest
 import support
 from books import balance
-from live import Link, Live, pcap, udp_frame
+from live import Live, pcap, udp_frame
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 OURS = ("--set", "capture.filter=udp port 4001 or vlan")
 BACKENDS = ("afpacket", "pcap")
-
-
-@pytest.fixture
-def link():
-    made = Link()
-    yield made
-    made.close()
 
 
 def seen(live, packets):

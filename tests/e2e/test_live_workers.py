@@ -8,19 +8,12 @@ import struct
 import pytest
 import support
 from books import balance
-from live import CLIENT, SERVER, Link, Live, udp_frame
+from live import CLIENT, SERVER, Live, udp_frame
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 OURS = ("--set", "capture.filter=udp port 4001")
 BACKENDS = ("afpacket", "pcap")
-
-
-@pytest.fixture
-def link():
-    made = Link()
-    yield made
-    made.close()
 
 
 def by(workers):

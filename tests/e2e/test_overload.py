@@ -7,18 +7,11 @@ import time
 
 import pytest
 import support
-from live import Link, Live, udp_frame
+from live import Live, udp_frame
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 FLOWS = 6000  # some 600 bytes of ring each: several times as much as the ring holds
-
-
-@pytest.fixture
-def link():
-    made = Link()
-    yield made
-    made.close()
 
 
 def test_a_full_ring_costs_depth_first_and_the_counters_agree(link, tmp_path):

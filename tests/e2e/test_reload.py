@@ -5,16 +5,9 @@ import signal
 
 import pytest
 import support
-from live import Link, Live, udp_frame
+from live import Live, udp_frame
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
-@pytest.fixture
-def link():
-    made = Link()
-    yield made
-    made.close()
 
 
 def test_flow_max_is_lowered_and_raised_while_it_runs(link, tmp_path):
