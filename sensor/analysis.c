@@ -11,8 +11,9 @@
 #include "sensor/lru.h"
 #include "sensor/merge.h"
 
-#define ROWS_FLUSH ((size_t)64 * 1024)
-#define BEST_SLOTS 65536 /* flows whose earlier score is remembered; a newer one takes the slot */
+#define ROWS_FLUSH  ((size_t)64 * 1024)
+#define COUNT_EVERY 1024
+#define BEST_SLOTS  65536 /* flows whose earlier score is remembered; a newer one takes the slot */
 
 /* The highest score of a flow that was scored before it ended. */
 struct best {
@@ -209,6 +210,14 @@ static void see_flow(struct analysis *a, struct flow_record *r)
  * while alerts are told: each record is released by itself. What its time makes due comes before
  * it, what it is evidence of behind it.
  */
+/* Also while records come without end: what is not counted yet dies with us. */
+static void count_flows(struct analysis *a, size_t *flows)
+{
+    counters_add(a->counters, COUNTER_analysis_flows, *flows);
+    counters_set(a->counters, COUNTER_analysis_evidence_evicted, detectors_evicted(a->detectors));
+    *flows = 0;
+}
+
 size_t analysis_step(struct analysis *a)
 {
     struct record_header *r;
@@ -223,12 +232,12 @@ size_t analysis_step(struct analysis *a)
             names_learn(a->names, (const struct named_record *)r);
         } else {
             see_flow(a, (struct flow_record *)r);
-            flows++;
+            if (++flows == COUNT_EVERY)
+                count_flows(a, &flows);
         }
         merge_release(a->merge);
     }
-    counters_add(a->counters, COUNTER_analysis_flows, flows);
-    counters_set(a->counters, COUNTER_analysis_evidence_evicted, detectors_evicted(a->detectors));
+    count_flows(a, &flows);
     return n;
 }
 

@@ -50,9 +50,10 @@ void reload(const struct sensor_args *args, const struct sensor_conf *running,
     if (wanted.name[0] == '\0')
         memcpy(wanted.name, running->name, sizeof(wanted.name)); /* the machine's */
     const size_t max = sensor_conf_flows_max(&wanted);
-    for (unsigned i = 0; i < n; i++)
-        atomic_store_explicit(&counters[i].flow_max, max / n > 0 ? max / n : 1,
-                              memory_order_relaxed);
+    for (unsigned i = 0; i < n; i++) { /* as crew.c shares it */
+        const size_t part = max / n + (i < max % n);
+        atomic_store_explicit(&counters[i].flow_max, part > 0 ? part : 1, memory_order_relaxed);
+    }
     const size_t changed = conf_differ(sensor_keys, running, &wanted, differ);
     log_info("reload: at most %zu flows%s", max,
              max > sensor_conf_flows_max(running) ? ", but no more than at the start" : "");
