@@ -299,15 +299,22 @@ static bool turn(struct flow_table *t, uint64_t tick, size_t *budget)
     return true;
 }
 
-/* A gap: one turn shows every flow. */
+/* A gap: one turn shows every flow, once: what is put back may come into the slot at hand. */
 static void jump(struct flow_table *t, uint64_t now)
 {
     const uint64_t from = t->tick;
-    size_t all = SIZE_MAX;
 
     t->tick = now;
-    for (uint64_t i = 1; i <= WHEEL_SLOTS; i++)
-        (void)turn(t, from + i, &all);
+    for (uint64_t tick = from + 1; tick <= from + WHEEL_SLOTS; tick++) {
+        uint32_t i = t->wheel[tick % WHEEL_SLOTS];
+
+        t->wheel[tick % WHEEL_SLOTS] = NONE;
+        while (i != NONE) {
+            struct flow *f = &t->flows[i];
+            i = f->wheel_next;
+            look_at(t, f);
+        }
+    }
     t->is_midway = false;
 }
 

@@ -151,3 +151,18 @@ Test(flow_evict, a_jump_in_the_middle_of_a_turn_ends_everything)
     cr_assert_eq(flow_table_live(t.table), 0);
     cr_assert_eq(how_many(RECORD_FLOW_ENDED), 500);
 }
+
+Test(flow_evict, a_jump_shows_flows_that_wait_longer_than_the_wheel_once)
+{
+    struct flow_table_conf conf = ordinary;
+
+    conf.idle_ns = conf.idle_new_ns = conf.active_ns = 86400 * S;
+    with(&conf);
+    for (unsigned i = 0; i < 500; i++) /* in many slots: one of them is the last before now */
+        (void)packet_at(i * 3 * S, view_udp(1, 1000 + i, 2, 53), NULL);
+    for (unsigned i = 1; i < 20; i++)
+        advance_to((2000 + i * 1777) * S);
+    cr_assert_eq(flow_table_live(t.table), 500);
+    advance_to(200000 * S);
+    cr_assert_eq(flow_table_live(t.table), 0);
+}
