@@ -5,6 +5,9 @@
 #include "collector/outbox.h"
 #include "common/time.h"
 
+/* Every byte of a value may be an escape of six. */
+#define ENTITIES_JSON_MAX (ENTITIES_MAX * (6 * ENTITY_VALUE_MAX + 128))
+
 /* ---------------------------------------------------------------- putting */
 
 static int link_entities(struct db_tx *tx, int64_t id, const struct alert *a, struct err *e)
@@ -30,13 +33,14 @@ static struct db_value score_value(const struct alert *a)
     return a->score < 0 ? db_null() : db_f64(a->score);
 }
 
-static int insert(struct db_tx *tx, const struct alert *a, int64_t *ret_id, struct err *e)
+static int insert(struct db_tx *tx, const struct alert *a, const char *entities, int64_t *ret_id,
+                  struct err *e)
 {
     static const char sql[] =
         "INSERT INTO alerts (uid, rev, detected_at, severity, type, source, description, status, "
         "assigned_to, tactic, score, first_seen, last_seen, src, dst, src_port, dst_port, proto, "
-        "metadata, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
-        "$12, $13, $14, $15, $16, $17, $18, $19, $20, $20) RETURNING id";
+        "metadata, entities, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+        "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21) RETURNING id";
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     const struct db_value no = db_null();
 
@@ -48,7 +52,8 @@ static int insert(struct db_tx *tx, const struct alert *a, int64_t *ret_id, stru
                 score_value(a), db_int(a->first_ns), db_int(a->last_ns),
                 a->has_flow ? db_bytes(a->src, 16) : no, a->has_flow ? db_bytes(a->dst, 16) : no,
                 a->has_flow ? db_int(a->src_port) : no, a->has_flow ? db_int(a->dst_port) : no,
-                db_str(a->proto), db_str(a->metadata), db_int((int64_t)time_wall_ns())),
+                db_str(a->proto), db_str(a->metadata), db_str(entities),
+                db_int((int64_t)time_wall_ns())),
         &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "alert: not inserted");
@@ -56,19 +61,20 @@ static int insert(struct db_tx *tx, const struct alert *a, int64_t *ret_id, stru
     return link_entities(tx, *ret_id, a, e);
 }
 
-static int update(struct db_tx *tx, int64_t id, const struct alert *a, struct err *e)
+static int update(struct db_tx *tx, int64_t id, const struct alert *a, const char *entities,
+                  struct err *e)
 {
     static const char sql[] =
         "UPDATE alerts SET rev = $2, "
         "severity = CASE WHEN kept & 4 <> 0 THEN severity ELSE $3 END, "
         "description = $4, tactic = $5, score = $6, first_seen = $7, last_seen = $8, "
-        "metadata = $9, updated_at = $10 WHERE id = $1";
+        "metadata = $9, entities = $10, updated_at = $11 WHERE id = $1";
 
     int r =
         db_run(tx, sql,
                DB_ARGS(db_int(id), db_int(a->rev), db_int(a->severity), db_str(a->description),
                        db_str(a->tactic), score_value(a), db_int(a->first_ns), db_int(a->last_ns),
-                       db_str(a->metadata), db_int((int64_t)time_wall_ns())),
+                       db_str(a->metadata), db_str(entities), db_int((int64_t)time_wall_ns())),
                NULL, e);
     if (r == 0)
         r = db_run(tx, "DELETE FROM alert_entities WHERE alert_id = $1", DB_ARGS(db_int(id)), NULL,
@@ -76,11 +82,29 @@ static int update(struct db_tx *tx, int64_t id, const struct alert *a, struct er
     return r == 0 ? link_entities(tx, id, a, e) : r;
 }
 
+static int write(struct db_tx *tx, int64_t known, const struct alert *a, int64_t *ret_id,
+                 struct err *e)
+{
+    struct buf entities;
+    int r;
+
+    buf_init(&entities, ENTITIES_JSON_MAX);
+    store_entities_write(&entities, a->entities, a->n_entities);
+    const char *text = buf_text(&entities);
+    if (entities.failed)
+        r = err_set(e, -ENOMEM, "out of memory");
+    else if (known == 0)
+        r = insert(tx, a, text, ret_id, e);
+    else
+        r = update(tx, known, a, text, e);
+    buf_done(&entities);
+    return r;
+}
+
 int alert_put(struct db_tx *tx, const struct alert *a, int64_t *ret_id, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int64_t id = 0;
-    bool is_new = false;
 
     int r = db_query_row(tx, "SELECT id, rev FROM alerts WHERE uid = $1",
                          DB_ARGS(db_bytes(a->uid, 16)), &s, e);
@@ -90,11 +114,9 @@ int alert_put(struct db_tx *tx, const struct alert *a, int64_t *ret_id, struct e
         id = *ret_id = db_i64(s, 0);
         if (a->rev <= db_i64(s, 1))
             return ALERT_UNCHANGED;
-        r = update(tx, id, a, e);
-    } else {
-        is_new = true;
-        r = insert(tx, a, &id, e);
     }
+    const bool is_new = id == 0;
+    r = write(tx, id, a, &id, e);
     if (r == 0)
         r = outbox_add(tx, TOPIC_ALERTS, id, is_new, e);
     if (r != 0)

@@ -4,6 +4,7 @@
 
 #include "common/crypto.h"
 #include "common/ip.h"
+#include "common/jsonw.h"
 #include "common/time.h"
 
 #define CHANGES_MAX 500
@@ -95,6 +96,22 @@ int store_entities_read(const json_t *list, struct entity *ret_entities, size_t 
     }
     *ret_n = n;
     return 0;
+}
+
+void store_entities_write(struct buf *b, const struct entity *entities, size_t n)
+{
+    struct jsonw j;
+
+    jsonw_begin(&j, b);
+    jsonw_array(&j, NULL);
+    for (size_t i = 0; i < n; i++) {
+        jsonw_object(&j, NULL);
+        jsonw_str(&j, "kind", entities[i].kind);
+        jsonw_str(&j, "value", entities[i].value);
+        jsonw_str(&j, "role", entities[i].role);
+        jsonw_end(&j);
+    }
+    jsonw_end(&j);
 }
 
 /* ---------------------------------------------------------------- tags */

@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "collector/db.h"
+#include "common/buf.h"
 
 #define STORE_ABSENT 1
 
@@ -62,6 +63,9 @@ WIND_MUST_USE int store_entity(struct db_tx *tx, const struct entity *en, int64_
  */
 WIND_MUST_USE int store_entities_read(const json_t *list, struct entity *ret_entities,
                                       size_t *ret_n, struct err *e);
+
+/* Append them as the API shows them: [{kind, value, role}]. */
+void store_entities_write(struct buf *b, const struct entity *entities, size_t n);
 
 /* `list` replaces all tags; duplicates are one. -EINVAL: not 1..TAG_MAX bytes, or too many. */
 WIND_MUST_USE int store_tags_set(struct db_tx *tx, enum topic t, int64_t id, const json_t *list,

@@ -300,6 +300,44 @@ static struct ingest_result post_with(int n, const char *part, const char *name,
     return batch_post_json(items);
 }
 
+/* How many alerts do not show the entities that they are joined with. */
+static const char differing[] =
+    "SELECT count(*) FROM alerts WHERE entities <> (SELECT json_group_array(json_object('kind', "
+    "k, 'value', v, 'role', r)) FROM (SELECT en.kind k, en.value v, ae.role r FROM "
+    "alert_entities ae JOIN entities en ON en.id = ae.entity_id WHERE ae.alert_id = alerts.id "
+    "ORDER BY ae.pos))";
+
+static void change(const char *sql)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_run(tx, sql, DB_NONE, NULL, &e), 0, "%s", e.text);
+    cr_assert_eq(db_commit(&tx, &e), 0);
+}
+
+Test(ingest, an_alert_carries_its_entities_also_when_it_comes_from_an_older_schema)
+{
+    json_t *odd = json_pack("[{s:s,s:s,s:s}]", "kind", "user", "value", "say \"hi\"\\ \xc3\xa9\n",
+                            "role", "victim");
+    struct ingest_result res = post_with(1, "wind", "entities", odd);
+    cr_assert_eq(res.accepted, 1);
+    json_decref(res.rejected);
+    (void)post_one(&(struct batch_alert){.n = 2});
+    (void)post_one(&(struct batch_alert){.n = 2, .rev = 2, .victim = "10.9.0.7"});
+    cr_assert_eq(ask(differing), 0);
+    cr_assert_str_eq(ask_text("SELECT entities FROM alerts WHERE id = 2"),
+                     "[{\"kind\":\"host\",\"value\":\"10.9.0.66\",\"role\":\"attacker\"},"
+                     "{\"kind\":\"host\",\"value\":\"10.9.0.7\",\"role\":\"victim\"}]");
+
+    change("ALTER TABLE alerts DROP COLUMN entities");
+    change("DELETE FROM schema_migrations WHERE name = '0005_alert_entities'");
+    temp_db_reopen();
+    cr_assert_eq(ask("SELECT count(*) FROM alerts WHERE entities = '[]'"), 0);
+    cr_assert_eq(ask(differing), 0);
+}
+
 Test(ingest, times_at_the_end_of_all_times_are_rejected_before_they_are_added_to)
 {
     static const char *const late[] = {"2262-04-11T23:47:16Z", "2500-01-01T00:00:00Z"};
