@@ -264,14 +264,11 @@ static int put_all(struct db_tx *tx, struct correlate *c, const struct ingest_ba
     return r;
 }
 
-static int store_batch(struct db *db, struct correlate *c, const struct ingest_batch *b,
+static int store_batch(struct db_tx *tx, struct correlate *c, const struct ingest_batch *b,
                        struct ingest_result *res, struct err *e)
 {
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int r = put_all(tx, c, b, res, e);
 
-    int r = db_begin_write(db, &tx, e);
-    if (r == 0)
-        r = put_all(tx, c, b, res, e);
     if (r == 0)
         r = correlate_finish(c, tx, e);
     if (r == 0) {
@@ -285,20 +282,40 @@ static int store_batch(struct db *db, struct correlate *c, const struct ingest_b
         };
         r = sensor_seen(tx, &report, e);
     }
-    return r == 0 ? db_commit(&tx, e) : r;
+    return r;
 }
 
-int ingest_batch(struct db *db, const struct correlate_conf *conf, const struct ingest_batch *batch,
-                 struct ingest_result *ret_result, struct err *e)
+int ingest_put(struct db_tx *tx, const struct correlate_conf *conf,
+               const struct ingest_batch *batch, struct ingest_result *ret_result, struct err *e)
 {
     struct ingest_result res = {.rejected = json_array()};
     struct correlate c;
 
     correlate_init(&c, conf);
-    const int r = store_batch(db, &c, batch, &res, e);
+    const int r = store_batch(tx, &c, batch, &res, e);
     if (r != 0) {
         json_decref(res.rejected);
         return r < 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
+    }
+    *ret_result = res;
+    return 0;
+}
+
+int ingest_batch(struct db *db, const struct correlate_conf *conf, const struct ingest_batch *batch,
+                 struct ingest_result *ret_result, struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct ingest_result res;
+
+    int r = db_begin_write(db, &tx, e);
+    if (r == 0)
+        r = ingest_put(tx, conf, batch, &res, e);
+    if (r != 0)
+        return r;
+    r = db_commit(&tx, e);
+    if (r != 0) {
+        json_decref(res.rejected);
+        return r;
     }
     *ret_result = res;
     return 0;

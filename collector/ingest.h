@@ -40,3 +40,8 @@ struct ingest_result {
 WIND_MUST_USE int ingest_batch(struct db *db, const struct correlate_conf *conf,
                                const struct ingest_batch *batch, struct ingest_result *ret_result,
                                struct err *e);
+
+/* The same inside the caller's transaction: from the bus come several sensors' alerts at once. */
+WIND_MUST_USE int ingest_put(struct db_tx *tx, const struct correlate_conf *conf,
+                             const struct ingest_batch *batch, struct ingest_result *ret_result,
+                             struct err *e);
