@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/cache.h"
 #include "collector/db.h"
 #include "collector/http_server.h"
 #include "collector/metrics.h"
@@ -69,6 +70,22 @@ static int make_auth(struct collector *c, struct err *e)
     return auth_new(&c->auth, c->db, &auth, e);
 }
 
+/* Here or in another collector: the outbox may have news. */
+static void committed(void *arg, const char *text)
+{
+    const struct collector *c = arg;
+
+    (void)text;
+    ws_wake(c->ws);
+}
+
+static void commit(void *arg)
+{
+    const struct collector *c = arg;
+
+    cache_publish(c->cache, CACHE_COMMITTED, "");
+}
+
 static int make_ws(struct collector *c, struct err *e)
 {
     const struct ws_conf conf = {
@@ -81,9 +98,18 @@ static int make_ws(struct collector *c, struct err *e)
     };
     const int r = ws_new(&c->ws, &conf, e);
 
-    if (r == 0)
-        db_on_commit(c->db, ws_wake, c->ws);
+    if (r == 0) {
+        cache_listen(c->cache, CACHE_COMMITTED, committed, c);
+        db_on_commit(c->db, commit, c);
+    }
     return r;
+}
+
+static int make_cache(struct collector *c, struct err *e)
+{
+    const struct cache_conf conf = {.memory = (size_t)c->conf.cache_memory};
+
+    return cache_new(&c->cache, &conf, e);
 }
 
 static int make_openapi(struct collector *c, struct err *e)
@@ -113,6 +139,8 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     if (r == 0)
         r = make_openapi(c, e);
     if (r == 0)
+        r = make_cache(c, e);
+    if (r == 0)
         r = http_server_new(&c->http, c, e);
     if (r == 0)
         r = make_auth(c, e);
@@ -135,6 +163,7 @@ struct collector *collector_free(struct collector *c)
     ws_free(c->ws);
     auth_free(c->auth);
     metrics_free(c->metrics);
+    cache_free(c->cache);
     db_free(c->db);
     free(c->openapi);
     free(c);

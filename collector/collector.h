@@ -18,6 +18,7 @@
 #include "common/err.h"
 
 struct auth;
+struct cache;
 struct db;
 struct http_server;
 struct metrics;
@@ -42,6 +43,7 @@ struct collector_conf {
     int64_t auth_hashes, auth_hash_memory, auth_hash_passes;
     int64_t auth_login_rate;
     int64_t ws_clients, ws_queue_bytes, ws_ping_ns;
+    int64_t cache_memory;
     struct correlate_conf correlate;
 };
 
@@ -50,6 +52,7 @@ extern const struct conf_key collector_keys[];
 struct collector {
     struct collector_conf conf;
     struct db *db;
+    struct cache *cache;
     struct auth *auth;
     struct metrics *metrics;
     struct ws *ws;

@@ -45,6 +45,8 @@ const struct conf_key collector_keys[] = {
     CONF_SIZE(C, ws_queue_bytes, "ws.queue", "1mb", 64 * KB, 1024 * MB, "Unsent bytes of one client; who has more goes on from the database when they are gone."),
     CONF_TIME(C, ws_ping_ns, "ws.ping", "20s", NS(1), NS(600), "Time between two pings; a connection that takes nothing for so long, or answers no three, ends."),
 
+    CONF_SIZE(C, cache_memory, "cache.memory", "16mb", 64 * KB, 65536 * MB, "Answers and other values that are kept in the process."),
+
     CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
     CONF_INT(C, correlate.alerts_max, "correlate.alerts", "1000", 1, 1000000, "Alerts of one incident; the next opens another one."),
     {.name = NULL},

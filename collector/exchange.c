@@ -7,11 +7,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "collector/cache.h"
 #include "collector/collector.h"
 #include "collector/db.h"
 #include "collector/form.h"
 #include "collector/metrics.h"
-#include "collector/ratelimit.h"
 #include "collector/replay.h"
 #include "collector/route.h"
 #include "collector/session.h"
@@ -100,9 +100,9 @@ static int authenticate(struct exchange *x)
     return auth_token(a, bearer + 7 + strspn(bearer + 7, " "), &x->rq.principal, &x->rq.err);
 }
 
-static bool over_rate(struct exchange *x, struct ratelimit *l, const char *key)
+static bool over_rate(struct exchange *x, struct cache_limit *l, const char *key)
 {
-    const struct ratelimit_verdict v = ratelimit_take(l, key, time_mono_ns());
+    const struct ratelimit_verdict v = cache_limit_take(l, key);
 
     if (v.is_over) {
         (void)respond_problem(&x->rs, 429, "rate_limited",
@@ -342,8 +342,8 @@ static void handle_login(struct exchange *x)
         return;
     handle(x);
     if (x->rs.status == 200 || x->rs.status == 422) {
-        ratelimit_give_back(x->gate->logins, key);
-        ratelimit_give_back(x->gate->addresses, x->rq.client_ip);
+        cache_limit_give_back(x->gate->logins, key);
+        cache_limit_give_back(x->gate->addresses, x->rq.client_ip);
     } else if (x->rs.status == 401) {
         metrics_add(x->gate->app->metrics, METRICS_AUTH_FAILED, 1);
     }

@@ -17,16 +17,16 @@
 #include "collector/static_files.h"
 #include "common/buf.h"
 
-struct ratelimit;
+struct cache_limit;
 
 /* What all exchanges share. */
 struct gate {
     struct collector *app;
     const struct route *const *tables;
     struct static_files *files;
-    struct ratelimit *requests;  /* NULL: no limit */
-    struct ratelimit *logins;    /* by user and address */
-    struct ratelimit *addresses; /* failed logins, by address alone */
+    struct cache_limit *requests;  /* NULL: no limit */
+    struct cache_limit *logins;    /* by user and address */
+    struct cache_limit *addresses; /* failed logins, by address alone */
     size_t body_memory;
     _Atomic size_t bodies; /* bytes of bodies in memory now */
 };

@@ -14,11 +14,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "collector/cache.h"
 #include "collector/collector.h"
 #include "collector/exchange.h"
 #include "collector/listener.h"
 #include "collector/metrics.h"
-#include "collector/ratelimit.h"
 #include "collector/routes.h"
 #include "collector/ws.h"
 #include "common/crypto.h"
@@ -387,21 +387,30 @@ static int read_tls(struct http_server *s, const struct collector_conf *conf, st
     return r == 0 ? 0 : err_wrap(e, r, "api.tls");
 }
 
+static int make_limit(struct cache_limit **ret, const struct gate *g, const char *name,
+                      int64_t per_minute, int64_t burst, struct err *e)
+{
+    const struct ratelimit_conf conf = {per_minute, burst, RATE_SLOTS};
+
+    return cache_limit_new(ret, g->app->cache, name, &conf, e);
+}
+
 static int make_gate(struct http_server *s, const struct collector_conf *conf, struct err *e)
 {
     struct gate *g = &s->gate;
+    const int64_t logins = conf->auth_login_rate;
     int r = 0;
 
     g->app = s->app;
     g->tables = all_routes;
     g->body_memory = (size_t)conf->api_body_memory;
     if (conf->api_rate > 0)
-        r = ratelimit_new(&g->requests, conf->api_rate, conf->api_burst, RATE_SLOTS, e);
+        r = make_limit(&g->requests, g, "requests", conf->api_rate, conf->api_burst, e);
     if (r == 0)
-        r = ratelimit_new(&g->logins, conf->auth_login_rate, conf->auth_login_rate, RATE_SLOTS, e);
+        r = make_limit(&g->logins, g, "logins", logins, logins, e);
     if (r == 0)
-        r = ratelimit_new(&g->addresses, conf->auth_login_rate * ADDRESS_FACTOR,
-                          conf->auth_login_rate * ADDRESS_FACTOR, RATE_SLOTS, e);
+        r = make_limit(&g->addresses, g, "addresses", logins * ADDRESS_FACTOR,
+                       logins * ADDRESS_FACTOR, e);
     if (r == 0)
         r = static_files_new(&g->files, conf->dashboard_dir, e);
     return r;
@@ -491,9 +500,9 @@ struct http_server *http_server_free(struct http_server *s)
         MHD_stop_daemon(s->daemon);
     if (s->listener.fd >= 0)
         (void)close(s->listener.fd);
-    ratelimit_free(s->gate.requests);
-    ratelimit_free(s->gate.logins);
-    ratelimit_free(s->gate.addresses);
+    cache_limit_free(s->gate.requests);
+    cache_limit_free(s->gate.logins);
+    cache_limit_free(s->gate.addresses);
     static_files_free(s->gate.files);
     free(s->cert);
     if (s->key != NULL)

@@ -25,24 +25,23 @@ struct ratelimit {
     struct slot *slots;
 };
 
-int ratelimit_new(struct ratelimit **ret, int64_t per_minute, int64_t burst, size_t slots,
-                  struct err *e)
+int ratelimit_new(struct ratelimit **ret, const struct ratelimit_conf *conf, struct err *e)
 {
     size_t sets = 1;
-    while (sets * WAYS < slots)
+    while (sets * WAYS < conf->slots)
         sets *= 2;
 
     WIND_AUTO(ratelimit) struct ratelimit *l = calloc(1, sizeof(*l));
     if (l == NULL)
         return err_set(e, -ENOMEM, "rate limit: out of memory");
     (void)pthread_mutex_init(&l->lock, NULL);
-    l->step_ns = 60 * WIND_NS_PER_S / (uint64_t)per_minute;
-    l->burst = burst;
+    l->step_ns = 60 * WIND_NS_PER_S / (uint64_t)conf->per_minute;
+    l->burst = conf->burst;
     l->mask = sets - 1;
     crypto_random(&l->seed, sizeof(l->seed));
     l->slots = calloc(sets * WAYS, sizeof(*l->slots));
     if (l->slots == NULL)
-        return err_set(e, -ENOMEM, "rate limit: out of memory for %zu slots", slots);
+        return err_set(e, -ENOMEM, "rate limit: out of memory for %zu slots", conf->slots);
 
     *ret = WIND_STEAL(l);
     return 0;

@@ -26,8 +26,13 @@ struct ratelimit_verdict {
 };
 
 /* `per_minute` events in the long run, `burst` at once. `slots` is rounded up to a power of two. */
-WIND_MUST_USE int ratelimit_new(struct ratelimit **ret, int64_t per_minute, int64_t burst,
-                                size_t slots, struct err *e);
+struct ratelimit_conf {
+    int64_t per_minute, burst;
+    size_t slots;
+};
+
+WIND_MUST_USE int ratelimit_new(struct ratelimit **ret, const struct ratelimit_conf *conf,
+                                struct err *e);
 struct ratelimit *ratelimit_free(struct ratelimit *l);
 WIND_DEFINE_FREE(ratelimit)
 

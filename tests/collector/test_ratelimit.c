@@ -9,7 +9,8 @@ static struct ratelimit *make(int64_t per_minute, int64_t burst, size_t slots)
 {
     struct ratelimit *l = NULL;
     struct err e = {0};
-    cr_assert_eq(ratelimit_new(&l, per_minute, burst, slots, &e), 0);
+    const struct ratelimit_conf conf = {per_minute, burst, slots};
+    cr_assert_eq(ratelimit_new(&l, &conf, &e), 0);
     return l;
 }
 
