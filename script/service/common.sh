@@ -1,0 +1,118 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # what script/services and the services set and use
+# What the services share; sourced by script/services.
+
+die() { echo "services: $NAME: $*" >&2; exit 1; }
+
+# needs COMMAND...: which script/setup --dev installs.
+needs() {
+    local command
+    for command; do
+        [ -x "$(command -v "$command")" ] || die "there is no $command; script/setup --dev installs it"
+    done
+}
+
+# maven GOAL OPTION...: in a folder of its own, for it leaves marks where it runs.
+# Debian's Maven colours its output even where there is no terminal.
+maven() {
+    needs mvn
+    (cd "$WORK" && mvn -q -B "org.apache.maven.plugins:maven-dependency-plugin:2.8:$1" "${@:2}" 2>&1 |
+        sed 's/\x1b\[[0-9;]*m//g') >&2
+}
+
+# maven_jars FOLDER GROUP:ARTIFACT:VERSION...: the jars, and what they need at run time.
+maven_jars() {
+    local into=$1 group artifact version
+    shift
+    {
+        echo '<project><modelVersion>4.0.0</modelVersion>'
+        echo '<groupId>wind</groupId><artifactId>jars</artifactId><version>1</version><dependencies>'
+        while IFS=: read -r group artifact version; do
+            echo "<dependency><groupId>$group</groupId><artifactId>$artifact</artifactId><version>$version</version></dependency>"
+        done < <(printf '%s\n' "$@")
+        echo '</dependencies></project>'
+    } >"$WORK/pom.xml"
+    maven copy-dependencies -DincludeScope=runtime -DoutputDirectory="$into"
+}
+
+# maven_unpack FOLDER GROUP:ARTIFACT:VERSION:TYPE
+maven_unpack() { maven unpack -Dartifact="$2" -DoutputDirectory="$1"; }
+
+# run_as USER: sets AS, the prefix for programs that refuse to run as root. The one capability lets
+# them reach a DIR inside a folder that only root may enter; without the secure bit access(2) would
+# still deny it.
+run_as() {
+    AS=()
+    [ "$EUID" -ne 0 ] || AS=(setpriv "--reuid=$1" "--regid=$(id -g "$1")" --clear-groups
+        --inh-caps=+dac_override --ambient-caps=+dac_override --securebits=+no_setuid_fixup)
+}
+
+# daemon FOLDER COMMAND...: runs detached in FOLDER, with FOLDER/pid and FOLDER/log.
+# Its parent is a shell that waits for it: where process 1 is slow to collect the dead, PostgreSQL
+# takes the zombie of a killed one for a living one. Beside it, a watch on the owner.
+daemon() {
+    rm -f "$1/pid"
+    # shellcheck disable=SC2016 # the inner shell is the one to expand
+    (cd "$1" && OWNER=$owner SIGNAL=$SIGNAL exec setsid bash -c '
+        "$@" 9>&- &
+        pid=$!
+        echo $pid >pid.new && mv pid.new pid
+        if [ -n "$OWNER" ]; then
+            (
+                while kill -0 "$OWNER"; do kill -0 $pid || exit; sleep 1; done
+                kill -s "$SIGNAL" $pid
+                for _ in {1..20}; do kill -0 $pid || exit; sleep 1; done
+                kill -9 $pid
+            ) 2>/dev/null 9>&- &
+        fi
+        wait $pid
+    ' daemon "${@:2}" </dev/null >>log 2>&1 &)
+    until [ -s "$1/pid" ]; do sleep 0.01; done
+}
+
+# running FOLDER: PROCESS guards against a pid file that outlived its process. One killed just now
+# has no command line any more, but may still hold its port.
+running() {
+    local pid line=
+    pid=$(cat "$1/pid" 2>/dev/null) || return 1
+    while line=$(tr '\0' ' ' <"/proc/$pid/cmdline") && [ -z "$line" ]; do sleep 0.05; done 2>/dev/null
+    [[ $line == *"$PROCESS"* ]]
+}
+
+terminate() { # folder
+    local end=$((SECONDS + 30))
+    ! running "$1" || kill -s "$SIGNAL" "$(cat "$1/pid")" || true
+    ! running "$1" || kill -s CONT "$(cat "$1/pid")" 2>/dev/null || true
+    while running "$1"; do
+        [ $SECONDS -lt $end ] || kill -9 "$(cat "$1/pid")" || true
+        sleep 0.1
+    done
+    rm -f "$1/pid"
+}
+
+# until_ready FOLDER COMMAND...: waits until COMMAND succeeds.
+until_ready() {
+    local where=$1 end=$((SECONDS + LIMIT)) why=
+    shift
+    until "$@" >/dev/null 2>&1; do
+        running "$where" || why='ended while starting'
+        [ $SECONDS -lt $end ] || why="not ready after $LIMIT s"
+        if [ -n "$why" ]; then
+            tail -n 20 "$where/log" >&2
+            die "$why; see $where/log"
+        fi
+        sleep 0.1
+    done
+}
+
+# free_port N: the first of N free ports, below those that the kernel gives to clients.
+free_port() {
+    local port i
+    while :; do
+        port=$((20000 + SRANDOM % 12000))
+        for ((i = 0; i < $1; i++)); do
+            ! (: <>"/dev/tcp/127.0.0.1/$((port + i))") 2>/dev/null || continue 2
+        done
+        echo "$port"
+        return
+    done
+}
