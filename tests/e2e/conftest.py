@@ -1,5 +1,6 @@
 """Fixtures: a real collector on a database of its own, a sensor's key, a logged-in admin."""
 
+import importlib
 import sys
 
 import pytest
@@ -7,6 +8,16 @@ import support
 
 pytest.register_assert_rewrite("apiclient")
 sys.path.append(str(support.ROOT / "tests/support"))
+services = importlib.import_module("services")  # it needs the path from above
+globals().update(services.FIXTURES)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "services: wants a real Kafka, PostgreSQL, Redis or search")
+
+
+def pytest_collection_modifyitems(items):
+    services.mark(items)
 
 
 @pytest.fixture
