@@ -37,7 +37,7 @@ struct db_tx {
     struct db *db;
     struct conn *conn;
     struct db_stmt *stmts;
-    bool is_write;
+    enum db_mode mode;
 };
 
 struct db {
@@ -272,8 +272,9 @@ static void conn_give(struct db *db, struct conn *c, bool is_write)
         reader_give(db, c);
 }
 
-static int tx_new(struct db *db, bool is_write, struct db_tx **ret_tx, struct err *e)
+static int tx_new(struct db *db, enum db_mode mode, struct db_tx **ret_tx, struct err *e)
 {
+    const bool is_write = mode == DB_MODE_WRITE;
     struct conn *c = NULL;
     struct db_tx *tx = calloc(1, sizeof(*tx));
 
@@ -282,7 +283,7 @@ static int tx_new(struct db *db, bool is_write, struct db_tx **ret_tx, struct er
     int r = is_write ? writer_take(db, &c, e) : reader_take(db, &c, e);
     if (r == 0) {
         WIND_CHECK(c != NULL);
-        r = db->ops->begin(c->native, is_write, e);
+        r = db->ops->begin(c->native, mode, e);
         if (r != 0)
             conn_give(db, c, is_write);
     }
@@ -290,19 +291,29 @@ static int tx_new(struct db *db, bool is_write, struct db_tx **ret_tx, struct er
         free(tx);
         return r;
     }
-    *tx = (struct db_tx){.db = db, .conn = c, .is_write = is_write};
+    *tx = (struct db_tx){.db = db, .conn = c, .mode = mode};
     *ret_tx = tx;
     return 0;
 }
 
 int db_begin_read(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, false, ret_tx, e);
+    return tx_new(db, DB_MODE_READ, ret_tx, e);
+}
+
+int db_begin_single(struct db *db, struct db_tx **ret_tx, struct err *e)
+{
+    return tx_new(db, DB_MODE_SINGLE, ret_tx, e);
+}
+
+int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e)
+{
+    return tx_new(db, DB_MODE_SINGLE, ret_tx, e);
 }
 
 int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, true, ret_tx, e);
+    return tx_new(db, DB_MODE_WRITE, ret_tx, e);
 }
 
 /* The entry goes back to the cache, or away. */
@@ -325,7 +336,7 @@ static void tx_end(struct db_tx *tx)
         s->entry = NULL;
         s->tx = NULL;
     }
-    conn_give(db, tx->conn, tx->is_write);
+    conn_give(db, tx->conn, tx->mode == DB_MODE_WRITE);
     free(tx);
 }
 
@@ -341,8 +352,8 @@ struct db_tx *db_tx_free(struct db_tx *tx)
     if (tx == NULL)
         return NULL;
     stmts_reset(tx);
-    (void)tx->db->ops->script(tx->conn->native, "ROLLBACK", NULL);
-    if (tx->is_write)
+    (void)tx->db->ops->end(tx->conn->native, tx->mode, false, NULL);
+    if (tx->mode == DB_MODE_WRITE)
         atomic_fetch_add_explicit(&tx->db->rollbacks, 1, memory_order_relaxed);
     tx_end(tx);
     return NULL;
@@ -351,17 +362,17 @@ struct db_tx *db_tx_free(struct db_tx *tx)
 int db_commit(struct db_tx **tx, struct err *e)
 {
     struct db *db = (*tx)->db;
-    const bool is_write = (*tx)->is_write;
+    const enum db_mode mode = (*tx)->mode;
 
     stmts_reset(*tx);
-    const int r = db->ops->script((*tx)->conn->native, "COMMIT", e);
+    const int r = db->ops->end((*tx)->conn->native, mode, true, e);
     if (r != 0) {
         *tx = db_tx_free(*tx);
         return r < 0 ? r : err_set(e, -EINVAL, "database: commit: a key does not fit");
     }
     tx_end(*tx);
     *tx = NULL;
-    if (is_write) {
+    if (mode == DB_MODE_WRITE) {
         atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
         if (db->on_commit != NULL)
             db->on_commit(db->on_commit_arg);
@@ -372,6 +383,21 @@ int db_commit(struct db_tx **tx, struct err *e)
 int db_script(struct db_tx *tx, const char *sql, struct err *e)
 {
     return tx->db->ops->script(tx->conn->native, sql, e);
+}
+
+enum db_engine db_engine(const struct db_tx *tx)
+{
+    return tx->db->ops->engine;
+}
+
+const struct db_ops *db_tx_ops(const struct db_tx *tx)
+{
+    return tx->db->ops;
+}
+
+void *db_tx_conn(const struct db_tx *tx)
+{
+    return tx->conn->native;
 }
 
 /* ---------------------------------------------------------------- statements */
@@ -536,6 +562,14 @@ int db_run(struct db_tx *tx, const char *sql, const struct db_value *args, size_
     if (r == 0 && ret_changed != NULL)
         *ret_changed = tx->db->ops->changed(tx->conn->native);
     return r;
+}
+
+int db_defer(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
+             struct err *e)
+{
+    const int r = db_run(tx, sql, args, n_args, NULL, e);
+
+    return r == DB_CONFLICT ? err_set(e, -EINVAL, "database: a key does not fit") : r;
 }
 
 int64_t db_i64(struct db_stmt *s, int col)

@@ -24,8 +24,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <string.h>
 
+#include "collector/db_value.h"
 #include "common/base.h"
 #include "common/err.h"
 
@@ -57,15 +57,25 @@ WIND_DEFINE_FREE(db)
 /* Called after each commit, on the committing thread, without locks. Set before threads start. */
 void db_on_commit(struct db *db, void (*fn)(void *arg), void *arg);
 
+/* For the few statements that the databases don't share. */
+enum db_engine { DB_SQLITE, DB_POSTGRES };
+
 struct db_stats {
     uint64_t commits, rollbacks, waits_failed, file_bytes, wal_bytes;
     int schema; /* number of the newest migration */
 };
 void db_stats(struct db *db, struct db_stats *ret_stats);
+enum db_engine db_engine(const struct db_tx *tx);
 
 /* A read sees one state from its first query to its end. */
 WIND_MUST_USE int db_begin_read(struct db *db, struct db_tx **ret_tx, struct err *e);
 WIND_MUST_USE int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e);
+
+/* A read of which each statement sees the newest state: one round trip for one statement. */
+WIND_MUST_USE int db_begin_single(struct db *db, struct db_tx **ret_tx, struct err *e);
+
+/* The same, for lists and search: on the replica, when there is one that is fresh enough. */
+WIND_MUST_USE int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e);
 
 /* Make it last, end it and set *tx to NULL; on failure it is rolled back and ended too. */
 WIND_MUST_USE int db_commit(struct db_tx **tx, struct err *e);
@@ -74,50 +84,12 @@ WIND_MUST_USE int db_commit(struct db_tx **tx, struct err *e);
 struct db_tx *db_tx_free(struct db_tx *tx);
 WIND_DEFINE_FREE(db_tx)
 
-/* ---- parameters: DB_ARGS(db_int(7), db_str(name), db_null()), or DB_NONE */
-
-enum db_type { DB_TYPE_NULL, DB_TYPE_INT, DB_TYPE_F64, DB_TYPE_TEXT, DB_TYPE_BLOB };
-
-struct db_value {
-    enum db_type type;
-    int64_t i;
-    double f;
-    const void *p; /* borrowed until the statement was bound */
-    size_t len;
-};
-
-static inline struct db_value db_null(void)
-{
-    return (struct db_value){.type = DB_TYPE_NULL};
-}
-static inline struct db_value db_int(int64_t v)
-{
-    return (struct db_value){.type = DB_TYPE_INT, .i = v};
-}
-static inline struct db_value db_f64(double v)
-{
-    return (struct db_value){.type = DB_TYPE_F64, .f = v};
-}
-/* NULL text and NULL blobs are SQL NULL. */
-static inline struct db_value db_str(const char *s)
-{
-    return (struct db_value){
-        .type = s ? DB_TYPE_TEXT : DB_TYPE_NULL, .p = s, .len = s ? strlen(s) : 0};
-}
-static inline struct db_value db_bytes(const void *p, size_t len)
-{
-    return (struct db_value){.type = p ? DB_TYPE_BLOB : DB_TYPE_NULL, .p = p, .len = len};
-}
-
-/* clang-format off */
-#define DB_NONE      NULL, 0
-#define DB_ARGS(...) ((const struct db_value[]){__VA_ARGS__}), \
-                     (sizeof((const struct db_value[]){__VA_ARGS__}) / sizeof(struct db_value))
-/* clang-format on */
-
 /* ---- statements */
 
-/* Prepare (or take from the cache) and bind; nothing runs before db_step. */
+/*
+ * Prepare (or take from the cache) and bind; nothing runs before db_step. Several queries made
+ * before the first step go to PostgreSQL together: do that with those you need anyway.
+ */
 WIND_MUST_USE int db_query(struct db_tx *tx, const char *sql, const struct db_value *args,
                            size_t n_args, struct db_stmt **ret_stmt, struct err *e);
 struct db_stmt *db_stmt_free(struct db_stmt *s);
@@ -141,6 +113,10 @@ WIND_MUST_USE int db_query_i64(struct db_tx *tx, const char *sql, const struct d
 /* Query, run to its end, free. 0 or DB_CONFLICT. *ret_changed (may be NULL): rows touched. */
 WIND_MUST_USE int db_run(struct db_tx *tx, const char *sql, const struct db_value *args,
                          size_t n_args, int64_t *ret_changed, struct err *e);
+
+/* As db_run, but waits for no answer: a later call says that it failed, db_commit at the latest. */
+WIND_MUST_USE int db_defer(struct db_tx *tx, const char *sql, const struct db_value *args,
+                           size_t n_args, struct err *e);
 
 /* Columns of the row, from 0. Texts and blobs live until the next step, again or free. */
 int64_t db_i64(struct db_stmt *s, int col); /* 0 for NULL */

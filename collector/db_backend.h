@@ -17,13 +17,17 @@ struct db_migration {
     const char *sql;
 };
 
+enum db_mode { DB_MODE_READ, DB_MODE_SINGLE, DB_MODE_WRITE };
+
 struct db_ops {
+    enum db_engine engine;
     const struct db_migration *migrations;
 
     int (*connect)(const struct db_conf *conf, bool is_writer, void **ret_conn, struct err *e);
     void (*disconnect)(void *conn);
     int (*script)(void *conn, const char *sql, struct err *e); /* several statements, no rows */
-    int (*begin)(void *conn, bool is_write, struct err *e);
+    int (*begin)(void *conn, enum db_mode mode, struct err *e);
+    int (*end)(void *conn, enum db_mode mode, bool is_commit, struct err *e);
     int64_t (*changed)(void *conn); /* rows the last statement touched */
 
     int (*prepare)(void *conn, const char *sql, void **ret_stmt, struct err *e);
@@ -38,6 +42,15 @@ struct db_ops {
     const char *(*col_text)(void *stmt, int col);
     const void *(*col_blob)(void *stmt, int col, size_t *ret_len);
 
+    /* Rows into a table; NULL: an INSERT for each does. `end` frees it whatever it returns. */
+    int (*bulk_begin)(void *conn, const char *table, const char *columns, size_t n_columns,
+                      void **ret_bulk, struct err *e);
+    int (*bulk_row)(void *bulk, const struct db_value *values, size_t n, struct err *e);
+    int (*bulk_end)(void *bulk, struct err *e);
+    void (*bulk_free)(void *bulk);
+    int (*reserve)(struct db_tx *tx, const char *table, int64_t n, int64_t *ret_first,
+                   struct err *e);
+
     void (*sizes)(const struct db_conf *conf, uint64_t *ret_file, uint64_t *ret_wal);
 };
 
@@ -48,5 +61,7 @@ extern const struct db_migration db_sqlite_migrations[];
 WIND_MUST_USE int db_migrate(struct db *db, const struct db_migration *m, int *ret_number,
                              struct err *e);
 
-/* db.c, for db_migrate.c only: several statements at once. */
+/* db.c, for db_*.c only. Several statements at once; the backend of a transaction. */
 WIND_MUST_USE int db_script(struct db_tx *tx, const char *sql, struct err *e);
+const struct db_ops *db_tx_ops(const struct db_tx *tx);
+void *db_tx_conn(const struct db_tx *tx);

@@ -3,10 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <sqlite3.h>
+#include "collector/db_sqlite_array.h"
 
 /* SQLite's verdict as an errno; unique and foreign keys are an outcome, not a failure. */
 static int outcome(sqlite3 *conn, int rc, const char *doing, struct err *e)
@@ -65,6 +66,8 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
                    "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
                    "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000",
                    e);
+    if (r == 0)
+        r = outcome(conn, db_sqlite_array_init(conn), "set up", e);
     if (r == 0 && is_writer)
         r = script(conn, "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=67108864", e);
     if (r == 0 && is_writer)
@@ -119,9 +122,17 @@ static int connect(const struct db_conf *conf, bool is_writer, void **ret_conn, 
     return 0;
 }
 
-static int begin(void *conn, bool is_write, struct err *e)
+static int begin(void *conn, enum db_mode mode, struct err *e)
 {
-    return script(conn, is_write ? "BEGIN IMMEDIATE" : "BEGIN", e);
+    static const char *const sql[] = {
+        [DB_MODE_READ] = "BEGIN", [DB_MODE_SINGLE] = NULL, [DB_MODE_WRITE] = "BEGIN IMMEDIATE"};
+
+    return sql[mode] == NULL ? 0 : script(conn, sql[mode], e);
+}
+
+static int end(void *conn, enum db_mode mode, bool is_commit, struct err *e)
+{
+    return mode == DB_MODE_SINGLE ? 0 : script(conn, is_commit ? "COMMIT" : "ROLLBACK", e);
 }
 
 static int64_t changed(void *conn)
@@ -129,95 +140,171 @@ static int64_t changed(void *conn)
     return sqlite3_changes64(conn);
 }
 
+/*
+ * In SQLite "$12" is a name, numbered in order of appearance: `at` says which number each of
+ * ours has, 0 when it does not appear.
+ */
+struct stmt {
+    sqlite3_stmt *native;
+    size_t n;
+    uint16_t at[];
+};
+
+static sqlite3_stmt *native_of(void *stmt)
+{
+    return ((struct stmt *)stmt)->native;
+}
+
+/* $n of the parameter with SQLite's number `at`. */
+static size_t number_of(sqlite3_stmt *native, int at)
+{
+    const char *name = sqlite3_bind_parameter_name(native, at);
+
+    return name == NULL || name[0] != '$' ? 0 : (size_t)strtoul(name + 1, NULL, 10);
+}
+
+static struct stmt *stmt_of(sqlite3_stmt *native)
+{
+    const int params = sqlite3_bind_parameter_count(native);
+    size_t n = 0;
+
+    for (int at = 1; at <= params; at++)
+        if (number_of(native, at) > n)
+            n = number_of(native, at);
+    struct stmt *s = calloc(1, sizeof(*s) + (n + 1) * sizeof(s->at[0]));
+    if (s == NULL)
+        return NULL;
+    s->native = native;
+    s->n = n;
+    for (int at = 1; at <= params; at++)
+        s->at[number_of(native, at)] = (uint16_t)at;
+    return s;
+}
+
 static int prepare(void *conn, const char *sql, void **ret_stmt, struct err *e)
 {
-    sqlite3_stmt *stmt = NULL;
-    const int rc = sqlite3_prepare_v3(conn, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+    sqlite3_stmt *native = NULL;
+    char *text = db_sqlite_array_sql(sql);
+    const int rc =
+        sqlite3_prepare_v3(conn, text ? text : sql, -1, SQLITE_PREPARE_PERSISTENT, &native, NULL);
 
+    free(text);
     if (rc != SQLITE_OK)
         return outcome(conn, rc, "prepare", e);
-    *ret_stmt = stmt;
+    *ret_stmt = stmt_of(native);
+    if (*ret_stmt == NULL) {
+        (void)sqlite3_finalize(native);
+        return err_set(e, -ENOMEM, "database: out of memory");
+    }
     return 0;
 }
 
 static void finalize(void *stmt)
 {
-    (void)sqlite3_finalize(stmt);
+    (void)sqlite3_finalize(native_of(stmt));
+    free(stmt);
 }
 
 static void reset(void *stmt)
 {
-    (void)sqlite3_reset(stmt);
-    (void)sqlite3_clear_bindings(stmt);
+    (void)sqlite3_reset(native_of(stmt));
+    (void)sqlite3_clear_bindings(native_of(stmt));
 }
 
-/* In SQLite "$12" is a name, numbered in order of appearance: look it up. */
 static int bind(void *stmt, size_t n, const struct db_value *v, struct err *e)
 {
-    char name[24];
+    const struct stmt *s = stmt;
+    const int at = n <= s->n ? s->at[n] : 0;
     int rc;
 
-    (void)snprintf(name, sizeof(name), "$%zu", n);
-    const int at = sqlite3_bind_parameter_index(stmt, name);
     if (at == 0)
-        return err_set(e, -EINVAL, "database: no parameter %s in: %s", name, sqlite3_sql(stmt));
+        return err_set(e, -EINVAL, "database: no parameter $%zu in: %s", n, sqlite3_sql(s->native));
     switch (v->type) {
     case DB_TYPE_INT:
-        rc = sqlite3_bind_int64(stmt, at, v->i);
+        rc = sqlite3_bind_int64(s->native, at, v->i);
         break;
     case DB_TYPE_F64:
-        rc = sqlite3_bind_double(stmt, at, v->f);
+        rc = sqlite3_bind_double(s->native, at, v->f);
         break;
     case DB_TYPE_TEXT:
-        rc = sqlite3_bind_text64(stmt, at, v->p, v->len, SQLITE_TRANSIENT, SQLITE_UTF8);
+        rc = sqlite3_bind_text64(s->native, at, v->p, v->len, SQLITE_TRANSIENT, SQLITE_UTF8);
         break;
     case DB_TYPE_BLOB:
-        rc = sqlite3_bind_blob64(stmt, at, v->p, v->len, SQLITE_TRANSIENT);
+        rc = sqlite3_bind_blob64(s->native, at, v->p, v->len, SQLITE_TRANSIENT);
+        break;
+    case DB_TYPE_INTS:
+    case DB_TYPE_ARRAY:
+        rc = db_sqlite_array_bind(s->native, at, v);
         break;
     case DB_TYPE_NULL:
     default:
-        rc = sqlite3_bind_null(stmt, at);
+        rc = sqlite3_bind_null(s->native, at);
         break;
     }
-    return outcome(sqlite3_db_handle(stmt), rc, "bind", e);
+    return outcome(sqlite3_db_handle(s->native), rc, "bind", e);
 }
 
 static int step(void *stmt, struct err *e)
 {
-    const int rc = sqlite3_step(stmt);
+    const int rc = sqlite3_step(native_of(stmt));
 
     if (rc == SQLITE_ROW)
         return DB_ROW;
     if (rc == SQLITE_DONE)
         return 0;
-    return outcome(sqlite3_db_handle(stmt), rc, "step", e);
+    return outcome(sqlite3_db_handle(native_of(stmt)), rc, "step", e);
+}
+
+/*
+ * sqlite_sequence remembers the block, also of tables without AUTOINCREMENT; its rows are
+ * ordinary ones. Should it lag behind the table, the table is right.
+ */
+static int reserve(struct db_tx *tx, const char *table, int64_t n, int64_t *ret_first,
+                   struct err *e)
+{
+    char sql[256];
+    int64_t last = 0, changed_rows = 0;
+
+    (void)snprintf(sql, sizeof(sql),
+                   "SELECT max(coalesce((SELECT max(rowid) FROM %s), 0), "
+                   "coalesce((SELECT seq FROM sqlite_sequence WHERE name = $1), 0))",
+                   table);
+    int r = db_query_i64(tx, sql, DB_ARGS(db_str(table)), &last, e);
+    if (r == 0)
+        r = db_run(tx, "UPDATE sqlite_sequence SET seq = $2 WHERE name = $1",
+                   DB_ARGS(db_str(table), db_int(last + n)), &changed_rows, e);
+    if (r == 0 && changed_rows == 0)
+        r = db_run(tx, "INSERT INTO sqlite_sequence (name, seq) VALUES ($1, $2)",
+                   DB_ARGS(db_str(table), db_int(last + n)), NULL, e);
+    *ret_first = last + 1;
+    return r;
 }
 
 static bool col_null(void *stmt, int col)
 {
-    return sqlite3_column_type(stmt, col) == SQLITE_NULL;
+    return sqlite3_column_type(native_of(stmt), col) == SQLITE_NULL;
 }
 
 static int64_t col_i64(void *stmt, int col)
 {
-    return sqlite3_column_int64(stmt, col);
+    return sqlite3_column_int64(native_of(stmt), col);
 }
 
 static double col_f64(void *stmt, int col)
 {
-    return sqlite3_column_double(stmt, col);
+    return sqlite3_column_double(native_of(stmt), col);
 }
 
 static const char *col_text(void *stmt, int col)
 {
-    return (const char *)sqlite3_column_text(stmt, col);
+    return (const char *)sqlite3_column_text(native_of(stmt), col);
 }
 
 static const void *col_blob(void *stmt, int col, size_t *ret_len)
 {
-    const void *p = sqlite3_column_blob(stmt, col);
+    const void *p = sqlite3_column_blob(native_of(stmt), col);
 
-    *ret_len = p == NULL ? 0 : (size_t)sqlite3_column_bytes(stmt, col);
+    *ret_len = p == NULL ? 0 : (size_t)sqlite3_column_bytes(native_of(stmt), col);
     return p;
 }
 
@@ -238,17 +325,20 @@ static void sizes(const struct db_conf *conf, uint64_t *ret_file, uint64_t *ret_
 }
 
 const struct db_ops db_sqlite_ops = {
+    .engine = DB_SQLITE,
     .migrations = db_sqlite_migrations,
     .connect = connect,
     .disconnect = disconnect,
     .script = script,
     .begin = begin,
+    .end = end,
     .changed = changed,
     .prepare = prepare,
     .finalize = finalize,
     .reset = reset,
     .bind = bind,
     .step = step,
+    .reserve = reserve,
     .col_null = col_null,
     .col_i64 = col_i64,
     .col_f64 = col_f64,

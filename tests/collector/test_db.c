@@ -198,6 +198,43 @@ Test(db, a_read_cannot_write)
     cr_assert_lt(add_entity(tx, "a", NULL), 0);
 }
 
+Test(db, each_statement_of_a_single_read_sees_the_newest_state)
+{
+    WIND_AUTO(db_tx) struct db_tx *reader = NULL, *writer = NULL;
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+
+    cr_assert_eq(db_begin_single(temp_db, &reader, NULL), 0);
+    cr_assert_eq(db_query(reader, "SELECT count(*) FROM entities", DB_NONE, &s, NULL), 0);
+    cr_assert_eq(db_step(s, NULL), DB_ROW);
+    cr_assert_eq(db_i64(s, 0), 0);
+    cr_assert_eq(db_begin_write(temp_db, &writer, NULL), 0);
+    cr_assert_eq(add_entity(writer, "a", NULL), 0);
+    cr_assert_eq(db_commit(&writer, NULL), 0);
+    cr_assert_eq(db_again(s, DB_NONE, NULL), 0);
+    cr_assert_eq(db_step(s, NULL), DB_ROW);
+    cr_assert_eq(db_i64(s, 0), 1);
+    cr_assert_lt(add_entity(reader, "b", NULL), 0);
+}
+
+Test(db, a_deferred_statement_is_told_at_the_commit_at_the_latest)
+{
+    struct err e = {0};
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_defer(tx, "INSERT INTO entities (kind, value) VALUES ($1, 'a')",
+                          DB_ARGS(db_str("host")), &e),
+                 0);
+    cr_assert_eq(db_commit(&tx, &e), 0);
+    cr_assert_eq(count_rows(temp_db, "SELECT count(*) FROM entities"), 1);
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    int r = db_defer(tx, "INSERT INTO entities (kind, value) VALUES ($1, 'a')",
+                     DB_ARGS(db_str("host")), &e);
+    if (r == 0)
+        r = db_commit(&tx, &e);
+    cr_assert_lt(r, 0);
+}
+
 Test(db, waiting_has_an_end)
 {
     struct err e = {0};
