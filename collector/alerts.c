@@ -6,7 +6,7 @@
 #include "common/time.h"
 
 /* Every byte of a value may be an escape of six. */
-#define ENTITIES_JSON_MAX (ENTITIES_MAX * (6 * ENTITY_VALUE_MAX + 128))
+#define ENTITIES_JSON_MAX ((size_t)ENTITIES_MAX * (6 * ENTITY_VALUE_MAX + 128))
 
 /* ---------------------------------------------------------------- putting */
 

@@ -1,9 +1,10 @@
 /* /api/ingest: batches from sensors. */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "collector/collector.h"
 #include "collector/ingest.h"
-#include "collector/metrics.h"
 #include "collector/routes.h"
 
 static const struct field batch_fields[] = {
@@ -42,42 +43,80 @@ static const struct field result_fields[] = {
 };
 static const struct schema result_schema = {.name = "BatchResult", .fields = result_fields};
 
-static void count(struct metrics *m, const struct ingest_result *res)
+static json_t *rejected_json(const struct ingest_result *res)
 {
-    metrics_add(m, METRICS_INGEST_BATCHES, 1);
-    metrics_add(m, METRICS_INGEST_REJECTED, json_array_size(res->rejected));
-    for (size_t i = 0; i < res->n_kinds; i++)
-        for (int o = 0; o < ALERT_OUTCOMES; o++)
-            metrics_alerts(m, res->kinds[i].type, res->kinds[i].severity, (enum alert_put_outcome)o,
-                           res->kinds[i].n[o]);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < res->n_outcomes; i++) {
+        const struct ingest_outcome *out = &res->outcomes[i];
+        if (out->state != INGEST_REJECTED)
+            continue;
+        json_t *o = json_object();
+        (void)json_object_set_new(o, "index", json_integer((json_int_t)i));
+        (void)json_object_set_new(o, "uid", out->uid[0] ? json_string(out->uid) : json_null());
+        (void)json_object_set_new(o, "detail", json_string(out->reason));
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
+static int respond_result(struct response *rs, const struct ingest_result *res)
+{
+    json_t *o = json_object();
+
+    (void)json_object_set_new(o, "accepted", json_integer(res->n[INGEST_STORED]));
+    (void)json_object_set_new(o, "updated", json_integer(res->n[INGEST_UPDATED]));
+    (void)json_object_set_new(o, "unchanged", json_integer(res->n[INGEST_KNOWN]));
+    (void)json_object_set_new(o, "rejected", rejected_json(res));
+    return respond_json(rs, 200, o);
+}
+
+static int post(struct request *rq, struct response *rs, struct ingest_batch *batch)
+{
+    const json_t *alerts = json_object_get(rq->body, "alerts");
+    const json_t *stats = json_object_get(rq->body, "stats");
+    const size_t n = json_array_size(alerts);
+    struct ingest_item *items = calloc(n + 1, sizeof(*items));
+    char *texts = json_is_object(stats) ? json_dumps(stats, JSON_COMPACT) : NULL;
+    struct ingest_result res;
+    int r = items == NULL ? -ENOMEM : 0;
+
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        char *text = json_dumps(json_array_get(alerts, i), JSON_COMPACT | JSON_ENCODE_ANY);
+        if (text == NULL)
+            r = -ENOMEM;
+        else
+            items[i] = (struct ingest_item){.json = text, .len = strlen(text)};
+    }
+    batch->items = items;
+    batch->n_items = n;
+    batch->stats = texts;
+    if (r == 0)
+        r = ingest_batch(rq->app->ingest, batch, &res, &rq->err);
+    for (size_t i = 0; items != NULL && i < n; i++)
+        free((void *)(uintptr_t)items[i].json);
+    free(items);
+    free(texts);
+    if (r != 0)
+        return r;
+    r = respond_result(rs, &res);
+    ingest_result_done(&res);
+    return r;
 }
 
 static int ingest(struct request *rq, struct response *rs)
 {
-    const json_t *stats = json_object_get(rq->body, "stats");
-    const struct ingest_batch batch = {
+    struct ingest_batch batch = {
         .sensor = body_text(rq, "sensor", ""),
         .version = body_text(rq, "version", ""),
-        .alerts = json_object_get(rq->body, "alerts"),
-        .stats = json_is_object(stats) ? stats : NULL,
     };
     const char *own = rq->principal.sensor;
-    struct ingest_result res;
 
     _Static_assert(sizeof(rq->principal.sensor) > SOURCE_MAX, "any sensor's name fits");
     if (own[0] != '\0' && strcmp(own, batch.sensor) != 0)
         return respond_problem(rs, 403, "sensor_foreign", "this key speaks for the sensor '%s'",
                                own);
-    const int r = ingest_batch(rq->db, &rq->app->conf.correlate, &batch, &res, &rq->err);
-    if (r != 0)
-        return r;
-    count(rq->app->metrics, &res);
-    json_t *o = json_object();
-    (void)json_object_set_new(o, "accepted", json_integer(res.accepted));
-    (void)json_object_set_new(o, "updated", json_integer(res.updated));
-    (void)json_object_set_new(o, "unchanged", json_integer(res.unchanged));
-    (void)json_object_set_new(o, "rejected", res.rejected);
-    return respond_json(rs, 200, o);
+    return post(rq, rs, &batch);
 }
 
 const struct route ingest_routes[] = {

@@ -11,6 +11,7 @@
 #include "collector/cache.h"
 #include "collector/db.h"
 #include "collector/http_server.h"
+#include "collector/ingest.h"
 #include "collector/metrics.h"
 #include "collector/openapi.h"
 #include "collector/routes.h"
@@ -112,6 +113,14 @@ static int make_cache(struct collector *c, struct err *e)
     return cache_new(&c->cache, &conf, e);
 }
 
+static int make_ingest(struct collector *c, struct err *e)
+{
+    const struct ingest_conf conf = {
+        .db = c->db, .metrics = c->metrics, .correlate = c->conf.correlate};
+
+    return ingest_new(&c->ingest, &conf, e);
+}
+
 static int make_openapi(struct collector *c, struct err *e)
 {
     json_t *document = openapi_document(all_routes);
@@ -136,6 +145,8 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     int r = db_open(&c->db, &db, e);
     if (r == 0)
         r = metrics_new(&c->metrics, e);
+    if (r == 0)
+        r = make_ingest(c, e);
     if (r == 0)
         r = make_openapi(c, e);
     if (r == 0)
@@ -162,6 +173,7 @@ struct collector *collector_free(struct collector *c)
     http_server_free(c->http); /* the last handler has ended; only now may its parts go */
     ws_free(c->ws);
     auth_free(c->auth);
+    ingest_free(c->ingest);
     metrics_free(c->metrics);
     cache_free(c->cache);
     db_free(c->db);

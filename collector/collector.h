@@ -21,6 +21,7 @@ struct auth;
 struct cache;
 struct db;
 struct http_server;
+struct ingest;
 struct metrics;
 struct ws;
 
@@ -55,6 +56,7 @@ struct collector {
     struct cache *cache;
     struct auth *auth;
     struct metrics *metrics;
+    struct ingest *ingest;
     struct ws *ws;
     struct http_server *http;
     char *openapi; /* the document, made once */

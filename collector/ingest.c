@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "collector/metrics.h"
 #include "collector/schema.h"
 #include "collector/sensors.h"
 #include "common/crypto.h"
@@ -193,130 +195,227 @@ static int read_item(struct ingest_alert *ret_alert, const json_t *item, const c
 
 /* ---------------------------------------------------------------- storing a batch */
 
-static void reject(struct ingest_result *res, size_t index, const char *uid, const char *detail)
-{
-    json_t *o = json_object();
+/* What became of alerts of one detector and severity, for the metrics. */
+struct kind {
+    char type[TYPE_MAX + 1];
+    int severity;
+    uint64_t n[ALERT_OUTCOMES];
+};
+#define KINDS 64 /* the last is "other" */
 
-    (void)json_object_set_new(o, "index", json_integer((json_int_t)index));
-    (void)json_object_set_new(o, "uid", uid[0] ? json_string(uid) : json_null());
-    (void)json_object_set_new(o, "detail", json_string(detail));
-    (void)json_array_append_new(res->rejected, o);
+/* What one sensor sent in this batch. */
+struct sender {
+    const char *name;
+    int64_t n[INGEST_STATES];
+};
+#define SENDERS 64
+
+struct ingest {
+    struct ingest_conf conf;
+};
+
+/* One call of ingest_batch. */
+struct work {
+    struct ingest *in;
+    const struct ingest_batch *batch;
+    struct ingest_result res;
+    struct correlate correlate;
+    size_t n_kinds, n_senders;
+    struct kind kinds[KINDS];
+    struct sender senders[SENDERS];
+};
+
+int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf, struct err *e)
+{
+    struct ingest *in = calloc(1, sizeof(*in));
+
+    if (in == NULL)
+        return err_set(e, -ENOMEM, "ingest: out of memory");
+    in->conf = *conf;
+    *ret_ingest = in;
+    return 0;
 }
 
-static void tally(struct ingest_result *res, const struct alert *a, enum alert_put_outcome outcome)
+struct ingest *ingest_free(struct ingest *in)
+{
+    free(in);
+    return NULL;
+}
+
+void ingest_result_done(struct ingest_result *res)
+{
+    for (size_t i = 0; i < res->n_outcomes; i++)
+        free(res->outcomes[i].reason);
+    free(res->outcomes);
+    *res = (struct ingest_result){.outcomes = NULL};
+}
+
+static void tally(struct work *w, const struct alert *a, enum alert_put_outcome outcome)
 {
     size_t i = 0;
 
     WIND_CHECK(a->type != NULL);
-    while (i < res->n_kinds &&
-           (res->kinds[i].severity != a->severity || strcmp(res->kinds[i].type, a->type) != 0))
+    while (i < w->n_kinds &&
+           (w->kinds[i].severity != a->severity || strcmp(w->kinds[i].type, a->type) != 0))
         i++;
-    if (i == res->n_kinds && i < INGEST_KINDS) {
-        struct ingest_kind *k = &res->kinds[res->n_kinds++];
-        *k = (struct ingest_kind){.severity = a->severity};
-        (void)snprintf(k->type, sizeof(k->type), "%s",
-                       res->n_kinds == INGEST_KINDS ? "other" : a->type);
+    if (i == w->n_kinds && i < KINDS) {
+        struct kind *k = &w->kinds[w->n_kinds++];
+        *k = (struct kind){.severity = a->severity};
+        (void)snprintf(k->type, sizeof(k->type), "%s", w->n_kinds == KINDS ? "other" : a->type);
     }
-    res->kinds[i < INGEST_KINDS ? i : INGEST_KINDS - 1].n[outcome]++;
+    w->kinds[i < KINDS ? i : KINDS - 1].n[outcome]++;
 }
 
-static int put_one(struct db_tx *tx, struct correlate *c, const struct alert *a,
-                   struct ingest_result *res, struct err *e)
+static int report(struct work *w, struct db_tx *tx, struct err *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < w->n_senders; i++) {
+        const struct sender *s = &w->senders[i];
+        const bool is_batch = s->name == w->batch->sensor;
+        const struct sensor_report said = {
+            .name = s->name,
+            .version = is_batch ? w->batch->version : NULL,
+            .alerts = s->n[INGEST_STORED],
+            .updates = s->n[INGEST_UPDATED],
+            .rejected = s->n[INGEST_REJECTED],
+            .stats = is_batch ? w->batch->stats : NULL,
+        };
+        r = sensor_seen(tx, &said, e);
+    }
+    w->n_senders = 0;
+    return r;
+}
+
+/* The counters of a sensor; when too many sent in one batch, what was counted is written. */
+static int sender_of(struct work *w, struct db_tx *tx, const char *name, struct sender **ret_sender,
+                     struct err *e)
+{
+    for (size_t i = 0; i < w->n_senders; i++)
+        if (strcmp(w->senders[i].name, name) == 0) {
+            *ret_sender = &w->senders[i];
+            return 0;
+        }
+    const int r = w->n_senders == SENDERS ? report(w, tx, e) : 0;
+    if (r != 0)
+        return r;
+    *ret_sender = &w->senders[w->n_senders++];
+    **ret_sender = (struct sender){.name = name};
+    return 0;
+}
+
+static int put_one(struct work *w, struct db_tx *tx, const struct alert *a,
+                   enum ingest_state *ret_state, struct err *e)
 {
     int64_t id = 0;
     const int r = alert_put(tx, a, &id, e);
 
     if (r >= 0)
-        tally(res, a, (enum alert_put_outcome)r);
+        tally(w, a, (enum alert_put_outcome)r);
     switch (r) {
     case ALERT_ADDED:
-        res->accepted++;
-        return correlate_alert(c, tx, id, a, e);
+        *ret_state = INGEST_STORED;
+        return correlate_alert(&w->correlate, tx, id, a, e);
     case ALERT_UPDATED:
-        res->updated++;
-        return correlate_changed(c, tx, id, e);
+        *ret_state = INGEST_UPDATED;
+        return correlate_changed(&w->correlate, tx, id, e);
     case ALERT_UNCHANGED:
-        res->unchanged++;
+        *ret_state = INGEST_KNOWN;
         return 0;
     default:
         return r;
     }
 }
 
-static int put_all(struct db_tx *tx, struct correlate *c, const struct ingest_batch *b,
-                   struct ingest_result *res, struct err *e)
+static int put_item(struct work *w, struct db_tx *tx, size_t i, struct err *e)
 {
-    int r = 0;
+    const struct ingest_item *item = &w->batch->items[i];
+    const char *sensor = item->sensor != NULL ? item->sensor : w->batch->sensor;
+    struct sender *sender = NULL;
+    struct ingest_alert a = {.uid = ""};
+    struct err why = {0};
 
-    for (size_t i = 0; r == 0 && i < json_array_size(b->alerts); i++) {
-        struct ingest_alert a;
-        struct err why = {0};
-        r = read_item(&a, json_array_get(b->alerts, i), b->sensor, &why);
-        if (r == 0)
-            r = put_one(tx, c, &a.alert, res, e);
-        else if (r == -EINVAL) {
-            reject(res, i, a.uid, why.text);
-            r = 0;
-        } else
-            r = err_set(e, r, "%s", why.text);
-        free(a.metadata);
-    }
-    return r;
-}
-
-static int store_batch(struct db_tx *tx, struct correlate *c, const struct ingest_batch *b,
-                       struct ingest_result *res, struct err *e)
-{
-    int r = put_all(tx, c, b, res, e);
-
-    if (r == 0)
-        r = correlate_finish(c, tx, e);
+    WIND_CHECK(sensor != NULL && w->res.outcomes != NULL);
+    struct ingest_outcome *out = &w->res.outcomes[i];
+    json_t *parsed =
+        json_loadb(item->json, item->len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
+    int r = read_item(&a, parsed, sensor, &why);
+    memcpy(out->uid, a.uid, sizeof(out->uid));
     if (r == 0) {
-        const struct sensor_report report = {
-            .name = b->sensor,
-            .version = b->version,
-            .alerts = res->accepted,
-            .updates = res->updated,
-            .rejected = (int64_t)json_array_size(res->rejected),
-            .stats = b->stats,
-        };
-        r = sensor_seen(tx, &report, e);
+        r = put_one(w, tx, &a.alert, &out->state, e);
+    } else if (r == -EINVAL) {
+        out->state = INGEST_REJECTED;
+        out->reason = strdup(why.text);
+        r = out->reason == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
+    } else {
+        r = err_set(e, r, "%s", why.text);
+    }
+    free(a.metadata);
+    json_decref(parsed);
+    if (r == 0)
+        r = sender_of(w, tx, sensor, &sender, e);
+    if (r == 0) {
+        sender->n[out->state]++;
+        w->res.n[out->state]++;
     }
     return r;
 }
 
-int ingest_put(struct db_tx *tx, const struct correlate_conf *conf,
-               const struct ingest_batch *batch, struct ingest_result *ret_result, struct err *e)
+static int store(struct work *w, struct db_tx *tx, struct err *e)
 {
-    struct ingest_result res = {.rejected = json_array()};
-    struct correlate c;
+    const struct ingest_batch *b = w->batch;
+    struct sender *own = NULL;
+    int r = b->sensor != NULL ? sender_of(w, tx, b->sensor, &own, e) : 0;
 
-    correlate_init(&c, conf);
-    const int r = store_batch(tx, &c, batch, &res, e);
-    if (r != 0) {
-        json_decref(res.rejected);
-        return r < 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
-    }
-    *ret_result = res;
-    return 0;
+    for (size_t i = 0; r == 0 && i < b->n_items; i++)
+        r = put_item(w, tx, i, e);
+    if (r == 0)
+        r = correlate_finish(&w->correlate, tx, e);
+    if (r == 0)
+        r = report(w, tx, e);
+    if (r == 0 && b->also != NULL)
+        r = b->also(tx, b->also_arg, e);
+    return r;
 }
 
-int ingest_batch(struct db *db, const struct correlate_conf *conf, const struct ingest_batch *batch,
+static void count_all(struct metrics *m, const struct work *w)
+{
+    metrics_add(m, METRICS_INGEST_BATCHES, 1);
+    metrics_add(m, METRICS_INGEST_REJECTED, (uint64_t)w->res.n[INGEST_REJECTED]);
+    for (size_t i = 0; i < w->n_kinds; i++)
+        for (int o = 0; o < ALERT_OUTCOMES; o++)
+            metrics_alerts(m, w->kinds[i].type, w->kinds[i].severity, (enum alert_put_outcome)o,
+                           w->kinds[i].n[o]);
+}
+
+int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
                  struct ingest_result *ret_result, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    struct ingest_result res;
+    struct work *w = calloc(1, sizeof(*w));
 
-    int r = db_begin_write(db, &tx, e);
+    if (w == NULL)
+        return err_set(e, -ENOMEM, "ingest: out of memory");
+    *w = (struct work){.in = in, .batch = batch, .res.n_outcomes = batch->n_items};
+    correlate_init(&w->correlate, &in->conf.correlate);
+    w->res.outcomes = calloc(batch->n_items + 1, sizeof(*w->res.outcomes));
+    int r = w->res.outcomes == NULL ? err_set(e, -ENOMEM, "ingest: out of memory")
+                                    : db_begin_write(in->conf.db, &tx, e);
     if (r == 0)
-        r = ingest_put(tx, conf, batch, &res, e);
-    if (r != 0)
-        return r;
-    r = db_commit(&tx, e);
-    if (r != 0) {
-        json_decref(res.rejected);
-        return r;
+        r = store(w, tx, e);
+    if (r == 0)
+        r = db_commit(&tx, e);
+    if (r > 0)
+        r = err_set(e, -EIO, "a key of the batch does not fit");
+    if (r == 0) {
+        if (in->conf.metrics != NULL)
+            count_all(in->conf.metrics, w);
+        *ret_result = w->res;
+    } else {
+        if (w->res.outcomes == NULL)
+            w->res.n_outcomes = 0;
+        ingest_result_done(&w->res);
     }
-    *ret_result = res;
-    return 0;
+    free(w);
+    return r;
 }

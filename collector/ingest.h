@@ -1,47 +1,77 @@
 /*
- * ingest.h - takes a sensor's batch: checks every alert, stores it once, joins it.
+ * ingest.h - takes alerts from sensors: checks every one, stores it once, joins it.
  *
  * Why      A sensor sends at least once; the store has each (uid, rev) once, whatever crashed
- *          on the way. One bad alert costs itself, never the batch around it.
- * Owns     Nothing beyond a call.
+ *          on the way. One bad alert costs itself, never the batch around it. HTTP and Kafka
+ *          share this one path: both hand over the alerts as the JSON text that came.
+ *          From the bus come several sensors' alerts at once: each item can name its own.
+ * Owns     What it remembers between batches, which the database knows too.
  * Threads  Any; batches are stored one after the other.
- * Bounds   INGEST_ALERTS alerts a batch; every text and list of an alert has a limit.
+ * Bounds   INGEST_ITEMS alerts a batch of INGEST_ITEM_BYTES each; every text and list of an
+ *          alert has a limit.
  *
- * One batch is one transaction: what the answer counts is in the database, on disk.
+ * One batch is one transaction: what the result counts is in the database, on disk.
  */
 #pragma once
 
 #include "collector/correlate.h"
+#include "common/crypto.h"
 
-#define INGEST_ALERTS 1000
-#define INGEST_BYTES  ((size_t)4 * 1024 * 1024)
+#define INGEST_ALERTS     1000 /* of one HTTP request */
+#define INGEST_BYTES      ((size_t)4 * 1024 * 1024)
+#define INGEST_ITEMS      10000
+#define INGEST_ITEM_BYTES INGEST_BYTES
+
+/* One alert on the wire: an EVE object as text. Borrowed for the call. */
+struct ingest_item {
+    const char *json;
+    size_t len;
+    const char *sensor; /* 1..SOURCE_MAX bytes; NULL: the batch's */
+};
 
 struct ingest_batch {
-    const char *sensor, *version; /* 1..SOURCE_MAX bytes */
-    const json_t *alerts;         /* array of at most INGEST_ALERTS */
-    const json_t *stats;          /* may be NULL */
+    const char *sensor;  /* 1..SOURCE_MAX bytes; NULL when every item names its own */
+    const char *version; /* of that sensor; NULL: what is known of it stays */
+    const char *stats;   /* JSON object of that sensor; may be NULL */
+    const struct ingest_item *items;
+    size_t n_items;
+
+    /* Called at the end of the same transaction, so that both last or none; may be NULL. */
+    int (*also)(struct db_tx *tx, void *arg, struct err *e);
+    void *also_arg;
 };
 
-/* What became of alerts of one detector and severity. */
-struct ingest_kind {
-    char type[TYPE_MAX + 1];
-    int severity;
-    uint64_t n[ALERT_OUTCOMES];
+enum ingest_state { INGEST_STORED, INGEST_UPDATED, INGEST_KNOWN, INGEST_REJECTED, INGEST_STATES };
+
+/* What became of one item. */
+struct ingest_outcome {
+    enum ingest_state state;
+    char uid[UUID_TEXT]; /* "" when none could be read */
+    char *reason;        /* INGEST_REJECTED: a sentence; it will never be taken */
 };
-#define INGEST_KINDS 64
 
 struct ingest_result {
-    int64_t accepted, updated, unchanged;
-    json_t *rejected; /* [{index, uid, detail}]; owned by the caller on success */
-    size_t n_kinds;   /* beyond INGEST_KINDS: the last, called "other" */
-    struct ingest_kind kinds[INGEST_KINDS];
+    int64_t n[INGEST_STATES];
+    struct ingest_outcome *outcomes; /* one an item, in their order */
+    size_t n_outcomes;
 };
 
-WIND_MUST_USE int ingest_batch(struct db *db, const struct correlate_conf *conf,
-                               const struct ingest_batch *batch, struct ingest_result *ret_result,
-                               struct err *e);
+struct metrics;
 
-/* The same inside the caller's transaction: from the bus come several sensors' alerts at once. */
-WIND_MUST_USE int ingest_put(struct db_tx *tx, const struct correlate_conf *conf,
-                             const struct ingest_batch *batch, struct ingest_result *ret_result,
+struct ingest_conf {
+    struct db *db;
+    struct metrics *metrics; /* may be NULL */
+    struct correlate_conf correlate;
+};
+
+struct ingest;
+
+WIND_MUST_USE int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf,
                              struct err *e);
+struct ingest *ingest_free(struct ingest *in);
+WIND_DEFINE_FREE(ingest)
+
+/* 0: all items have their outcome, for good. < 0: nothing of it was stored; come again. */
+WIND_MUST_USE int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
+                               struct ingest_result *ret_result, struct err *e);
+void ingest_result_done(struct ingest_result *res);

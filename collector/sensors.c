@@ -1,24 +1,21 @@
 #include "collector/sensors.h"
 
-#include <stdlib.h>
-
 #include "common/time.h"
 
 static const char *const state_words[] = {"online", "late", "offline"};
 
 int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err *e)
 {
-    char *stats = report->stats == NULL ? NULL : json_dumps(report->stats, JSON_COMPACT);
+    const char *stats = report->stats;
 
-    if (stats != NULL && strlen(stats) > SENSOR_STATS_MAX) {
-        free(stats);
+    if (stats != NULL && strlen(stats) > SENSOR_STATS_MAX)
         stats = NULL;
-    }
-    const int r = db_run(
+    return db_run(
         tx,
         "INSERT INTO sensors (name, version, first_seen, last_seen, alerts, updates, rejected, "
-        "stats) VALUES ($1, $2, $3, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET "
-        "version = excluded.version, last_seen = excluded.last_seen, "
+        "stats) VALUES ($1, coalesce($2, ''), $3, $3, $4, $5, $6, $7) "
+        "ON CONFLICT (name) DO UPDATE SET "
+        "version = coalesce($2, sensors.version), last_seen = excluded.last_seen, "
         "alerts = sensors.alerts + excluded.alerts, "
         "updates = sensors.updates + excluded.updates, "
         "rejected = sensors.rejected + excluded.rejected, "
@@ -27,8 +24,6 @@ int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err
                 db_int(report->alerts), db_int(report->updates), db_int(report->rejected),
                 db_str(stats)),
         NULL, e);
-    free(stats);
-    return r;
 }
 
 static unsigned state_of(int64_t last_ns, int64_t now_ns)

@@ -18,9 +18,10 @@
 #define SENSOR_OFFLINE_S 600
 
 struct sensor_report {
-    const char *name, *version;
+    const char *name;
+    const char *version;               /* NULL: what is known of it stays */
     int64_t alerts, updates, rejected; /* of this batch */
-    const json_t *stats;               /* NULL: the sensor's earlier ones stay */
+    const char *stats;                 /* JSON object; NULL: the sensor's earlier ones stay */
 };
 
 /* It was heard right now. */

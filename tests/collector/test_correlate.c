@@ -3,7 +3,7 @@
 #include "collector/incidents.h"
 #include "support/batch.h"
 
-TestSuite(correlate, .init = temp_db_init, .fini = temp_db_fini);
+TestSuite(correlate, .init = batch_init, .fini = batch_fini);
 
 #define POST(...)                                                                                  \
     batch_post((const struct batch_alert[]){__VA_ARGS__},                                          \
@@ -197,16 +197,13 @@ Test(correlate, what_people_named_and_graded_stays)
 
 Test(correlate, a_full_incident_is_followed_by_another)
 {
-    const struct correlate_conf conf = {.window_ns = BATCH_WINDOW_NS, .alerts_max = 2};
     json_t *items = json_array();
-    struct ingest_result res = {0};
 
+    batch_reopen(2);
     for (int i = 0; i < 5; i++)
         (void)json_array_append_new(items, batch_item(&(struct batch_alert){.n = i, .at_s = i}));
-    const struct ingest_batch batch = {.sensor = "lab", .version = "1", .alerts = items};
-    cr_assert_eq(ingest_batch(temp_db, &conf, &batch, &res, NULL), 0);
-    json_decref(items);
-    json_decref(res.rejected);
+    struct ingest_result res = batch_post_json(items);
+    ingest_result_done(&res);
     cr_assert_eq(incidents(), 3);
     cr_assert_eq(ask("SELECT max(alert_count) FROM incidents"), 2);
 }
@@ -223,8 +220,8 @@ Test(correlate, a_batch_that_touches_more_incidents_than_are_remembered_finishes
             items, batch_item(&(struct batch_alert){
                        .n = i, .attacker = attacker, .victim = victim, .at_s = 5}));
     }
-    const struct ingest_result res = batch_post_json(items);
-    json_decref(res.rejected);
+    struct ingest_result res = batch_post_json(items);
+    ingest_result_done(&res);
     cr_assert_eq(incidents(), CORRELATE_TOUCHED + 50);
     cr_assert_eq(ask("SELECT count(*) FROM incidents WHERE type <> 'recon'"), 0);
     cr_assert_eq(ask("SELECT count(*) FROM outbox WHERE topic = 'incidents'"),

@@ -6,7 +6,7 @@
 
 static void fill(void);
 
-TestSuite(filter, .init = fill, .fini = temp_db_fini);
+TestSuite(filter, .init = fill, .fini = batch_fini);
 
 /* Five alerts: ids 1..5. */
 static void fill(void)
@@ -20,7 +20,7 @@ static void fill(void)
     };
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
 
-    temp_db_init();
+    batch_init();
     batch_post(alerts, WIND_ARRAY_SIZE(alerts));
     cr_assert_eq(db_begin_write(temp_db, &tx, NULL), 0);
     cr_assert_eq(db_run(tx,

@@ -2,7 +2,7 @@
 
 #include "support/batch.h"
 
-TestSuite(stats, .init = temp_db_init, .fini = temp_db_fini);
+TestSuite(stats, .init = batch_init, .fini = batch_fini);
 
 static const struct stats_range everything = {-1, -1};
 
