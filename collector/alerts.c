@@ -140,6 +140,7 @@ enum {
     COL_VERDICT,
     COL_ASSIGNED,
     COL_METADATA,
+    COL_ENTITIES,
     COL_INCIDENT,
     COL_CREATED,
     COL_UPDATED,
@@ -147,97 +148,134 @@ enum {
 };
 #define COLUMNS                                                                                    \
     "a.id, a.uid, a.rev, a.detected_at, a.severity, a.type, a.source, a.description, a.status, "   \
-    "a.verdict, a.assigned_to, a.metadata, a.incident_id, a.created_at, a.updated_at"
+    "a.verdict, a.assigned_to, a.metadata, a.entities, a.incident_id, a.created_at, a.updated_at"
 
-static int put_entities(struct db_tx *tx, json_t *o, int64_t id, struct err *e)
+/* The first alerts of one incident. */
+struct related {
+    int64_t incident; /* 0: not read yet */
+    size_t n;
+    int64_t ids[ALERT_RELATED + 1]; /* one more: who asks is not related to itself */
+};
+
+/* The rows of a page are of few incidents, so each is asked for once. */
+#define PAGE_INCIDENTS 16
+struct page {
+    size_t next; /* the place that gives way */
+    struct related related[PAGE_INCIDENTS];
+};
+
+static void page_init(struct page *p)
+{
+    p->next = 0;
+    for (size_t i = 0; i < PAGE_INCIDENTS; i++)
+        p->related[i].incident = 0;
+}
+
+static int related_read(struct db_tx *tx, int64_t incident, struct related *ret, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    json_t *list = NULL;
-    int r = db_query(tx,
-                     "SELECT en.kind, en.value, ae.role FROM alert_entities ae "
-                     "JOIN entities en ON en.id = ae.entity_id WHERE ae.alert_id = $1 "
-                     "ORDER BY ae.pos",
-                     DB_ARGS(db_int(id)), &s, e);
+
+    ret->incident = 0;
+    ret->n = 0;
+    int r = db_query(tx, "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
+                     DB_ARGS(db_int(incident), db_int(WIND_ARRAY_SIZE(ret->ids))), &s, e);
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW && ret->n < WIND_ARRAY_SIZE(ret->ids)) {
+        ret->ids[ret->n++] = db_i64(s, 0);
+        r = 0;
+    }
     if (r == 0)
-        r = store_entities(s, &list, e);
-    (void)json_object_set_new(o, "related_entities", list ? list : json_array());
+        ret->incident = incident;
     return r;
 }
 
-static int put_related(struct db_tx *tx, json_t *o, int64_t id, int64_t incident, struct err *e)
+static int related_find(struct db_tx *tx, int64_t incident, struct page *page, struct related **ret,
+                        struct err *e)
 {
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    json_t *list = NULL;
-    int r = 0;
-
-    if (incident != 0) {
-        r = db_query(tx,
-                     "SELECT id FROM alerts WHERE incident_id = $1 AND id <> $2 ORDER BY id LIMIT "
-                     "$3",
-                     DB_ARGS(db_int(incident), db_int(id), db_int(ALERT_RELATED)), &s, e);
-        if (r == 0)
-            r = store_ids(s, &list, e);
+    for (size_t i = 0; i < PAGE_INCIDENTS; i++) {
+        if (page->related[i].incident == incident) {
+            *ret = &page->related[i];
+            return 0;
+        }
     }
-    (void)json_object_set_new(o, "related_alerts", list ? list : json_array());
+    *ret = &page->related[page->next++ % PAGE_INCIDENTS];
+    return related_read(tx, incident, *ret, e);
+}
+
+static int show_related(struct db_tx *tx, struct jsonw *j, int64_t id, int64_t incident,
+                        struct page *page, struct err *e)
+{
+    struct related *related = NULL;
+    const int r = incident != 0 ? related_find(tx, incident, page, &related, e) : 0;
+
+    jsonw_array(j, "related_alerts");
+    for (size_t i = 0, n = 0; r == 0 && related != NULL && i < related->n; i++)
+        if (related->ids[i] != id && n++ < ALERT_RELATED)
+            jsonw_i64(j, NULL, related->ids[i]);
+    jsonw_end(j);
     return r;
 }
 
-static int alert_row(struct db_tx *tx, struct db_stmt *s, json_t **ret_row, struct err *e)
+/* A column that holds JSON already. */
+static void show_json(struct jsonw *j, const char *key, struct db_stmt *s, int col)
 {
-    json_t *o = json_object();
-    json_t *tags = NULL;
-    const int64_t id = db_i64(s, COL_ID);
-    const char *metadata = db_text(s, COL_METADATA);
-    json_t *parsed = metadata == NULL ? NULL : json_loads(metadata, 0, NULL);
+    const char *text = db_text(s, col);
 
-    (void)json_object_set_new(o, "id", json_integer(id));
-    (void)json_object_set_new(o, "uid", store_json_uid(s, COL_UID));
-    (void)json_object_set_new(o, "rev", json_integer(db_i64(s, COL_REV)));
-    (void)json_object_set_new(o, "detected_at", store_json_time(db_i64(s, COL_DETECTED)));
-    (void)json_object_set_new(o, "severity", store_json_severity(db_i64(s, COL_SEVERITY)));
-    (void)json_object_set_new(o, "type", store_json_text(db_text(s, COL_TYPE)));
-    (void)json_object_set_new(o, "source", store_json_text(db_text(s, COL_SOURCE)));
-    (void)json_object_set_new(o, "description", store_json_text(db_text(s, COL_DESCRIPTION)));
-    (void)json_object_set_new(o, "status", store_json_text(db_text(s, COL_STATUS)));
-    (void)json_object_set_new(o, "verdict", store_json_text(db_text(s, COL_VERDICT)));
-    (void)json_object_set_new(o, "assigned_to", store_json_text(db_text(s, COL_ASSIGNED)));
-    (void)json_object_set_new(o, "metadata", parsed ? parsed : json_object());
-    int r = put_entities(tx, o, id, e);
-    if (r == 0)
-        r = put_related(tx, o, id, db_i64(s, COL_INCIDENT), e);
-    (void)json_object_set_new(o, "incident_id",
-                              db_is_null(s, COL_INCIDENT) ? json_null()
-                                                          : json_integer(db_i64(s, COL_INCIDENT)));
-    if (r == 0)
-        r = store_tags(tx, TOPIC_ALERTS, id, &tags, e);
-    (void)json_object_set_new(o, "tags", tags ? tags : json_array());
-    (void)json_object_set_new(o, "created_at", store_json_time(db_i64(s, COL_CREATED)));
-    (void)json_object_set_new(o, "updated_at", store_json_time(db_i64(s, COL_UPDATED)));
-    if (r != 0) {
-        json_decref(o);
-        return r;
-    }
-    *ret_row = o;
-    return 0;
+    WIND_CHECK(text != NULL);
+    jsonw_raw(j, key, text, strlen(text));
 }
 
-int alert_get(struct db_tx *tx, int64_t id, json_t **ret_alert, struct err *e)
+static int alert_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void *arg, struct err *e)
+{
+    const int64_t id = db_i64(s, COL_ID), incident = db_i64(s, COL_INCIDENT);
+
+    jsonw_object(j, NULL);
+    jsonw_i64(j, "id", id);
+    store_show_uid(j, "uid", s, COL_UID);
+    jsonw_i64(j, "rev", db_i64(s, COL_REV));
+    store_show_time(j, "detected_at", s, COL_DETECTED);
+    store_show_severity(j, "severity", s, COL_SEVERITY);
+    store_show_text(j, "type", s, COL_TYPE);
+    store_show_text(j, "source", s, COL_SOURCE);
+    store_show_text(j, "description", s, COL_DESCRIPTION);
+    store_show_text(j, "status", s, COL_STATUS);
+    store_show_text(j, "verdict", s, COL_VERDICT);
+    store_show_text(j, "assigned_to", s, COL_ASSIGNED);
+    show_json(j, "metadata", s, COL_METADATA);
+    show_json(j, "related_entities", s, COL_ENTITIES);
+    int r = show_related(tx, j, id, incident, arg, e);
+    if (incident != 0)
+        jsonw_i64(j, "incident_id", incident);
+    else
+        jsonw_null(j, "incident_id");
+    if (r == 0)
+        r = store_show_tags(tx, TOPIC_ALERTS, id, j, e);
+    store_show_time(j, "created_at", s, COL_CREATED);
+    store_show_time(j, "updated_at", s, COL_UPDATED);
+    jsonw_end(j);
+    return r;
+}
+
+int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    struct page page;
 
+    page_init(&page);
     int r = db_query_row(tx, "SELECT " COLUMNS " FROM alerts a WHERE a.id = $1",
                          DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
-    return alert_row(tx, s, ret_alert, e);
+    return alert_row(tx, s, j, &page, e);
 }
 
-int alert_list(struct db_tx *tx, struct filter *f, json_t **ret_list,
-               char ret_cursor[FILTER_CURSOR], struct err *e)
+int alert_list(struct db_tx *tx, struct filter *f, struct jsonw *j, char ret_cursor[FILTER_CURSOR],
+               struct err *e)
 {
-    static const struct filter_rows rows = {COLUMNS, COLS, alert_row};
+    struct page page;
+    const struct filter_rows rows = {COLUMNS, COLS, alert_row, &page};
 
-    return filter_page(f, tx, &rows, ret_list, ret_cursor, e);
+    page_init(&page);
+    return filter_page(f, tx, &rows, j, ret_cursor, e);
 }
 
 /* ---------------------------------------------------------------- triage */

@@ -44,11 +44,11 @@ enum alert_put_outcome { ALERT_ADDED, ALERT_UPDATED, ALERT_UNCHANGED, ALERT_OUTC
 WIND_MUST_USE int alert_put(struct db_tx *tx, const struct alert *a, int64_t *ret_id,
                             struct err *e);
 
-/* As the API shows it (new reference), or STORE_ABSENT. */
-WIND_MUST_USE int alert_get(struct db_tx *tx, int64_t id, json_t **ret_alert, struct err *e);
+/* Write it as the API shows it, or STORE_ABSENT. */
+WIND_MUST_USE int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e);
 
-/* One page of `f`. */
-WIND_MUST_USE int alert_list(struct db_tx *tx, struct filter *f, json_t **ret_list,
+/* One page of `f`, into an open array. */
+WIND_MUST_USE int alert_list(struct db_tx *tx, struct filter *f, struct jsonw *j,
                              char ret_cursor[FILTER_CURSOR], struct err *e);
 
 /*

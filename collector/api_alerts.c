@@ -223,7 +223,7 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
 static const struct api_object object = {.name = "alert",
                                          .filter = FILTER_ALERTS,
                                          .list = alert_list,
-                                         .get = alert_get,
+                                         .show = alert_show,
                                          .add = add,
                                          .change = change};
 

@@ -5,6 +5,9 @@
 
 #include "collector/collector.h"
 
+#define LIST_FIRST ((size_t)64 << 10) /* most lists of 50 fit */
+#define SHOW_FIRST ((size_t)2 << 10)
+
 static const struct field entity_fields[] = {
     {.name = "kind", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = entity_kind_words},
     {.name = "value",
@@ -55,13 +58,32 @@ static int read_filter(struct request *rq, struct filter *f)
     return 0;
 }
 
+static int write_list(struct db_tx *tx, const struct api_object *o, struct filter *f,
+                      struct buf *out, struct err *e)
+{
+    char cursor[FILTER_CURSOR];
+    struct jsonw j;
+
+    (void)buf_room(out, LIST_FIRST);
+    jsonw_begin(&j, out);
+    jsonw_object(&j, NULL);
+    jsonw_array(&j, "data");
+    const int r = o->list(tx, f, &j, cursor, e);
+    jsonw_end(&j);
+    if (r == 0 && cursor[0] != '\0')
+        jsonw_str(&j, "next_cursor", cursor);
+    else
+        jsonw_null(&j, "next_cursor");
+    jsonw_end(&j);
+    return r;
+}
+
 int api_list(struct request *rq, struct response *rs)
 {
     const struct api_object *o = rq->route->object;
     WIND_AUTO(filter) struct filter *f = NULL;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    char cursor[FILTER_CURSOR];
-    json_t *rows = NULL;
+    struct buf out;
 
     int r = filter_new(&f, o->filter, &rq->err);
     if (r == 0)
@@ -70,9 +92,14 @@ int api_list(struct request *rq, struct response *rs)
         return respond_invalid(rq, rs);
     if (r == 0)
         r = db_begin_read(rq->db, &tx, &rq->err);
+    if (r != 0)
+        return r;
+    buf_init(&out, STORE_JSON_MAX);
+    r = write_list(tx, o, f, &out, &rq->err);
     if (r == 0)
-        r = o->list(tx, f, &rows, cursor, &rq->err);
-    return r == 0 ? respond_list(rs, rows, cursor[0] != '\0' ? cursor : NULL) : r;
+        return respond_buf(rs, 200, &out);
+    buf_done(&out);
+    return r;
 }
 
 /* ---------------------------------------------------------------- one object */
@@ -82,34 +109,73 @@ int api_absent(struct response *rs, const struct api_object *o)
     return respond_problem(rs, 404, "not_found", "there is no such %s", o->name);
 }
 
-/* Takes the object. */
-static int answer(struct response *rs, int status, const struct api_object *o, json_t *object)
+/* What is to be answered of one object, read in the transaction that made it so. */
+struct shown {
+    struct buf json;
+    int64_t id, version;
+};
+
+static void shown_done(struct shown *s)
+{
+    buf_done(&s->json);
+}
+
+/* 0, STORE_ABSENT. */
+static int show(struct db_tx *tx, const struct api_object *o, int64_t id, struct shown *ret,
+                struct err *e)
+{
+    struct jsonw j;
+
+    *ret = (struct shown){.id = id};
+    buf_init(&ret->json, STORE_JSON_MAX);
+    (void)buf_room(&ret->json, SHOW_FIRST);
+    jsonw_begin(&j, &ret->json);
+    int r = o->show(tx, id, &j, e);
+    if (r == 0 && o->version != NULL)
+        r = o->version(tx, id, &ret->version, e);
+    if (r != 0)
+        shown_done(ret);
+    return r;
+}
+
+static int answer(struct response *rs, int status, const struct api_object *o, struct shown *s)
 {
     if (o->version != NULL)
-        respond_etag(rs, json_integer_value(json_object_get(object, "id")),
-                     json_integer_value(json_object_get(object, "version")));
-    return respond_json(rs, status, object);
+        respond_etag(rs, s->id, s->version);
+    return respond_buf(rs, status, &s->json);
 }
 
 int api_show(struct request *rq, struct response *rs)
 {
     const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *object = NULL;
+    struct shown shown;
 
     int r = db_begin_read(rq->db, &tx, &rq->err);
     if (r == 0)
-        r = o->get(tx, request_id(rq, "id"), &object, &rq->err);
+        r = show(tx, o, request_id(rq, "id"), &shown, &rq->err);
     if (r == STORE_ABSENT)
         return api_absent(rs, o);
-    return r < 0 ? r : answer(rs, 200, o, object);
+    return r < 0 ? r : answer(rs, 200, o, &shown);
+}
+
+/* The object as it has become, once that is in the database. 0, STORE_ABSENT. */
+static int commit_shown(struct request *rq, struct db_tx **tx, int64_t id, struct shown *ret)
+{
+    int r = show(*tx, rq->route->object, id, ret, &rq->err);
+    if (r != 0)
+        return r;
+    r = db_commit(tx, &rq->err);
+    if (r != 0)
+        shown_done(ret);
+    return r;
 }
 
 int api_create(struct request *rq, struct response *rs)
 {
     const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_auto_t *object = NULL;
+    struct shown shown;
     int64_t id = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
@@ -118,13 +184,11 @@ int api_create(struct request *rq, struct response *rs)
     if (r == API_FAULT)
         return respond_invalid(rq, rs);
     if (r == 0)
-        r = o->get(tx, id, &object, &rq->err);
-    if (r == 0)
-        r = db_commit(&tx, &rq->err);
+        r = commit_shown(rq, &tx, id, &shown);
     if (r != 0)
         return r < 0 ? r : err_set(&rq->err, -EIO, "the new %s is gone", o->name);
     respond_header(rs, "Location", "/api/%ss/%" PRId64, o->name, id);
-    return answer(rs, 201, o, WIND_STEAL(object));
+    return answer(rs, 201, o, &shown);
 }
 
 int api_patch(struct request *rq, struct response *rs)
@@ -132,7 +196,7 @@ int api_patch(struct request *rq, struct response *rs)
     const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const int64_t id = request_id(rq, "id");
-    json_auto_t *object = NULL;
+    struct shown shown;
     int64_t version = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
@@ -145,13 +209,11 @@ int api_patch(struct request *rq, struct response *rs)
         r = o->change(rq, tx, id);
     if (r == API_FAULT)
         return respond_invalid(rq, rs);
+    if (r == 0)
+        r = commit_shown(rq, &tx, id, &shown);
     if (r == STORE_ABSENT)
         return api_absent(rs, o);
-    if (r == 0)
-        r = o->get(tx, id, &object, &rq->err);
-    if (r == 0)
-        r = db_commit(&tx, &rq->err);
-    return r < 0 ? r : answer(rs, 200, o, WIND_STEAL(object));
+    return r < 0 ? r : answer(rs, 200, o, &shown);
 }
 
 /* ---------------------------------------------------------------- parts of a body */

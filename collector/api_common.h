@@ -37,10 +37,10 @@ extern const struct field list_query[];   /* limit, cursor, sort, q */
 struct api_object {
     const char *name; /* "alert" of /api/alerts/ */
     enum filter_table filter;
-    int (*list)(struct db_tx *tx, struct filter *f, json_t **ret_list,
-                char ret_cursor[FILTER_CURSOR], struct err *e);
+    int (*list)(struct db_tx *tx, struct filter *f, struct jsonw *j, char ret_cursor[FILTER_CURSOR],
+                struct err *e);
     /* 0, STORE_ABSENT */
-    int (*get)(struct db_tx *tx, int64_t id, json_t **ret_object, struct err *e);
+    int (*show)(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e);
     /* 0, API_FAULT */
     int (*add)(struct request *rq, struct db_tx *tx, int64_t *ret_id);
     /* 0, API_FAULT, STORE_ABSENT */

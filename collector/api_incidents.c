@@ -6,6 +6,7 @@
 #include "common/time.h"
 
 #define COMMENTS_AT_ONCE 50
+#define COMMENT_JSON     ((size_t)COMMENT_MAX * 6 + 512) /* every byte may be an escape */
 
 /* ---------------------------------------------------------------- tables */
 
@@ -131,21 +132,9 @@ static const struct schema patch_schema = {.name = "IncidentPatch", .fields = pa
 
 /* ---------------------------------------------------------------- reading */
 
-/* With its history. */
-static int get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err *e)
+static int show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e)
 {
-    json_t *incident = NULL, *changes = NULL;
-
-    int r = incident_get(tx, id, &incident, e);
-    if (r == 0)
-        r = store_changes(tx, TOPIC_INCIDENTS, id, &changes, e);
-    if (r != 0) {
-        json_decref(incident);
-        return r;
-    }
-    (void)json_object_set_new(incident, "history", changes);
-    *ret_incident = incident;
-    return 0;
+    return incident_show(tx, id, true, j, e);
 }
 
 /* ---------------------------------------------------------------- writing */
@@ -230,7 +219,7 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
 static const struct api_object object = {.name = "incident",
                                          .filter = FILTER_INCIDENTS,
                                          .list = incident_list,
-                                         .get = get,
+                                         .show = show,
                                          .add = add,
                                          .change = change,
                                          .version = incident_version};
@@ -238,17 +227,21 @@ static const struct api_object object = {.name = "incident",
 static int comment(struct request *rq, struct response *rs)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_auto_t *made = NULL;
+    struct jsonw j;
+    struct buf made;
 
+    buf_init(&made, COMMENT_JSON);
+    jsonw_begin(&j, &made);
     int r = db_begin_write(rq->db, &tx, &rq->err);
     if (r == 0)
         r = incident_comment(tx, request_id(rq, "id"), rq->principal.name,
-                             body_text(rq, "text", ""), &made, &rq->err);
-    if (r == STORE_ABSENT)
-        return api_absent(rs, &object);
+                             body_text(rq, "text", ""), &j, &rq->err);
     if (r == 0)
         r = db_commit(&tx, &rq->err);
-    return r < 0 ? r : respond_json(rs, 201, WIND_STEAL(made));
+    if (r == 0)
+        return respond_buf(rs, 201, &made);
+    buf_done(&made);
+    return r == STORE_ABSENT ? api_absent(rs, &object) : r;
 }
 
 /* ---------------------------------------------------------------- routes */

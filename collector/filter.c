@@ -485,8 +485,8 @@ static void cursor_of_row(const struct filter *f, struct db_stmt *s, int column,
     (void)base64url_encode(plain, (size_t)n, ret_cursor);
 }
 
-int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *rows,
-                json_t **ret_list, char ret_cursor[FILTER_CURSOR], struct err *e)
+int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *rows, struct jsonw *j,
+                char ret_cursor[FILTER_CURSOR], struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     struct buf sql;
@@ -502,26 +502,19 @@ int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *ro
     if (r != 0)
         return r;
 
-    json_t *list = json_array();
     int64_t n = 0;
     char last[FILTER_CURSOR] = "";
     ret_cursor[0] = '\0';
     while ((r = db_step(s, e)) == DB_ROW) {
         if (n++ == f->limit) {
             memcpy(ret_cursor, last, sizeof(last));
-            break;
+            return 0;
         }
-        json_t *row = NULL;
-        r = rows->row(tx, s, &row, e);
+        if (n == f->limit)
+            cursor_of_row(f, s, rows->n_columns, last);
+        r = rows->row(tx, s, j, rows->arg, e);
         if (r != 0)
-            break;
-        (void)json_array_append_new(list, row);
-        cursor_of_row(f, s, rows->n_columns, last);
+            return r;
     }
-    if (r < 0) {
-        json_decref(list);
-        return r;
-    }
-    *ret_list = list;
-    return 0;
+    return r;
 }

@@ -16,9 +16,8 @@
  */
 #pragma once
 
-#include <jansson.h>
-
 #include "collector/db.h"
+#include "common/jsonw.h"
 
 #define FILTER_TEXT_MAX 1024
 #define FILTER_TERMS    32
@@ -40,15 +39,17 @@ WIND_MUST_USE int filter_sort(struct filter *f, const char *text, struct err *e)
 WIND_MUST_USE int filter_cursor(struct filter *f, const char *text, struct err *e);
 void filter_limit(struct filter *f, int64_t rows); /* 1..FILTER_PAGE_MAX; without it 50 */
 
-/* Makes the JSON of the row that `s` stands on. */
-typedef int filter_row(struct db_tx *tx, struct db_stmt *s, json_t **ret_row, struct err *e);
+/* Writes the row that `s` stands on, one JSON value. */
+typedef int filter_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void *arg,
+                       struct err *e);
 
 struct filter_rows {
     const char *columns; /* what `row` reads, from column 0 */
     int n_columns;
     filter_row *row;
+    void *arg;
 };
 
-/* ret_cursor: "" at the end of the list. */
+/* Into an open array. ret_cursor: "" at the end of the list. */
 WIND_MUST_USE int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *rows,
-                              json_t **ret_list, char ret_cursor[FILTER_CURSOR], struct err *e);
+                              struct jsonw *j, char ret_cursor[FILTER_CURSOR], struct err *e);

@@ -99,6 +99,17 @@ int respond_json(struct response *rs, int status, json_t *takes)
     return respond_typed(rs, status, "application/json", takes);
 }
 
+int respond_buf(struct response *rs, int status, struct buf *takes)
+{
+    if (takes->failed) {
+        buf_done(takes);
+        return out_of_memory(rs);
+    }
+    const int r = fill(rs, status, "application/json", takes->data, takes->len);
+    *takes = (struct buf){.max = takes->max};
+    return r;
+}
+
 int respond_empty(struct response *rs, int status)
 {
     return fill(rs, status, NULL, NULL, 0);

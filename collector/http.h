@@ -15,6 +15,7 @@
 
 #include "collector/auth.h"
 #include "collector/schema.h"
+#include "common/buf.h"
 #include "common/err.h"
 
 #define HTTP_PARAMS_MAX 2
@@ -98,6 +99,8 @@ void request_fault(struct request *rq, const char *where, const char *field, con
 
 /* All of these return 0, so that a handler ends with `return respond_...;`. */
 int respond_json(struct response *rs, int status, json_t *takes);
+/* JSON as it was written; its bytes are the response's from now on. */
+int respond_buf(struct response *rs, int status, struct buf *takes);
 int respond_empty(struct response *rs, int status);
 int respond_bytes(struct response *rs, int status, const char *type, const void *p, size_t n);
 int respond_invalid(struct request *rq, struct response *rs);

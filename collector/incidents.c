@@ -61,98 +61,105 @@ enum {
     "i.updated_at, i.created_by, i.assigned_to, i.first_seen, i.last_seen, i.alert_count, "        \
     "i.version"
 
-static json_t *comment_json(struct db_stmt *s)
+static void show_comment(struct db_stmt *s, struct jsonw *j)
 {
-    json_t *o = json_object();
-
-    (void)json_object_set_new(o, "id", json_integer(db_i64(s, 0)));
-    (void)json_object_set_new(o, "author", store_json_text(db_text(s, 1)));
-    (void)json_object_set_new(o, "text", store_json_text(db_text(s, 2)));
-    (void)json_object_set_new(o, "created_at", store_json_time(db_i64(s, 3)));
-    (void)json_object_set_new(o, "edited_at", store_json_time_at(s, 4));
-    return o;
+    jsonw_object(j, NULL);
+    jsonw_i64(j, "id", db_i64(s, 0));
+    store_show_text(j, "author", s, 1);
+    store_show_text(j, "text", s, 2);
+    store_show_time(j, "created_at", s, 3);
+    store_show_time(j, "edited_at", s, 4);
+    jsonw_end(j);
 }
 
-static int comments(struct db_stmt *s, json_t **ret_list, struct err *e)
+static void show_id(struct db_stmt *s, struct jsonw *j)
 {
-    json_t *list = json_array();
-    int r;
-
-    while ((r = db_step(s, e)) == DB_ROW)
-        (void)json_array_append_new(list, comment_json(s));
-    *ret_list = list;
-    return r;
+    jsonw_i64(j, NULL, db_i64(s, 0));
 }
 
-/* What hangs on an incident: each a query with its id, its bound, and how rows become JSON. */
+static void show_entity(struct db_stmt *s, struct jsonw *j)
+{
+    jsonw_object(j, NULL);
+    store_show_text(j, "kind", s, 0);
+    store_show_text(j, "value", s, 1);
+    store_show_text(j, "role", s, 2);
+    jsonw_end(j);
+}
+
+/* What hangs on an incident: each a query with its id, its bound, and how a row becomes JSON. */
 static const struct part {
     const char *name, *sql;
     int64_t max;
-    int (*read)(struct db_stmt *s, json_t **ret_list, struct err *e);
+    void (*show)(struct db_stmt *s, struct jsonw *j);
 } parts[] = {
     {"related_alerts", "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
-     INCIDENT_ALERTS, store_ids},
+     INCIDENT_ALERTS, show_id},
     {"related_entities",
      "SELECT DISTINCT en.kind, en.value, "
      "CASE WHEN ie.role = 'subject' THEN 'related' ELSE ie.role END FROM incident_entities ie "
      "JOIN entities en ON en.id = ie.entity_id WHERE ie.incident_id = $1 "
      "ORDER BY 3, 1, 2 LIMIT $2",
-     INCIDENT_ENTITIES, store_entities},
+     INCIDENT_ENTITIES, show_entity},
     {"comments",
      "SELECT id, author, text, created_at, edited_at FROM comments WHERE incident_id = $1 "
      "ORDER BY id LIMIT $2",
-     INCIDENT_COMMENTS, comments},
+     INCIDENT_COMMENTS, show_comment},
 };
 
-static int put_parts(struct db_tx *tx, json_t *o, int64_t id, struct err *e)
+static int show_part(struct db_tx *tx, struct jsonw *j, const struct part *p, int64_t id,
+                     struct err *e)
 {
-    int r = 0;
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int r = db_query(tx, p->sql, DB_ARGS(db_int(id), db_int(p->max)), &s, e);
 
-    for (size_t i = 0; r == 0 && i < WIND_ARRAY_SIZE(parts); i++) {
-        WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-        json_t *list = NULL;
-        r = db_query(tx, parts[i].sql, DB_ARGS(db_int(id), db_int(parts[i].max)), &s, e);
-        if (r == 0)
-            r = parts[i].read(s, &list, e);
-        (void)json_object_set_new(o, parts[i].name, list ? list : json_array());
+    jsonw_array(j, p->name);
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        p->show(s, j);
+        r = 0;
     }
+    jsonw_end(j);
     return r;
 }
 
-static int incident_row(struct db_tx *tx, struct db_stmt *s, json_t **ret_row, struct err *e)
+/* Of an object that is open; it stays open. */
+static int show_fields(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, struct err *e)
 {
-    json_t *o = json_object();
-    json_t *tags = NULL;
     const int64_t id = db_i64(s, COL_ID);
+    int r = 0;
 
-    (void)json_object_set_new(o, "id", json_integer(id));
-    (void)json_object_set_new(o, "uid", store_json_uid(s, COL_UID));
-    (void)json_object_set_new(o, "title", store_json_text(db_text(s, COL_TITLE)));
-    (void)json_object_set_new(o, "description", store_json_text(db_text(s, COL_DESCRIPTION)));
-    (void)json_object_set_new(o, "type", store_json_text(db_text(s, COL_TYPE)));
-    (void)json_object_set_new(o, "status", store_json_text(db_text(s, COL_STATUS)));
-    (void)json_object_set_new(o, "severity", store_json_severity(db_i64(s, COL_SEVERITY)));
-    (void)json_object_set_new(o, "created_at", store_json_time(db_i64(s, COL_CREATED)));
-    (void)json_object_set_new(o, "updated_at", store_json_time(db_i64(s, COL_UPDATED)));
-    (void)json_object_set_new(o, "created_by", store_json_text(db_text(s, COL_CREATED_BY)));
-    (void)json_object_set_new(o, "assigned_to", store_json_text(db_text(s, COL_ASSIGNED)));
-    int r = put_parts(tx, o, id, e);
+    jsonw_i64(j, "id", id);
+    store_show_uid(j, "uid", s, COL_UID);
+    store_show_text(j, "title", s, COL_TITLE);
+    store_show_text(j, "description", s, COL_DESCRIPTION);
+    store_show_text(j, "type", s, COL_TYPE);
+    store_show_text(j, "status", s, COL_STATUS);
+    store_show_severity(j, "severity", s, COL_SEVERITY);
+    store_show_time(j, "created_at", s, COL_CREATED);
+    store_show_time(j, "updated_at", s, COL_UPDATED);
+    store_show_text(j, "created_by", s, COL_CREATED_BY);
+    store_show_text(j, "assigned_to", s, COL_ASSIGNED);
+    for (size_t i = 0; r == 0 && i < WIND_ARRAY_SIZE(parts); i++)
+        r = show_part(tx, j, &parts[i], id, e);
     if (r == 0)
-        r = store_tags(tx, TOPIC_INCIDENTS, id, &tags, e);
-    (void)json_object_set_new(o, "tags", tags ? tags : json_array());
-    (void)json_object_set_new(o, "first_seen", store_json_time(db_i64(s, COL_FIRST)));
-    (void)json_object_set_new(o, "last_seen", store_json_time(db_i64(s, COL_LAST)));
-    (void)json_object_set_new(o, "alert_count", json_integer(db_i64(s, COL_ALERTS)));
-    (void)json_object_set_new(o, "version", json_integer(db_i64(s, COL_VERSION)));
-    if (r != 0) {
-        json_decref(o);
-        return r;
-    }
-    *ret_row = o;
-    return 0;
+        r = store_show_tags(tx, TOPIC_INCIDENTS, id, j, e);
+    store_show_time(j, "first_seen", s, COL_FIRST);
+    store_show_time(j, "last_seen", s, COL_LAST);
+    jsonw_i64(j, "alert_count", db_i64(s, COL_ALERTS));
+    jsonw_i64(j, "version", db_i64(s, COL_VERSION));
+    return r;
 }
 
-int incident_get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err *e)
+static int incident_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void *arg,
+                        struct err *e)
+{
+    (void)arg;
+    jsonw_object(j, NULL);
+    const int r = show_fields(tx, s, j, e);
+    jsonw_end(j);
+    return r;
+}
+
+int incident_show(struct db_tx *tx, int64_t id, bool with_history, struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
@@ -160,15 +167,20 @@ int incident_get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err
                          DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : STORE_ABSENT;
-    return incident_row(tx, s, ret_incident, e);
+    jsonw_object(j, NULL);
+    r = show_fields(tx, s, j, e);
+    if (r == 0 && with_history)
+        r = store_show_changes(tx, TOPIC_INCIDENTS, id, j, e);
+    jsonw_end(j);
+    return r;
 }
 
-int incident_list(struct db_tx *tx, struct filter *f, json_t **ret_list,
+int incident_list(struct db_tx *tx, struct filter *f, struct jsonw *j,
                   char ret_cursor[FILTER_CURSOR], struct err *e)
 {
-    static const struct filter_rows rows = {COLUMNS, COLS, incident_row};
+    static const struct filter_rows rows = {COLUMNS, COLS, incident_row, NULL};
 
-    return filter_page(f, tx, &rows, ret_list, ret_cursor, e);
+    return filter_page(f, tx, &rows, j, ret_cursor, e);
 }
 
 int incident_version(struct db_tx *tx, int64_t id, int64_t *ret_version, struct err *e)
@@ -250,7 +262,7 @@ int incident_change(struct db_tx *tx, int64_t id, const json_t *patch, const cha
 }
 
 int incident_comment(struct db_tx *tx, int64_t id, const char *author, const char *text,
-                     json_t **ret_comment, struct err *e)
+                     struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int64_t version = 0;
@@ -264,13 +276,10 @@ int incident_comment(struct db_tx *tx, int64_t id, const char *author, const cha
                      DB_ARGS(db_int(id), db_str(author), db_str(text), db_int(now_ns())), &s, e);
     if (r != DB_ROW)
         return r < 0 ? r : err_set(e, -EIO, "comment: not inserted");
-    json_t *comment = comment_json(s);
+    if (j != NULL)
+        show_comment(s, j);
     s = db_stmt_free(s);
-    r = incident_touch(tx, id, false, e);
-    if (r == 0 && ret_comment != NULL)
-        *ret_comment = json_incref(comment);
-    json_decref(comment);
-    return r;
+    return incident_touch(tx, id, false, e);
 }
 
 static int count_alerts(struct db_tx *tx, int64_t id, int by, struct err *e)

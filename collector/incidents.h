@@ -29,9 +29,10 @@ struct incident {
 WIND_MUST_USE int incident_add(struct db_tx *tx, const struct incident *in, int64_t *ret_id,
                                struct err *e);
 
-/* As the API shows it (new reference), or STORE_ABSENT. */
-WIND_MUST_USE int incident_get(struct db_tx *tx, int64_t id, json_t **ret_incident, struct err *e);
-WIND_MUST_USE int incident_list(struct db_tx *tx, struct filter *f, json_t **ret_list,
+/* Write it as the API shows it, or STORE_ABSENT. A page goes into an open array. */
+WIND_MUST_USE int incident_show(struct db_tx *tx, int64_t id, bool with_history, struct jsonw *j,
+                                struct err *e);
+WIND_MUST_USE int incident_list(struct db_tx *tx, struct filter *f, struct jsonw *j,
                                 char ret_cursor[FILTER_CURSOR], struct err *e);
 
 /* What ETag carries. STORE_ABSENT. */
@@ -42,9 +43,9 @@ WIND_MUST_USE int incident_version(struct db_tx *tx, int64_t id, int64_t *ret_ve
 WIND_MUST_USE int incident_change(struct db_tx *tx, int64_t id, const json_t *patch,
                                   const char *actor, struct err *e);
 
-/* ret_comment (may be NULL): as the API shows it. STORE_ABSENT: no such incident. */
+/* j (may be NULL) gets it as the API shows it. STORE_ABSENT: no such incident. */
 WIND_MUST_USE int incident_comment(struct db_tx *tx, int64_t id, const char *author,
-                                   const char *text, json_t **ret_comment, struct err *e);
+                                   const char *text, struct jsonw *j, struct err *e);
 
 /*
  * Move an alert into it, from whatever incident it was in; *ret_from: that one, or 0.

@@ -49,6 +49,7 @@ int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e)
 static int item_read(struct db_tx *tx, struct db_stmt *s, struct outbox_item *ret_item,
                      struct err *e)
 {
+    struct jsonw j;
     const int64_t id = db_i64(s, 2);
     const char *op = db_text(s, 3);
     const enum topic t =
@@ -56,8 +57,14 @@ static int item_read(struct db_tx *tx, struct db_stmt *s, struct outbox_item *re
 
     *ret_item = (struct outbox_item){
         .seq = db_i64(s, 0), .topic = t, .is_new = op != NULL && strcmp(op, "created") == 0};
-    return t == TOPIC_ALERTS ? alert_get(tx, id, &ret_item->data, e)
-                             : incident_get(tx, id, &ret_item->data, e);
+    buf_init(&ret_item->data, STORE_JSON_MAX);
+    jsonw_begin(&j, &ret_item->data);
+    int r = t == TOPIC_ALERTS ? alert_show(tx, id, &j, e) : incident_show(tx, id, false, &j, e);
+    if (r == 0 && ret_item->data.failed)
+        r = err_set(e, -ENOMEM, "out of memory");
+    if (r != 0)
+        buf_done(&ret_item->data);
+    return r;
 }
 
 /*
@@ -105,6 +112,6 @@ int outbox_read(struct db_tx *tx, int64_t since, struct outbox_batch *ret_batch,
 void outbox_done(struct outbox_batch *b)
 {
     for (size_t i = 0; i < b->n; i++)
-        json_decref(b->items[i].data);
+        buf_done(&b->items[i].data);
     b->n = 0;
 }

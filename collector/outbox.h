@@ -19,8 +19,8 @@
 struct outbox_item {
     int64_t seq;
     enum topic topic;
-    bool is_new;  /* created; else updated */
-    json_t *data; /* the alert or incident as the API shows it; owned */
+    bool is_new;     /* created; else updated */
+    struct buf data; /* the alert or incident as the API shows it, JSON; owned */
 };
 
 WIND_MUST_USE int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new,

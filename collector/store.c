@@ -134,17 +134,17 @@ int store_tags_set(struct db_tx *tx, enum topic t, int64_t id, const json_t *lis
     return r;
 }
 
-int store_tags(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list, struct err *e)
+int store_show_tags(struct db_tx *tx, enum topic t, int64_t id, struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int r = db_query(tx, "SELECT tag FROM tags WHERE topic = $1 AND object_id = $2 ORDER BY tag",
                      DB_ARGS(db_str(topic_words[t]), db_int(id)), &s, e);
-    if (r != 0)
-        return r;
-    json_t *list = json_array();
-    while ((r = db_step(s, e)) == DB_ROW)
-        (void)json_array_append_new(list, store_json_text(db_text(s, 0)));
-    *ret_list = list;
+    jsonw_array(j, "tags");
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        jsonw_str(j, NULL, db_text(s, 0));
+        r = 0;
+    }
+    jsonw_end(j);
     return r;
 }
 
@@ -164,56 +164,70 @@ int store_history(struct db_tx *tx, const struct change *c, struct err *e)
                   NULL, e);
 }
 
-int store_changes(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list, struct err *e)
+int store_show_changes(struct db_tx *tx, enum topic t, int64_t id, struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int r = db_query(tx,
                      "SELECT at, actor, field, old, new FROM history "
                      "WHERE topic = $1 AND object_id = $2 ORDER BY id LIMIT $3",
                      DB_ARGS(db_str(topic_words[t]), db_int(id), db_int(CHANGES_MAX)), &s, e);
-    if (r != 0)
-        return r;
-    json_t *list = json_array();
-    while ((r = db_step(s, e)) == DB_ROW) {
-        json_t *o = json_object();
-        (void)json_object_set_new(o, "at", store_json_time(db_i64(s, 0)));
-        (void)json_object_set_new(o, "actor", store_json_text(db_text(s, 1)));
-        (void)json_object_set_new(o, "field", store_json_text(db_text(s, 2)));
-        (void)json_object_set_new(o, "before", store_json_text(db_text(s, 3)));
-        (void)json_object_set_new(o, "after", store_json_text(db_text(s, 4)));
-        (void)json_array_append_new(list, o);
+    jsonw_array(j, "history");
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        jsonw_object(j, NULL);
+        store_show_time(j, "at", s, 0);
+        store_show_text(j, "actor", s, 1);
+        store_show_text(j, "field", s, 2);
+        store_show_text(j, "before", s, 3);
+        store_show_text(j, "after", s, 4);
+        jsonw_end(j);
+        r = 0;
     }
-    *ret_list = list;
+    jsonw_end(j);
     return r;
 }
 
-/* ---------------------------------------------------------------- rows to JSON */
+/* ---------------------------------------------------------------- columns to JSON */
 
-int store_ids(struct db_stmt *s, json_t **ret_list, struct err *e)
+void store_show_text(struct jsonw *j, const char *key, struct db_stmt *s, int col)
 {
-    json_t *list = json_array();
-    int r;
+    const char *text = db_text(s, col);
 
-    while ((r = db_step(s, e)) == DB_ROW)
-        (void)json_array_append_new(list, json_integer(db_i64(s, 0)));
-    *ret_list = list;
-    return r;
+    if (text != NULL)
+        jsonw_str(j, key, text);
+    else
+        jsonw_null(j, key);
 }
 
-int store_entities(struct db_stmt *s, json_t **ret_list, struct err *e)
+void store_show_time(struct jsonw *j, const char *key, struct db_stmt *s, int col)
 {
-    json_t *list = json_array();
-    int r;
+    if (db_is_null(s, col))
+        jsonw_null(j, key);
+    else
+        jsonw_time_rfc3339(j, key, (uint64_t)db_i64(s, col));
+}
 
-    while ((r = db_step(s, e)) == DB_ROW) {
-        json_t *o = json_object();
-        (void)json_object_set_new(o, "kind", store_json_text(db_text(s, 0)));
-        (void)json_object_set_new(o, "value", store_json_text(db_text(s, 1)));
-        (void)json_object_set_new(o, "role", store_json_text(db_text(s, 2)));
-        (void)json_array_append_new(list, o);
+void store_show_uid(struct jsonw *j, const char *key, struct db_stmt *s, int col)
+{
+    size_t len;
+    const uint8_t *uid = db_blob(s, col, &len);
+    char text[UUID_TEXT];
+
+    if (len != 16) {
+        jsonw_null(j, key);
+        return;
     }
-    *ret_list = list;
-    return r;
+    uuid_format(uid, text);
+    jsonw_strn(j, key, text, sizeof(text) - 1);
+}
+
+void store_show_severity(struct jsonw *j, const char *key, struct db_stmt *s, int col)
+{
+    const int64_t severity = db_i64(s, col);
+
+    if (severity < 1 || severity > 4)
+        jsonw_null(j, key);
+    else
+        jsonw_str(j, key, severity_words[severity - 1]);
 }
 
 json_t *store_json_text(const char *s)
@@ -232,18 +246,6 @@ json_t *store_json_time(int64_t ns)
 json_t *store_json_time_at(struct db_stmt *s, int col)
 {
     return db_is_null(s, col) ? json_null() : store_json_time(db_i64(s, col));
-}
-
-json_t *store_json_uid(struct db_stmt *s, int col)
-{
-    size_t len;
-    const uint8_t *uid = db_blob(s, col, &len);
-    char text[UUID_TEXT];
-
-    if (len != 16)
-        return json_null();
-    uuid_format(uid, text);
-    return json_string(text);
 }
 
 json_t *store_json_severity(int64_t severity)

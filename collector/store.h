@@ -14,8 +14,12 @@
 
 #include "collector/db.h"
 #include "common/buf.h"
+#include "common/jsonw.h"
 
 #define STORE_ABSENT 1
+
+/* An answer: 200 alerts, or an incident with all its comments, each as long as it may be. */
+#define STORE_JSON_MAX ((size_t)64 << 20)
 
 #define ENTITIES_MAX     32
 #define ENTITY_VALUE_MAX 255
@@ -70,8 +74,9 @@ void store_entities_write(struct buf *b, const struct entity *entities, size_t n
 /* `list` replaces all tags; duplicates are one. -EINVAL: not 1..TAG_MAX bytes, or too many. */
 WIND_MUST_USE int store_tags_set(struct db_tx *tx, enum topic t, int64_t id, const json_t *list,
                                  struct err *e);
-WIND_MUST_USE int store_tags(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list,
-                             struct err *e);
+/* "tags": [...] */
+WIND_MUST_USE int store_show_tags(struct db_tx *tx, enum topic t, int64_t id, struct jsonw *j,
+                                  struct err *e);
 
 /* One change of one field by one person; `before` and `after` may be NULL. Equal: nothing. */
 struct change {
@@ -81,17 +86,18 @@ struct change {
 };
 WIND_MUST_USE int store_history(struct db_tx *tx, const struct change *c, struct err *e);
 
-/* All changes of an object, the oldest first: [{at, actor, field, before, after}]. */
-WIND_MUST_USE int store_changes(struct db_tx *tx, enum topic t, int64_t id, json_t **ret_list,
-                                struct err *e);
+/* "history": all changes of an object, the oldest first: [{at, actor, field, before, after}]. */
+WIND_MUST_USE int store_show_changes(struct db_tx *tx, enum topic t, int64_t id, struct jsonw *j,
+                                     struct err *e);
 
-/* The rest of a statement's rows as a new array: of integers, or of {kind, value, role}. */
-WIND_MUST_USE int store_ids(struct db_stmt *s, json_t **ret_list, struct err *e);
-WIND_MUST_USE int store_entities(struct db_stmt *s, json_t **ret_list, struct err *e);
+/* A column in the API's form: text or null, time of nanoseconds or null, UUID, word. */
+void store_show_text(struct jsonw *j, const char *key, struct db_stmt *s, int col);
+void store_show_time(struct jsonw *j, const char *key, struct db_stmt *s, int col);
+void store_show_uid(struct jsonw *j, const char *key, struct db_stmt *s, int col);
+void store_show_severity(struct jsonw *j, const char *key, struct db_stmt *s, int col);
 
-/* Values of JSON objects in the API's form: text or null, time from nanoseconds, UUID. */
+/* The same for what is asked seldom. */
 json_t *store_json_text(const char *s);
 json_t *store_json_time(int64_t ns);
 json_t *store_json_time_at(struct db_stmt *s, int col); /* null for NULL */
-json_t *store_json_uid(struct db_stmt *s, int col);
 json_t *store_json_severity(int64_t severity);

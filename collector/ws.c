@@ -20,9 +20,9 @@
 #include "common/log.h"
 #include "common/time.h"
 
-#define EVENTS         64
-#define TICK_MS        1000
-#define EVENT_TEXT_MAX (4 * 1024 * 1024)
+#define EVENTS     64
+#define TICK_MS    1000
+#define EVENT_HEAD 100
 
 struct peer {
     struct peer *next;
@@ -201,23 +201,27 @@ static void reap(struct ws *w)
 
 /* ---------------------------------------------------------------- the ws thread: events */
 
-static char *event_text(struct outbox_item *item)
+static void write_event(struct buf *out, const struct outbox_item *item)
 {
     static const char *const types[TOPICS] = {
         [TOPIC_ALERTS] = "alert",
         [TOPIC_INCIDENTS] = "incident",
     };
-    json_t *o =
-        json_pack("{s:s,s:I,s:s,s:O}", "type", types[item->topic], "seq", (json_int_t)item->seq,
-                  "op", item->is_new ? "created" : "updated", "data", item->data);
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+    struct jsonw j;
 
-    json_decref(o);
-    return text;
+    buf_reset(out);
+    jsonw_begin(&j, out);
+    jsonw_object(&j, NULL);
+    jsonw_str(&j, "type", types[item->topic]);
+    jsonw_i64(&j, "seq", item->seq);
+    jsonw_str(&j, "op", item->is_new ? "created" : "updated");
+    jsonw_raw(&j, "data", item->data.data, item->data.len);
+    jsonw_end(&j);
 }
 
 /* False: its queue is full, or it is gone; it will be told later, from the outbox. */
-static bool tell(struct ws *w, struct peer *p, const struct outbox_item *item, const char *text)
+static bool tell(struct ws *w, struct peer *p, const struct outbox_item *item,
+                 const struct buf *text)
 {
     struct ws_client_state *s = ws_client_state(p->client);
 
@@ -226,7 +230,7 @@ static bool tell(struct ws *w, struct peer *p, const struct outbox_item *item, c
     s->seq = item->seq;
     if ((s->topics & (1U << item->topic)) == 0)
         return true;
-    if (!ws_client_put(p->client, text, strlen(text))) {
+    if (!ws_client_put(p->client, text->data, text->len)) {
         p->is_dead = true;
         return false;
     }
@@ -255,14 +259,17 @@ static bool is_at(struct peer *p, int64_t seq)
 /* One text for all who are at `from`; `only` NULL: everybody. */
 static void deliver(struct ws *w, struct outbox_batch *batch, int64_t from, struct peer *only)
 {
+    struct buf text;
+
+    buf_init(&text, STORE_JSON_MAX + EVENT_HEAD);
     for (struct peer *p = w->peers; p != NULL; p = p->next)
         p->is_taking = (only == NULL || only == p) && is_at(p, from);
     for (size_t i = 0; i < batch->n; i++) {
-        char *text = event_text(&batch->items[i]);
+        write_event(&text, &batch->items[i]);
         for (struct peer *p = w->peers; p != NULL; p = p->next)
-            p->is_taking = p->is_taking && text != NULL && tell(w, p, &batch->items[i], text);
-        free(text);
+            p->is_taking = p->is_taking && !text.failed && tell(w, p, &batch->items[i], &text);
     }
+    buf_done(&text);
     for (struct peer *p = w->peers; p != NULL; p = p->next)
         if (p->is_taking)
             ws_client_state(p->client)->seq = batch->seq;

@@ -2,6 +2,7 @@
 
 #include "collector/incidents.h"
 #include "support/batch.h"
+#include "support/shown.h"
 
 TestSuite(correlate, .init = batch_init, .fini = batch_fini);
 
@@ -128,10 +129,10 @@ Test(correlate, an_attacker_that_is_odd_as_well_stays_one_incident)
     POST({.n = 1, SCAN}, {.n = 2, ODD, ABOUT, .at_s = 10}, {.n = 3, GUESS, .at_s = 20});
     cr_assert_eq(incidents(), 1);
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *o = NULL, *en;
+    json_t *en;
     size_t i;
     cr_assert_eq(db_begin_read(temp_db, &tx, NULL), 0);
-    cr_assert_eq(incident_get(tx, 1, &o, NULL), 0);
+    json_t *o = shown_incident(tx, 1);
     json_array_foreach(json_object_get(o, "related_entities"), i, en)
         cr_expect_str_neq(json_string_value(json_object_get(en, "role")), "subject");
     json_decref(o);

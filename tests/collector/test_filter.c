@@ -3,6 +3,7 @@
 #include "collector/alerts.h"
 #include "collector/incidents.h"
 #include "support/batch.h"
+#include "support/shown.h"
 
 static void fill(void);
 
@@ -46,7 +47,7 @@ static const char *found(const char *q, const char *sort)
     WIND_AUTO(filter) struct filter *f = NULL;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     char cursor[FILTER_CURSOR];
-    json_t *list = NULL, *row;
+    json_t *row;
     struct err e = {0};
     size_t i;
 
@@ -54,7 +55,7 @@ static const char *found(const char *q, const char *sort)
     cr_assert_eq(filter_search(f, q, &e), 0, "%s: %s", q, e.text);
     cr_assert_eq(filter_sort(f, sort, &e), 0, "%s", e.text);
     cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
-    cr_assert_eq(alert_list(tx, f, &list, cursor, &e), 0, "%s: %s", q, e.text);
+    json_t *list = shown_list(alert_list, tx, f, cursor);
     ids[0] = '\0';
     json_array_foreach(list, i, row)(void)
         snprintf(ids + strlen(ids), sizeof(ids) - strlen(ids), "%lld ",
@@ -219,14 +220,14 @@ static const char *paged(const char *sort)
     for (int page = 0; page < 5; page++) {
         WIND_AUTO(filter) struct filter *f = NULL;
         WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-        json_t *list = NULL, *row;
+        json_t *row;
         size_t i;
         cr_assert_eq(filter_new(&f, FILTER_ALERTS, &e), 0);
         cr_assert_eq(filter_sort(f, sort, &e), 0);
         cr_assert_eq(filter_cursor(f, page == 0 ? NULL : cursor, &e), 0, "%s", e.text);
         filter_limit(f, 2);
         cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
-        cr_assert_eq(alert_list(tx, f, &list, cursor, &e), 0, "%s", e.text);
+        json_t *list = shown_list(alert_list, tx, f, cursor);
         json_array_foreach(list, i, row)(void)
             snprintf(ids + strlen(ids), sizeof(ids) - strlen(ids), "%lld ",
                      (long long)json_integer_value(json_object_get(row, "id")));
@@ -275,12 +276,11 @@ Test(filter, incidents_have_their_own_keys)
         WIND_AUTO(filter) struct filter *f = NULL;
         WIND_AUTO(db_tx) struct db_tx *tx = NULL;
         char cursor[FILTER_CURSOR];
-        json_t *list = NULL;
         struct err e = {0};
         cr_assert_eq(filter_new(&f, FILTER_INCIDENTS, &e), 0);
         cr_assert_eq(filter_search(f, rows[i].q, &e), 0, "%s: %s", rows[i].q, e.text);
         cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
-        cr_assert_eq(incident_list(tx, f, &list, cursor, &e), 0, "%s", e.text);
+        json_t *list = shown_list(incident_list, tx, f, cursor);
         cr_expect_eq(json_array_size(list), rows[i].n, "%s: %zu", rows[i].q, json_array_size(list));
         json_decref(list);
     }

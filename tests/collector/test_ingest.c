@@ -3,6 +3,7 @@
 
 #include "collector/outbox.h"
 #include "support/batch.h"
+#include "support/shown.h"
 
 TestSuite(ingest, .init = batch_init, .fini = batch_fini);
 
@@ -171,12 +172,11 @@ Test(ingest, too_long_texts_and_lists_are_rejected)
 Test(ingest, the_api_shows_every_field_that_the_sensor_sent)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    json_t *a = NULL;
     struct err e = {0};
 
     (void)post_one(&(struct batch_alert){.n = 1, .at_s = 3661});
     cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
-    cr_assert_eq(alert_get(tx, 1, &a, &e), 0, "%s", e.text);
+    json_t *a = shown_alert(tx, 1);
     const char *uid, *detected, *severity, *type, *source, *status, *ip, *role;
     int port, count;
     json_int_t incident;
@@ -202,7 +202,7 @@ Test(ingest, the_api_shows_every_field_that_the_sensor_sent)
     cr_assert_eq(count, 1000);
     cr_assert_eq(incident, 1);
     json_decref(a);
-    cr_assert_eq(alert_get(tx, 2, &a, &e), STORE_ABSENT);
+    cr_assert_eq(alert_show(tx, 2, NULL, &e), STORE_ABSENT);
 }
 
 static void *post_the_same(void *arg)
