@@ -122,8 +122,9 @@ int jwt_verify(const uint8_t key[JWT_KEY_BYTES], const char *token, int64_t now_
     json_t *o = read_part(first + 1, (size_t)(last - first - 1));
     const int r = o != NULL ? read_claims(o, &c) : -EINVAL;
     json_decref(o);
-    if (r != 0 || c.issued_s > now_s + LEEWAY_S)
+    if (r != 0)
         return JWT_INVALID;
     *ret_claims = c;
-    return c.expires_s <= now_s ? JWT_EXPIRED : 0;
+    const bool is_early = c.use == JWT_ACCESS && c.issued_s > now_s + LEEWAY_S;
+    return is_early || c.expires_s <= now_s ? JWT_EXPIRED : 0;
 }

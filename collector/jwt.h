@@ -36,6 +36,10 @@ struct jwt_claims {
 WIND_MUST_USE int jwt_sign(const uint8_t key[JWT_KEY_BYTES], const struct jwt_claims *claims,
                            char ret_token[JWT_MAX]);
 
-/* 0, or an outcome above; *ret_claims is set on 0 and on JWT_EXPIRED. */
+/*
+ * 0, or an outcome above; *ret_claims is set on 0 and on JWT_EXPIRED. Our own signature on a time to
+ * come means that the clock was set back: such an access token counts as expired, so that its owner
+ * refreshes it, and a refresh token is as good as its session.
+ */
 WIND_MUST_USE int jwt_verify(const uint8_t key[JWT_KEY_BYTES], const char *token, int64_t now_s,
                              struct jwt_claims *ret_claims);

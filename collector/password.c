@@ -22,9 +22,9 @@ static int enter(struct passwords *p, struct err *e)
 {
     struct timespec until;
 
-    (void)clock_gettime(CLOCK_REALTIME, &until);
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += PASSWORD_WAIT_S;
-    while (sem_timedwait(&p->turnstile, &until) != 0)
+    while (sem_clockwait(&p->turnstile, CLOCK_MONOTONIC, &until) != 0)
         if (errno != EINTR)
             return err_set(e, -EBUSY, "too many passwords are being checked at once");
     return 0;

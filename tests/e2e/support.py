@@ -174,8 +174,8 @@ class Terminal:
 class Collector:
     """A real wind-collector. start() after stop() or kill() goes on with the same database."""
 
-    def __init__(self, folder, **more):
-        self.folder = Path(folder)
+    def __init__(self, folder, env=None, **more):
+        self.folder, self.env = Path(folder), env
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = {
@@ -191,7 +191,7 @@ class Collector:
 
     def start(self):
         log = self.folder / "collector.log"
-        self.process = Process("wind-collector", *settings(self.settings), log=log)
+        self.process = Process("wind-collector", *settings(self.settings), log=log, env=self.env)
         until("the collector is ready", self._is_ready)
         if self.password is None:
             found = re.search(r"^admin password: (\S+)", self.process.log, re.MULTILINE)
