@@ -47,6 +47,7 @@ static int metrics(struct request *rq, struct response *rs)
     metrics_print(rq->app->metrics, &text);
     metrics_print_one(&text, "wind_ws_clients", "gauge", "WebSocket clients now.",
                       ws_count(rq->app->ws));
+    cache_print(rq->app->cache, &text);
     db_stats(rq->db, &stats);
     metrics_print_one(&text, "wind_db_commits_total", "counter", "Transactions that lasted.",
                       stats.commits);

@@ -3,11 +3,14 @@
  *
  * Why      One collector keeps it in the process; several share a Redis. Nothing here is the
  *          only copy of anything that matters: the database decides who gets in and holds
- *          every event, so a cache that is away or empty costs time and never truth.
- * Owns     The values in the process, the limits' tables, the topics' listeners.
- * Threads  Any. cache_listen before the first publish; new and free: main.
- * Bounds   `memory` bytes of values, CACHE_SLOTS of them; the one unused longest gives way. Every
- *          value has a time to live. A limit's table: see ratelimit.h.
+ *          every event, so a cache that is away, slow or empty costs time and never truth.
+ * Owns     The values in the process, the limits' tables, the topics' listeners; with a URL the
+ *          connections to Redis and a thread that looks after them.
+ * Threads  Any. cache_listen before cache_start; new, start and free: main.
+ * Bounds   In the process `memory` bytes of values, CACHE_SLOTS of them; the one unused longest
+ *          gives way. A limit's table: see ratelimit.h. In Redis every key has a time to live.
+ *          A call waits for Redis at most twice `timeout`; after a failure nobody waits until it
+ *          works again, and limits and values are those of the process.
  */
 #pragma once
 
@@ -18,12 +21,18 @@
 #include "common/buf.h"
 #include "common/err.h"
 
-#define CACHE_SLOTS   1024
-#define CACHE_KEY_MAX 200
+#define CACHE_SLOTS      1024
+#define CACHE_KEY_MAX    200
+#define CACHE_PREFIX_MAX 64
 
 struct cache;
 
 struct cache_conf {
+    const char *url;           /* redis://...; NULL or "" = in the process */
+    const char *password_file; /* "" = none */
+    const char *prefix;        /* of all keys and channels in Redis */
+    int64_t timeout_ns;
+    unsigned connections;
     size_t memory;
 };
 
@@ -34,14 +43,19 @@ WIND_MUST_USE int cache_new(struct cache **ret, const struct cache_conf *conf, s
 struct cache *cache_free(struct cache *c);
 WIND_DEFINE_FREE(cache)
 
-/* ---- values: keys are texts of 1..CACHE_KEY_MAX bytes */
+/* Before it nothing is shared. Without a URL it starts no thread. */
+WIND_MUST_USE int cache_start(struct cache *c, struct err *e);
+void cache_stop(struct cache *c); /* no listener is called after it */
 
-/* Appends the value to `into`. 0 or CACHE_ABSENT; also when it does not fit, or is not reachable.
+/*
+ * ---- values: keys are texts of 1..CACHE_KEY_MAX bytes. A key says all that its value depends on
+ * (such as the outbox's newest number): nothing is ever taken back, only no longer asked for.
  */
+
+/* Appends the value to `into`. 0 or CACHE_ABSENT; also if it does not fit, or isn't reachable. */
 int cache_get(struct cache *c, const char *key, struct buf *into);
-/* May keep nothing: a value larger than an eighth of the memory is not kept. */
+/* May keep nothing: a value larger than an eighth of the memory is not kept. ttl_s > 0. */
 void cache_put(struct cache *c, const char *key, const void *data, size_t n, int64_t ttl_s);
-void cache_drop(struct cache *c, const char *key);
 
 /* ---- limits: ratelimit.h, counted over all collectors that share the cache */
 
@@ -60,7 +74,7 @@ void cache_limit_give_back(struct cache_limit *l, const char *key);
 
 enum cache_topic {
     CACHE_COMMITTED,   /* something is in the database: look at the outbox. The text is "" */
-    CACHE_CREDENTIALS, /* "user 7", "session SID", "key 12" is no longer what it was */
+    CACHE_CREDENTIALS, /* "user 7", "session SID", "token JTI", "key 12" is not what it was */
     CACHE_TOPICS
 };
 
@@ -74,7 +88,18 @@ void cache_listen(struct cache *c, enum cache_topic t, cache_fn *fn, void *arg);
 void cache_publish(struct cache *c, enum cache_topic t, const char *text);
 
 /*
- * False: messages may be missing now, so what was kept of credentials must not be believed; ask
- * the database. Cheap enough for every request.
+ * Whoever keeps what the database said about credentials, keeps it for CACHE_KEPT_S at most, and
+ *
+ *     believes it only while cache_is_current: false means that messages may be missing;
+ *     forgets what a message names, and all of it when the text is NULL;
+ *     takes cache_heard before asking the database, and keeps the answer only if it is still the
+ *     same: the answer may be older than a message that came meanwhile.
+ *
+ * All of it is cheap enough for every request.
  */
+#define CACHE_KEPT_S 10
 bool cache_is_current(struct cache *c);
+uint64_t cache_heard(struct cache *c, enum cache_topic t); /* messages so far */
+
+/* How it goes, for /metrics. */
+void cache_print(struct cache *c, struct buf *out);

@@ -146,15 +146,6 @@ void cache_local_put(struct cache_local *l, const char *key, const struct cache_
     (void)pthread_mutex_unlock(&l->lock);
 }
 
-void cache_local_drop(struct cache_local *l, const char *key)
-{
-    (void)pthread_mutex_lock(&l->lock);
-    struct slot *s = find(l, key);
-    if (s != NULL)
-        clear(l, s);
-    (void)pthread_mutex_unlock(&l->lock);
-}
-
 size_t cache_local_bytes(struct cache_local *l)
 {
     (void)pthread_mutex_lock(&l->lock);

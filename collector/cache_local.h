@@ -28,5 +28,4 @@ struct cache_value {
     uint64_t ends_ns;
 };
 void cache_local_put(struct cache_local *l, const char *key, const struct cache_value *v);
-void cache_local_drop(struct cache_local *l, const char *key);
 size_t cache_local_bytes(struct cache_local *l);

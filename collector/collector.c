@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/cache.h"
 #include "collector/db.h"
 #include "collector/http_server.h"
 #include "collector/ingest.h"
@@ -108,7 +107,14 @@ static int make_ws(struct collector *c, struct err *e)
 
 static int make_cache(struct collector *c, struct err *e)
 {
-    const struct cache_conf conf = {.memory = (size_t)c->conf.cache_memory};
+    const struct cache_conf conf = {
+        .url = c->conf.cache_url,
+        .password_file = c->conf.cache_password_file,
+        .prefix = c->conf.cache_prefix,
+        .timeout_ns = c->conf.cache_timeout_ns,
+        .connections = (unsigned)c->conf.cache_connections,
+        .memory = (size_t)c->conf.cache_memory,
+    };
 
     return cache_new(&c->cache, &conf, e);
 }
@@ -169,6 +175,7 @@ struct collector *collector_free(struct collector *c)
         return NULL;
     if (c->http != NULL)
         http_server_quiesce(c->http);
+    cache_stop(c->cache);
     ws_stop(c->ws);
     http_server_free(c->http); /* the last handler has ended; only now may its parts go */
     ws_free(c->ws);
@@ -193,7 +200,9 @@ int collector_run(struct collector *c, struct err *e)
     (void)pthread_sigmask(SIG_BLOCK, &ends, NULL); /* inherited by all threads below */
     (void)signal(SIGPIPE, SIG_IGN);
 
-    int r = ws_start(c->ws, e);
+    int r = cache_start(c->cache, e);
+    if (r == 0)
+        r = ws_start(c->ws, e);
     if (r == 0)
         r = http_server_start(c->http, e);
     if (r == 0)

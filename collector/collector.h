@@ -13,12 +13,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collector/cache.h"
 #include "collector/correlate.h"
 #include "common/conf.h"
 #include "common/err.h"
 
 struct auth;
-struct cache;
 struct db;
 struct http_server;
 struct ingest;
@@ -44,7 +44,8 @@ struct collector_conf {
     int64_t auth_hashes, auth_hash_memory, auth_hash_passes;
     int64_t auth_login_rate;
     int64_t ws_clients, ws_queue_bytes, ws_ping_ns;
-    int64_t cache_memory;
+    char cache_url[256], cache_password_file[256], cache_prefix[CACHE_PREFIX_MAX + 1];
+    int64_t cache_timeout_ns, cache_connections, cache_memory;
     struct correlate_conf correlate;
 };
 

@@ -45,6 +45,11 @@ const struct conf_key collector_keys[] = {
     CONF_SIZE(C, ws_queue_bytes, "ws.queue", "1mb", 64 * KB, 1024 * MB, "Unsent bytes of one client; who has more goes on from the database when they are gone."),
     CONF_TIME(C, ws_ping_ns, "ws.ping", "20s", NS(1), NS(600), "Time between two pings; a connection that takes nothing for so long, or answers no three, ends."),
 
+    CONF_TEXT(C, cache_url, "cache.url", "", "Redis that several collectors share, as redis://[user@]host:6379/0 (TLS: through a local proxy such as stunnel); empty = in the process."),
+    CONF_TEXT(C, cache_password_file, "cache.password_file", "", "File with its password, one line."),
+    CONF_TEXT(C, cache_prefix, "cache.prefix", "wind:", "Of all keys and channels there; the same in all collectors of one database."),
+    CONF_TIME(C, cache_timeout_ns, "cache.timeout", "100ms", NS(1) / 1000, NS(10), "A request waits so long for Redis; after a failure none does until it serves again."),
+    CONF_INT(C, cache_connections, "cache.connections", "8", 1, 256, "Connections to it."),
     CONF_SIZE(C, cache_memory, "cache.memory", "16mb", 64 * KB, 65536 * MB, "Answers and other values that are kept in the process."),
 
     CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
