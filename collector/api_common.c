@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "collector/collector.h"
+#include "collector/search.h"
 
 #define LIST_FIRST ((size_t)64 << 10) /* most lists of 50 fit */
 #define SHOW_FIRST ((size_t)2 << 10)
@@ -58,6 +59,16 @@ static int read_filter(struct request *rq, struct filter *f)
     return 0;
 }
 
+int api_ask(struct request *rq, struct response *rs, struct filter *f)
+{
+    int64_t behind = 0;
+    const int r = search_ask(rq->app->search, f, &behind, &rq->err);
+
+    if (r == 0 && behind > 0)
+        respond_header(rs, "Wind-Search-Behind", "%" PRId64, behind);
+    return r;
+}
+
 static int write_list(struct db_tx *tx, const struct api_object *o, struct filter *f,
                       struct buf *out, struct err *e)
 {
@@ -90,6 +101,8 @@ int api_list(struct request *rq, struct response *rs)
         r = read_filter(rq, f);
     if (r == API_FAULT)
         return respond_invalid(rq, rs);
+    if (r == 0 && filter_has_words(f))
+        r = api_ask(rq, rs, f);
     if (r == 0)
         r = db_begin_read(rq->db, &tx, &rq->err);
     if (r != 0)

@@ -64,6 +64,9 @@ int api_absent(struct response *rs, const struct api_object *o);
  */
 WIND_MUST_USE int api_assignee(struct request *rq, struct db_tx *tx);
 
+/* Before a page with words: search_ask, and the header that says what it does not know yet. */
+WIND_MUST_USE int api_ask(struct request *rq, struct response *rs, struct filter *f);
+
 /* The body's tags were refused with rq->err. Returns API_FAULT. */
 int api_tags_fault(struct request *rq);
 

@@ -14,6 +14,7 @@
 #include "collector/metrics.h"
 #include "collector/openapi.h"
 #include "collector/routes.h"
+#include "collector/search.h"
 #include "collector/session.h"
 #include "collector/users.h"
 #include "collector/ws.h"
@@ -21,7 +22,8 @@
 #include "common/log.h"
 #include "common/time.h"
 
-#define SPARE_READERS 3 /* beside one a server thread: the WebSocket thread, start-up, luck */
+#define SPARE_READERS                                                                              \
+    4 /* beside one a server thread: WebSocket and search threads, start-up, luck */
 
 /* <folder of the program>/../dashboard */
 static void find_dashboard(struct collector_conf *conf)
@@ -77,6 +79,7 @@ static void committed(void *arg, const char *text)
 
     (void)text;
     ws_wake(c->ws);
+    search_wake(c->search);
 }
 
 static void commit(void *arg)
@@ -127,6 +130,13 @@ static int make_ingest(struct collector *c, struct err *e)
     return ingest_new(&c->ingest, &conf, e);
 }
 
+static int make_search(struct collector *c, struct err *e)
+{
+    const struct search_conf conf = {.db = c->db};
+
+    return search_new(&c->search, &conf, e);
+}
+
 static int make_openapi(struct collector *c, struct err *e)
 {
     json_t *document = openapi_document(all_routes);
@@ -162,6 +172,8 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     if (r == 0)
         r = make_auth(c, e);
     if (r == 0)
+        r = make_search(c, e);
+    if (r == 0)
         r = make_ws(c, e);
     if (r != 0)
         return r;
@@ -177,8 +189,10 @@ struct collector *collector_free(struct collector *c)
         http_server_quiesce(c->http);
     cache_stop(c->cache);
     ws_stop(c->ws);
+    search_stop(c->search);
     http_server_free(c->http); /* the last handler has ended; only now may its parts go */
     ws_free(c->ws);
+    search_free(c->search);
     auth_free(c->auth);
     ingest_free(c->ingest);
     metrics_free(c->metrics);
@@ -203,6 +217,8 @@ int collector_run(struct collector *c, struct err *e)
     int r = cache_start(c->cache, e);
     if (r == 0)
         r = ws_start(c->ws, e);
+    if (r == 0)
+        r = search_start(c->search, e);
     if (r == 0)
         r = http_server_start(c->http, e);
     if (r == 0)

@@ -23,6 +23,7 @@ struct db;
 struct http_server;
 struct ingest;
 struct metrics;
+struct search;
 struct ws;
 
 struct collector_conf {
@@ -58,6 +59,7 @@ struct collector {
     struct auth *auth;
     struct metrics *metrics;
     struct ingest *ingest;
+    struct search *search;
     struct ws *ws;
     struct http_server *http;
     char *openapi; /* the document, made once */

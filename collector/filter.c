@@ -6,34 +6,19 @@
 #include <stdlib.h>
 #include <sys/types.h>
 
-#include "collector/filter_keys.h"
+#include "collector/filter_tree.h"
 #include "collector/schema.h"
+#include "collector/search_token.h"
 #include "collector/store.h"
 #include "common/buf.h"
 #include "common/crypto.h"
 #include "common/ip.h"
-#include "common/time.h"
 
-#define WHERE_MAX  ((size_t)64 * 1024)
 #define VALUE_MAX  256
 #define LIMIT_DFLT 50
-#define TEXTS_MAX  40000 /* all values of a search; beyond: too long */
-
-struct filter {
-    const struct filter_keys *table;
-    struct buf where;
-    struct db_value args[FILTER_ARGS];
-    size_t n_args;
-    char text[TEXTS_MAX]; /* args point into it */
-    size_t text_len;
-    size_t n_terms;
-    const struct filter_order *sort;
-    bool is_descending;
-    int64_t limit;
-};
 
 /* What one term says, after unquoting. */
-struct term {
+struct text_term {
     bool is_negated, has_key, is_quoted;
     char key[16];
     char value[VALUE_MAX];
@@ -41,23 +26,24 @@ struct term {
 
 int filter_new(struct filter **ret_filter, enum filter_table t, struct err *e)
 {
-    struct filter *f = calloc(1, sizeof(*f));
+    struct filter *f =
+        malloc(sizeof(*f)); /* terms, values and text are written before they count */
 
     if (f == NULL)
         return err_set(e, -ENOMEM, "out of memory");
+    f->what = t;
     f->table = &filter_keys[t];
+    f->n_terms = f->n_values = f->text_len = 0;
     f->sort = &f->table->sorts[0];
     f->is_descending = true;
+    f->has_cursor = false;
     f->limit = LIMIT_DFLT;
-    buf_init(&f->where, WHERE_MAX);
     *ret_filter = f;
     return 0;
 }
 
 struct filter *filter_free(struct filter *f)
 {
-    if (f != NULL)
-        buf_done(&f->where);
     free(f);
     return NULL;
 }
@@ -67,37 +53,12 @@ void filter_limit(struct filter *f, int64_t rows)
     f->limit = rows < 1 ? 1 : rows > FILTER_PAGE_MAX ? FILTER_PAGE_MAX : rows;
 }
 
-/* ---------------------------------------------------------------- parameters and SQL */
-
-/* Copies texts and bytes; false when there are too many. */
-static bool add_arg(struct filter *f, struct db_value v)
+bool filter_has_words(const struct filter *f)
 {
-    if (f->n_args == FILTER_ARGS)
-        return false;
-    if (v.type == DB_TYPE_TEXT || v.type == DB_TYPE_BLOB) {
-        if (v.len > sizeof(f->text) - f->text_len)
-            return false;
-        memcpy(f->text + f->text_len, v.p, v.len);
-        v.p = f->text + f->text_len;
-        f->text_len += v.len;
-    }
-    f->args[f->n_args++] = v;
-    return true;
-}
-
-/* A template with `?` numbered from the parameter that comes next, and `#` replaced. */
-static void put_sql(struct filter *f, const char *sql, const char *op)
-{
-    size_t next = f->n_args + 1;
-
-    for (const char *p = sql; *p != '\0'; p++) {
-        if (*p == '?')
-            buf_printf(&f->where, "$%zu", next++);
-        else if (*p == '#')
-            buf_puts(&f->where, op);
-        else
-            buf_putc(&f->where, *p);
-    }
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (f->terms[i].key == NULL)
+            return true;
+    return false;
 }
 
 static int too_many(struct err *e)
@@ -108,18 +69,22 @@ static int too_many(struct err *e)
 
 /* ---------------------------------------------------------------- values */
 
-static const char *take_op(const char **value)
+static enum filter_op take_op(const char **value)
 {
-    static const char *const ops[] = {">=", "<=", ">", "<", "="};
+    static const struct {
+        const char *sign;
+        enum filter_op op;
+    } ops[] = {
+        {">=", FILTER_GE}, {"<=", FILTER_LE}, {">", FILTER_GT}, {"<", FILTER_LT}, {"=", FILTER_EQ}};
 
     for (size_t i = 0; i < WIND_ARRAY_SIZE(ops); i++) {
-        const size_t len = strlen(ops[i]);
-        if (strncmp(*value, ops[i], len) == 0) {
+        const size_t len = strlen(ops[i].sign);
+        if (strncmp(*value, ops[i].sign, len) == 0) {
             *value += len;
-            return ops[i];
+            return ops[i].op;
         }
     }
-    return "=";
+    return FILTER_EQ;
 }
 
 static int parse_time(const char *s, int64_t *ret_ns)
@@ -160,6 +125,7 @@ static int bad_value(const struct filter_key *k, const char *value, struct err *
     static const char *const wants[] = {
         [FILTER_WORD] = "not one of its words",
         [FILTER_TEXT] = "not a text",
+        [FILTER_LOWER] = "not a text",
         [FILTER_SEVERITY] = "not low, medium, high or critical",
         [FILTER_INT] = "not a whole number",
         [FILTER_REAL] = "not a number",
@@ -170,137 +136,154 @@ static int bad_value(const struct filter_key *k, const char *value, struct err *
     return err_set(e, -EINVAL, "%s: '%s' is %s", k->name, value, wants[k->kind]);
 }
 
-/* First and last address of a network, as two parameters. */
-static bool add_net(struct filter *f, const struct cidr *net)
+static void take_net(struct filter_value *v, const struct cidr *net)
 {
-    uint8_t last[16];
-
     for (unsigned i = 0; i < 16; i++) {
         const unsigned from = i * 8; /* first bit of this byte */
         const unsigned fixed = net->bits <= from ? 0 : net->bits - from;
-        last[i] = (uint8_t)(net->net[i] | (fixed >= 8 ? 0 : 0xff >> fixed));
+        v->first[i] = net->net[i];
+        v->last[i] = (uint8_t)(net->net[i] | (fixed >= 8 ? 0 : 0xff >> fixed));
     }
-    return add_arg(f, db_bytes(net->net, 16)) && add_arg(f, db_bytes(last, 16));
 }
 
-/* The parameter of one value; -E2BIG when there is no room. */
-static int add_value(struct filter *f, const struct filter_key *k, const char *value)
+/* A copy that lives as long as the filter; NULL: no room. */
+static const char *keep(struct filter *f, const char *text, bool is_lower)
+{
+    const size_t len = strlen(text) + 1;
+    char *at = f->text + f->text_len;
+
+    if (len > sizeof(f->text) - f->text_len)
+        return NULL;
+    memcpy(at, text, len);
+    for (char *p = at; is_lower && *p != '\0'; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
+    f->text_len += len;
+    return at;
+}
+
+/* -EINVAL: not a value of this key. -E2BIG: no room. */
+static int take_value(struct filter *f, const struct filter_key *k, const char *text,
+                      struct filter_value *v)
 {
     struct cidr net;
-    uint8_t uid[16];
-    int64_t i = 0;
-    double real = 0;
-    bool ok = false, fits = true;
+    bool ok = false;
 
     switch (k->kind) {
     case FILTER_WORD:
-        ok = store_word(k->words, value) >= 0;
-        fits = !ok || add_arg(f, db_str(value));
-        break;
+        if (store_word(k->words, text) < 0)
+            return -EINVAL;
+        /* fall through */
     case FILTER_TEXT:
-        ok = true;
-        fits = add_arg(f, db_str(value));
-        break;
+    case FILTER_LOWER:
+        v->text = keep(f, text, k->kind == FILTER_LOWER);
+        return v->text != NULL ? 0 : -E2BIG;
     case FILTER_SEVERITY:
-        i = store_severity(value);
-        ok = i > 0;
-        fits = !ok || add_arg(f, db_int(i));
+        v->i = store_severity(text);
+        ok = v->i > 0;
         break;
     case FILTER_INT:
-        ok = parse_int(value, &i);
-        fits = !ok || add_arg(f, db_int(i));
+        ok = parse_int(text, &v->i);
         break;
     case FILTER_REAL:
-        ok = parse_real(value, &real);
-        fits = !ok || add_arg(f, db_f64(real));
+        ok = parse_real(text, &v->real);
         break;
     case FILTER_TIME:
-        ok = parse_time(value, &i) == 0;
-        fits = !ok || add_arg(f, db_int(i));
+        ok = parse_time(text, &v->i) == 0;
         break;
     case FILTER_UID:
-        ok = uuid_parse(value, uid) == 0;
-        fits = !ok || add_arg(f, db_bytes(uid, 16));
+        ok = uuid_parse(text, v->first) == 0;
         break;
     case FILTER_NET:
-        ok = cidr_parse(value, &net, NULL) == 0;
-        fits = !ok || add_net(f, &net);
+        ok = cidr_parse(text, &net, NULL) == 0;
+        if (ok)
+            take_net(v, &net);
         break;
     default:
         break;
     }
-    return !ok ? -EINVAL : fits ? 0 : -E2BIG;
+    return ok ? 0 : -EINVAL;
 }
 
-static int put_value(struct filter *f, const struct filter_key *k, const char *value, struct err *e)
+static struct filter_value *new_value(struct filter *f, struct filter_term *t)
 {
-    const char *bare = value;
-    const char *op = "=";
+    if (f->n_values == FILTER_ARGS)
+        return NULL;
+    t->n++;
+    f->values[f->n_values] = (struct filter_value){.op = FILTER_EQ};
+    return &f->values[f->n_values++];
+}
 
-    if (k->none != NULL && strcmp(value, "none") == 0) {
-        buf_puts(&f->where, k->none);
+static int add_value(struct filter *f, struct filter_term *t, const char *text, struct err *e)
+{
+    const struct filter_key *k = t->key;
+    struct filter_value *v = new_value(f, t);
+
+    if (v == NULL)
+        return too_many(e);
+    if (k->none != NULL && strcmp(text, "none") == 0) {
+        v->op = FILTER_UNSET;
         return 0;
     }
     if (strchr(k->sql, '#') != NULL)
-        op = take_op(&bare);
-    put_sql(f, k->sql, op);
-    const int r = add_value(f, k, bare);
+        v->op = take_op(&text);
+    const int r = take_value(f, k, text, v);
     if (r == 0)
         return 0;
-    return r == -EINVAL ? bad_value(k, bare, e) : too_many(e);
+    return r == -EINVAL ? bad_value(k, text, e) : too_many(e);
 }
 
 /* value,value,... joined by OR; a quoted value has no commas of that meaning. */
-static int put_values(struct filter *f, const struct filter_key *k, struct term *t, struct err *e)
+static int add_values(struct filter *f, struct filter_term *t, struct text_term *said,
+                      struct err *e)
 {
-    char *rest = t->value;
+    char *rest = said->value;
+    int r = 0;
 
-    for (bool is_first = true; rest != NULL; is_first = false) {
+    while (r == 0 && rest != NULL) {
         char *value = rest;
-        rest = t->is_quoted ? NULL : strchr(value, ',');
+        rest = said->is_quoted ? NULL : strchr(value, ',');
         if (rest != NULL)
             *rest++ = '\0';
-        if (!is_first)
-            buf_puts(&f->where, " OR ");
-        const int r = put_value(f, k, value, e);
-        if (r != 0)
-            return r;
+        r = add_value(f, t, value, e);
     }
-    return 0;
+    return r;
 }
 
-/* A word anywhere in the texts: %word%, in lower case, with LIKE's own signs escaped. */
-static int put_word(struct filter *f, const char *word, struct err *e)
+/* Words for the text index: their tokens, one behind the other. */
+static int add_words(struct filter *f, struct filter_term *t, const struct text_term *said,
+                     struct err *e)
 {
-    char pattern[2 * VALUE_MAX + 3];
-    size_t n = 0;
+    char tokens[3 * VALUE_MAX + 1];
+    struct buf b = BUF_FIXED(tokens);
+    struct filter_value *v = new_value(f, t);
 
-    pattern[n++] = '%';
-    for (const char *p = word; *p != '\0'; p++) {
-        if (*p == '%' || *p == '_' || *p == '\\')
-            pattern[n++] = '\\';
-        pattern[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
-    }
-    pattern[n++] = '%';
-    pattern[n] = '\0';
-    put_sql(f, f->table->words, "=");
-    for (const char *p = f->table->words; (p = strchr(p, '?')) != NULL; p++)
-        if (!add_arg(f, db_str(pattern)))
-            return too_many(e);
-    return 0;
+    if (v == NULL)
+        return too_many(e);
+    if (search_tokens(&b, said->value) == 0)
+        return err_set(e, -EINVAL, "'%s' has no letter or digit that could be searched for",
+                       said->value);
+    t->is_prefix = !said->is_quoted && search_is_prefix(said->value);
+    v->text = keep(f, buf_text(&b), false);
+    return v->text != NULL ? 0 : too_many(e);
 }
 
-static int put_bare(struct filter *f, const struct term *t, struct err *e)
+static bool is_address(const struct text_term *said)
 {
     struct cidr net;
 
-    if (t->is_quoted || strpbrk(t->value, ".:") == NULL || cidr_parse(t->value, &net, NULL) != 0)
-        return put_word(f, t->value, e);
-    put_sql(f, f->table->host, "=");
-    return add_net(f, &net) ? 0 : too_many(e);
+    return !said->is_quoted && strpbrk(said->value, ".:") != NULL &&
+           cidr_parse(said->value, &net, NULL) == 0;
 }
 
 /* ---------------------------------------------------------------- terms */
+
+static const struct filter_key *find_key(const struct filter *f, const char *name)
+{
+    for (const struct filter_key *k = f->table->keys; k->name != NULL; k++)
+        if (strcmp(k->name, name) == 0)
+            return k;
+    return NULL;
+}
 
 static int unknown_key(const struct filter *f, const char *key, struct err *e)
 {
@@ -312,26 +295,23 @@ static int unknown_key(const struct filter *f, const char *key, struct err *e)
     return err_set(e, -EINVAL, "unknown key '%s'; known: %s sort", key, buf_text(&b));
 }
 
-static int put_term(struct filter *f, struct term *t, struct err *e)
+static int add_term(struct filter *f, struct text_term *said, struct err *e)
 {
-    const struct filter_key *k = f->table->keys;
+    struct filter_term *t = &f->terms[f->n_terms];
 
-    if (t->has_key && strcmp(t->key, "sort") == 0)
-        return filter_sort(f, t->value, e);
-    if (f->n_terms++ == FILTER_TERMS)
+    if (said->has_key && strcmp(said->key, "sort") == 0)
+        return filter_sort(f, said->value, e);
+    if (f->n_terms == FILTER_TERMS)
         return too_many(e);
-    while (t->has_key && k->name != NULL && strcmp(k->name, t->key) != 0)
-        k++;
-    if (k->name == NULL)
-        return unknown_key(f, t->key, e);
-
-    /* NOT of an unset value is true here: "-verdict:duplicate" also finds those without one. */
-    buf_puts(&f->where, t->is_negated ? " AND NOT coalesce((" : " AND (");
-    const int r = t->has_key ? put_values(f, k, t, e) : put_bare(f, t, e);
-    buf_puts(&f->where, t->is_negated ? "), FALSE)" : ")");
-    if (r == 0 && f->where.failed)
-        return too_many(e);
-    return r;
+    *t = (struct filter_term){.is_negated = said->is_negated, .first = f->n_values};
+    if (said->has_key)
+        t->key = find_key(f, said->key);
+    else if (is_address(said))
+        t->key = find_key(f, "host");
+    if (said->has_key && t->key == NULL)
+        return unknown_key(f, said->key, e);
+    f->n_terms++;
+    return t->key != NULL ? add_values(f, t, said, e) : add_words(f, t, said, e);
 }
 
 static bool is_space(char c)
@@ -346,7 +326,8 @@ static size_t key_length(const char *p)
     struct cidr net;
     size_t n = 0, len = 0;
 
-    while (n < sizeof(((struct term *)0)->key) - 1 && (p[n] == '_' || (p[n] >= 'a' && p[n] <= 'z')))
+    while (n < sizeof(((struct text_term *)0)->key) - 1 &&
+           (p[n] == '_' || (p[n] >= 'a' && p[n] <= 'z')))
         n++;
     if (n == 0 || p[n] != ':')
         return 0;
@@ -357,7 +338,7 @@ static size_t key_length(const char *p)
     return cidr_parse(word, &net, NULL) == 0 ? 0 : n;
 }
 
-static int parse_value(const char **text, struct term *t, struct err *e)
+static int parse_value(const char **text, struct text_term *t, struct err *e)
 {
     const char *p = *text;
     size_t n = 0;
@@ -380,11 +361,11 @@ static int parse_value(const char **text, struct term *t, struct err *e)
     return 0;
 }
 
-static int parse_term(const char **text, struct term *t, struct err *e)
+static int parse_term(const char **text, struct text_term *t, struct err *e)
 {
     const char *p = *text;
 
-    *t = (struct term){.is_negated = *p == '-'};
+    *t = (struct text_term){.is_negated = *p == '-'};
     if (t->is_negated)
         p++;
     const size_t n = key_length(p);
@@ -401,7 +382,7 @@ static int parse_term(const char **text, struct term *t, struct err *e)
 
 int filter_search(struct filter *f, const char *text, struct err *e)
 {
-    struct term t;
+    struct text_term t;
 
     if (text == NULL)
         return 0;
@@ -414,7 +395,7 @@ int filter_search(struct filter *f, const char *text, struct err *e)
             return 0;
         int r = parse_term(&text, &t, e);
         if (r == 0)
-            r = put_term(f, &t, e);
+            r = add_term(f, &t, e);
         if (r != 0)
             return r;
     }
@@ -443,8 +424,6 @@ int filter_sort(struct filter *f, const char *text, struct err *e)
 int filter_cursor(struct filter *f, const char *text, struct err *e)
 {
     char plain[FILTER_CURSOR], order[24];
-    int64_t id = 0, value = 0;
-    double real = 0;
 
     if (text == NULL)
         return 0;
@@ -458,63 +437,25 @@ int filter_cursor(struct filter *f, const char *text, struct err *e)
     (void)snprintf(order, sizeof(order), "%s%s", f->is_descending ? "-" : "", f->sort->name);
     if (strcmp(plain, order) != 0)
         return err_set(e, -EINVAL, "the cursor belongs to another order");
-    const bool is_good =
-        f->sort->is_real ? parse_real(first + 1, &real) : parse_int(first + 1, &value);
-    if (!is_good || !parse_int(second + 1, &id))
+    const bool is_good = f->sort->is_real ? parse_real(first + 1, &f->cursor_real)
+                                          : parse_int(first + 1, &f->cursor_int);
+    if (!is_good || !parse_int(second + 1, &f->cursor_id))
         return err_set(e, -EINVAL, "not a cursor that a list gave");
-
-    buf_printf(&f->where, " AND (%s, %s) %s ($%zu, $%zu)", f->sort->sql, f->table->id,
-               f->is_descending ? "<" : ">", f->n_args + 1, f->n_args + 2);
-    if (!add_arg(f, f->sort->is_real ? db_f64(real) : db_int(value)) || !add_arg(f, db_int(id)))
-        return too_many(e);
+    f->has_cursor = true;
     return 0;
 }
 
-static void cursor_of_row(const struct filter *f, struct db_stmt *s, int column,
-                          char ret_cursor[FILTER_CURSOR])
+void filter_cursor_of(const struct filter *f, int64_t value, double real, int64_t id,
+                      char ret_cursor[FILTER_CURSOR])
 {
-    char plain[90], value[40];
+    char plain[90], text[40];
 
     if (f->sort->is_real)
-        (void)snprintf(value, sizeof(value), "%a", db_real(s, column));
+        (void)snprintf(text, sizeof(text), "%a", real);
     else
-        (void)snprintf(value, sizeof(value), "%lld", (long long)db_i64(s, column));
+        (void)snprintf(text, sizeof(text), "%lld", (long long)value);
     const int n = snprintf(plain, sizeof(plain), "%s%s|%s|%lld", f->is_descending ? "-" : "",
-                           f->sort->name, value, (long long)db_i64(s, column + 1));
+                           f->sort->name, text, (long long)id);
     _Static_assert(BASE64_TEXT(sizeof(plain)) <= FILTER_CURSOR, "a cursor fits");
     (void)base64url_encode(plain, (size_t)n, ret_cursor);
-}
-
-int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *rows, struct jsonw *j,
-                char ret_cursor[FILTER_CURSOR], struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    struct buf sql;
-
-    buf_init(&sql, WHERE_MAX + 4096);
-    const char *way = f->is_descending ? "DESC" : "ASC";
-    buf_printf(&sql, "SELECT %s, %s, %s FROM %s WHERE 1 = 1%s ORDER BY %s %s, %s %s LIMIT %lld",
-               rows->columns, f->sort->sql, f->table->id, f->table->from, buf_text(&f->where),
-               f->sort->sql, way, f->table->id, way, (long long)f->limit + 1);
-    int r = sql.failed || f->where.failed ? err_set(e, -ENOMEM, "out of memory")
-                                          : db_query(tx, buf_text(&sql), f->args, f->n_args, &s, e);
-    buf_done(&sql);
-    if (r != 0)
-        return r;
-
-    int64_t n = 0;
-    char last[FILTER_CURSOR] = "";
-    ret_cursor[0] = '\0';
-    while ((r = db_step(s, e)) == DB_ROW) {
-        if (n++ == f->limit) {
-            memcpy(ret_cursor, last, sizeof(last));
-            return 0;
-        }
-        if (n == f->limit)
-            cursor_of_row(f, s, rows->n_columns, last);
-        r = rows->row(tx, s, j, rows->arg, e);
-        if (r != 0)
-            return r;
-    }
-    return r;
 }

@@ -4,13 +4,18 @@
  *     src:10.0.0.0/8 -status:closed score:>0.9 type:port_scan,beacon "free words" sort:-time
  *
  * Why      One grammar for alerts, incidents, windctl and the page; one table of its keys.
- * Owns     The SQL text and its parameters. No text of a user ever becomes SQL.
+ * Owns     What the search says. No text of a user ever becomes SQL.
  * Threads  One at a time.
  * Bounds   FILTER_TEXT_MAX bytes, FILTER_TERMS terms, FILTER_ARGS values; beyond: -EINVAL.
  *
  * Terms are joined by AND, values behind one key (a,b) by OR; a leading - negates. Severity,
  * numbers and times take > >= < <=. `none` finds what is not set. An address or network
- * without a key means that any entity has it; other words are searched in the texts.
+ * without a key means that any entity has it.
+ *
+ * Other words are searched in the texts (description or title, type, source, entities) by their
+ * parts, as collector/search_token.h cuts them: evil-c2.example.com is four parts that stand one
+ * behind the other, whatever is between them. The last part may go on (scan finds scanner),
+ * but not in quotes ("port scan"), nor when the word ends in a sign (10.0.0. is no 10.0.01).
  *
  * All failures are -EINVAL with a sentence for the user, or -ENOMEM.
  */
@@ -38,6 +43,9 @@ WIND_MUST_USE int filter_search(struct filter *f, const char *text, struct err *
 WIND_MUST_USE int filter_sort(struct filter *f, const char *text, struct err *e);
 WIND_MUST_USE int filter_cursor(struct filter *f, const char *text, struct err *e);
 void filter_limit(struct filter *f, int64_t rows); /* 1..FILTER_PAGE_MAX; without it 50 */
+
+/* Are there words for the text index? */
+bool filter_has_words(const struct filter *f);
 
 /* Writes the row that `s` stands on, one JSON value. */
 typedef int filter_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void *arg,

@@ -20,7 +20,7 @@ static const struct filter_key alert_keys[] = {
     {"severity", FILTER_SEVERITY, "a.severity # ?",           NULL, NULL},
     {"type",     FILTER_TEXT,     "a.type = ?",               NULL, NULL},
     {"source",   FILTER_TEXT,     "a.source = ?",             NULL, NULL},
-    {"proto",    FILTER_TEXT,     "lower(a.proto) = lower(?)", NULL, "a.proto IS NULL"},
+    {"proto",    FILTER_LOWER,    "lower(a.proto) = ?", NULL, "a.proto IS NULL"},
     {"port",     FILTER_INT,      "a.dst_port # ?",           NULL, "a.dst_port IS NULL"},
     {"score",    FILTER_REAL,     "a.score # ?",              NULL, "a.score IS NULL"},
     {"time",     FILTER_TIME,     "a.detected_at # ?",        NULL, NULL},
@@ -77,16 +77,11 @@ static const struct filter_order incident_sorts[] = {
 const struct filter_keys filter_keys[] = {
     [FILTER_ALERTS] = {
         "alerts a", "a.id", alert_keys, alert_sorts,
-        "(lower(a.description) LIKE ? ESCAPE '\\' OR lower(a.type) LIKE ? ESCAPE '\\' "
-        "OR lower(a.source) LIKE ? ESCAPE '\\' OR a.id IN (SELECT ae.alert_id FROM "
-        "alert_entities ae JOIN entities en ON en.id = ae.entity_id "
-        "WHERE lower(en.value) LIKE ? ESCAPE '\\'))", ALERT_HOST ")",
+        " IN (SELECT rowid FROM alert_text WHERE alert_text MATCH ?)",
     },
     [FILTER_INCIDENTS] = {
         "incidents i", "i.id", incident_keys, incident_sorts,
-        "(lower(i.title) LIKE ? ESCAPE '\\' OR lower(i.description) LIKE ? ESCAPE '\\' "
-        "OR i.id IN (SELECT ie.incident_id FROM incident_entities ie JOIN entities en "
-        "ON en.id = ie.entity_id WHERE lower(en.value) LIKE ? ESCAPE '\\'))", INCIDENT_HOST ")",
+        " IN (SELECT rowid FROM incident_text WHERE incident_text MATCH ?)",
     },
 };
 /* clang-format on */

@@ -14,6 +14,7 @@
 enum filter_kind {
     FILTER_WORD,     /* one of `words` */
     FILTER_TEXT,     /* equal */
+    FILTER_LOWER,    /* equal, whatever the case */
     FILTER_SEVERITY, /* word, also compared */
     FILTER_INT,
     FILTER_REAL,
@@ -40,9 +41,9 @@ struct filter_keys {
     const char *from, *id;
     const struct filter_key *keys;
     const struct filter_order *sorts;
-    const char *words, *host; /* what a free word, and a bare address, look into */
+    const char *match; /* behind the id: is among those whose text has the words */
 };
 
-/* By enum filter_table. Keys and orders end with a row whose name is NULL; the first order is the
- * default. */
+/* By enum filter_table; both have the key "host", which an address without a key means. Keys and
+ * orders end with a row whose name is NULL; the first order is the default. */
 extern const struct filter_keys filter_keys[];

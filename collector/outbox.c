@@ -9,8 +9,17 @@
 /* Each new row ends an old one: whoever writes, sensors or people, the table stays small. */
 static int trim(struct db_tx *tx, int64_t seq, struct err *e)
 {
-    return db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(seq - OUTBOX_KEEP)),
-                  NULL, e);
+    int64_t taken = seq; /* by the slowest index */
+    int r = seq <= OUTBOX_KEEP ? 0
+                               : db_query_i64(tx, "SELECT coalesce(min(seq), $1) FROM search_state",
+                                              DB_ARGS(db_int(seq)), &taken, e);
+
+    if (r < 0)
+        return r;
+    int64_t last = seq - OUTBOX_KEEP;
+    if (taken < last)
+        last = taken > seq - OUTBOX_HELD ? taken : seq - OUTBOX_HELD;
+    return db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(last)), NULL, e);
 }
 
 int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct err *e)
@@ -44,6 +53,13 @@ static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err 
 int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e)
 {
     return edge(tx, "SELECT coalesce(max(seq), 0) FROM outbox", ret_seq, e);
+}
+
+int outbox_range(struct db_tx *tx, int64_t *ret_first, int64_t *ret_last, struct err *e)
+{
+    const int r = edge(tx, "SELECT coalesce(min(seq), 1) FROM outbox", ret_first, e);
+
+    return r == 0 ? outbox_last(tx, ret_last, e) : r;
 }
 
 static int item_read(struct db_tx *tx, struct db_stmt *s, struct outbox_item *ret_item,
@@ -86,9 +102,7 @@ int outbox_read(struct db_tx *tx, int64_t since, struct outbox_batch *ret_batch,
     int64_t first = 0, last = 0;
 
     *ret_batch = (struct outbox_batch){.seq = since};
-    int r = edge(tx, "SELECT coalesce(min(seq), 1) FROM outbox", &first, e);
-    if (r == 0)
-        r = outbox_last(tx, &last, e);
+    int r = outbox_range(tx, &first, &last, e);
     if (r < 0)
         return r;
     if (since < first - 1 || since > last)

@@ -6,14 +6,16 @@
  * Owns     The table. A row says which object changed; readers get the object as it is now,
  *          so several changes of one object between two reads are told once.
  * Threads  Any; adding needs the caller's write transaction. db_on_commit says when to look.
- * Bounds   The newest OUTBOX_KEEP rows are kept; who comes later than that reads OUTBOX_GAP
- *          and has to load the lists anew.
+ * Bounds   The newest OUTBOX_KEEP rows are kept, and those that an index (search.h) has not
+ *          taken yet, up to OUTBOX_HELD; who comes later than that reads OUTBOX_GAP and has to
+ *          load the lists anew.
  */
 #pragma once
 
 #include "collector/store.h"
 
 #define OUTBOX_KEEP 100000
+#define OUTBOX_HELD 5000000
 #define OUTBOX_GAP  1
 
 struct outbox_item {
@@ -28,6 +30,10 @@ WIND_MUST_USE int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is
 
 /* The newest sequence number; 0 when there was never one. */
 WIND_MUST_USE int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e);
+
+/* The oldest and the newest that are kept; 1 and 0 when there was never one. */
+WIND_MUST_USE int outbox_range(struct db_tx *tx, int64_t *ret_first, int64_t *ret_last,
+                               struct err *e);
 
 #define OUTBOX_BATCH 64
 

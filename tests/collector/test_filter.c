@@ -2,12 +2,27 @@
 
 #include "collector/alerts.h"
 #include "collector/incidents.h"
+#include "collector/search.h"
 #include "support/batch.h"
 #include "support/shown.h"
 
 static void fill(void);
 
 TestSuite(filter, .init = fill, .fini = batch_fini);
+
+/* The text index takes what is there. */
+static void fill_index(void)
+{
+    WIND_AUTO(search) struct search *s = NULL;
+    const struct search_conf conf = {.db = temp_db};
+    struct err e = {0};
+    int r;
+
+    cr_assert_eq(search_new(&s, &conf, &e), 0);
+    while ((r = search_step(s, &e)) == 1)
+        ;
+    cr_assert_eq(r, 0, "%s", e.text);
+}
 
 /* Five alerts: ids 1..5. */
 static void fill(void)
@@ -38,6 +53,7 @@ static void fill(void)
     cr_assert_eq(db_run(tx, "INSERT INTO tags VALUES ('alerts', 4, 'vip')", DB_NONE, NULL, NULL),
                  0);
     cr_assert_eq(db_commit(&tx, NULL), 0);
+    fill_index();
 }
 
 /* The ids that `q` finds, as "1 2 3 ", in the order of the list. */
@@ -117,15 +133,26 @@ static const struct {
     {"BRUTE", "2 "},
     {"-somebody", "3 "},
     {"\"did something\"", "1 2 4 5 "},
+    {"\"did some\"", ""}, /* in quotes: whole words */
+    {"\"something did\"", ""},
+    {"did-some", "1 2 4 5 "},
+    {"some", "1 2 4 5 "},
+    {"some*", "1 2 4 5 "},
+    {"some.", ""},
+    {"omething", ""},
+    {"something-brute", ""}, /* no phrase reaches into another text */
+    {"did -brute", "1 4 5 "},
+    {"did force", "2 "},
+    {"-did -100", ""},
+    {"10.9.0.", "1 2 4 5 "},
+    {"\"10.9.0.66\"", "1 2 5 "},
+    {"\"9.0.66\" severity:high", "5 "},
     {"100%", "3 "},
     {"a_b\\", "3 "},
-    {"%", "3 "},
-    {"_____________", ""},
     {"incident:1", "1 2 4 5 "},
-    {"'", ""},
     {"x' OR '1'='1", ""},
     {"type:\"x' OR 1=1 --\"", ""},
-    {"$1", ""},
+    {"\"$1\"", "3 "},
     {"sort:-id severity:high", "5 3 "},
 };
 
@@ -162,6 +189,8 @@ static const struct {
     {"-", "nothing to search for"},
     {"\"open", "quotation mark is not closed"},
     {"\"\"", "nothing to search for"},
+    {"%", "'%' has no letter or digit"},
+    {"-\"__\"", "'__' has no letter or digit"},
     {"type:none,none x:y", "unknown key 'x'"},
     {"sort:color", "cannot sort by 'color'"},
 };

@@ -1,0 +1,43 @@
+/*
+ * search_index.h - what an index has to offer to search.c. Only search*.c includes this.
+ *
+ * Why      search.c keeps the thread, the position and rebuilds; an index takes rows and finds
+ *          them.
+ * Owns     `index` is its own; search.c frees it once.
+ * Threads  open, take and send: one at a time. find: any.
+ */
+#pragma once
+
+#include "collector/filter_tree.h"
+#include "collector/store.h"
+
+#define SEARCH_GENERATION 64
+
+/* Rows to take: those that the changes (from, to] of the outbox touched, or ids (from, to]. */
+struct search_span {
+    enum topic topic; /* of ids */
+    bool is_ids;
+    int64_t from, to;
+};
+
+struct search_ops {
+    const char *name;
+    /*
+     * Make it ready. *ret_generation: what it is; when that is not what it was before, it is
+     * filled anew.
+     */
+    int (*open)(void *index, char ret_generation[SEARCH_GENERATION], struct err *e);
+    /* Bring the rows of a span up to date: in `tx`, a write, or to be sent by `send`. */
+    int (*take)(void *index, struct db_tx *tx, const struct search_span *span, uint64_t *ret_taken,
+                struct err *e);
+    /* NULL: `take` did it, in a write transaction. */
+    int (*send)(void *index, uint64_t *ret_refused, struct err *e);
+    /* Pick the rows of a page; NULL: the filter's SQL asks the index itself. */
+    int (*find)(void *index, struct filter *f, struct err *e);
+    void (*done)(void *index);
+};
+
+extern const struct search_ops search_text_ops;
+
+/* The SQL condition of a span on the id column `id`, with its parameters $1 and $2. */
+const char *search_span_sql(const struct search_span *span, enum topic t);

@@ -1,0 +1,42 @@
+/* Texts become tokens: of the few signs that every text index leaves whole, small for good, and the
+ * beginning of a word has the beginning of its token. */
+#include "collector/search_token.h"
+#include "support/fuzz.h"
+
+#define TEXT_MAX 4096
+
+static void check_signs(const char *tokens)
+{
+    size_t len = 0;
+
+    for (const char *p = tokens; *p != '\0'; p++) {
+        FUZZ_CHECK((*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '_' || *p == ' ');
+        len = *p == ' ' ? 0 : len + 1;
+        FUZZ_CHECK(len <= SEARCH_TOKEN_MAX);
+        FUZZ_CHECK(*p != ' ' || (p > tokens && p[1] != ' ' && p[1] != '\0'));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char room[4 * TEXT_MAX], vector[16 * TEXT_MAX];
+    char text[TEXT_MAX];
+    struct buf b = BUF_FIXED(room), v = BUF_FIXED(vector);
+
+    if (size >= sizeof(text))
+        return 0;
+    memcpy(text, data, size);
+    text[size] = '\0';
+    const size_t n = search_tokens(&b, text);
+    FUZZ_CHECK(!b.failed && n <= SEARCH_TOKENS_MAX);
+    size_t spaces = 0;
+    for (const char *p = buf_text(&b); *p != '\0'; p++)
+        spaces += *p == ' ';
+    FUZZ_CHECK(n == 0 ? b.len == 0 : spaces == n - 1);
+    check_signs(buf_text(&b));
+    search_gap(&b);
+    search_tsvector(&v, buf_text(&b));
+    FUZZ_CHECK(!v.failed);
+    (void)search_is_prefix(text);
+    return 0;
+}
