@@ -104,7 +104,7 @@ class Story:
             sensor.wait()
 
     def check(self, collector, seconds=60):
-        """All that was told is there, once; who stores later than a sensor ends has so much time."""
+        """All that was told is there, once; `seconds`: for those who store after a sensor ends."""
         told = {uid: last for sensor in self.sensors for uid, last in sensor.told.items()}
         assert len(told) >= 3 * len(self.sensors), "hardly an alert"
 
