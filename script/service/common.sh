@@ -3,11 +3,11 @@
 
 die() { echo "services: $NAME: $*" >&2; exit 1; }
 
-# needs COMMAND...: which script/setup --dev installs.
+# needs COMMAND...: which script/setup --services installs.
 needs() {
     local command
     for command; do
-        [ -x "$(command -v "$command")" ] || die "there is no $command; script/setup --dev installs it"
+        [ -x "$(command -v "$command")" ] || die "there is no $command; script/setup --services installs it"
     done
 }
 

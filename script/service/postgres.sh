@@ -6,7 +6,7 @@ PROCESS=postgres
 PORTS=2
 SIGNAL=INT # SIGTERM waits for every client to leave
 
-service_install() { :; } # script/setup --dev
+service_install() { :; } # script/setup --services
 
 # The backends of a killed server finish their statement before they go, and hold its memory until then.
 leftovers() { [ -n "$(find /proc/[0-9]*/cwd -lname "$1/data" 2>/dev/null || true)" ]; }
@@ -42,7 +42,7 @@ make_primary() {
 
 service_start() {
     BIN=$(find /usr/lib/postgresql -path '*/bin/postgres' 2>/dev/null | sort -V | tail -1 | xargs -r dirname)
-    [ -n "$BIN" ] || die "there is no PostgreSQL; script/setup --dev installs it"
+    [ -n "$BIN" ] || die "there is no PostgreSQL; script/setup --services installs it"
     [[ $OPTION =~ ^(replica)?$ ]] || die "there is no option '$OPTION'"
     echo "WIND_TEST_POSTGRES=postgresql://wind@127.0.0.1:$PORT/wind" >"$DIR/env"
     run_as postgres

@@ -2,7 +2,7 @@
 # Redis with an append-only file, so that it can be killed and brought back.
 PROCESS=redis-server
 
-service_install() { :; } # script/setup --dev
+service_install() { :; } # script/setup --services
 
 ready() { [ "$(redis-cli -p "$PORT" PING)" = PONG ]; }
 
