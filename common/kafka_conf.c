@@ -129,3 +129,17 @@ int kafka_conf_new(rd_kafka_conf_t **ret_conf, const struct kafka_conf *c,
     *ret_conf = conf;
     return 0;
 }
+
+int kafka_conf_try(rd_kafka_conf_t *conf, rd_kafka_type_t type, struct err *e)
+{
+    char why[200] = "";
+
+    (void)rd_kafka_conf_set(conf, "bootstrap.servers", NULL, NULL, 0);
+    rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof(why));
+    if (client == NULL) { /* it has not taken conf */
+        rd_kafka_conf_destroy(conf);
+        return err_set(e, -EINVAL, "kafka.options: %s", why);
+    }
+    rd_kafka_destroy(client);
+    return 0;
+}

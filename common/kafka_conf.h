@@ -37,3 +37,9 @@ struct kafka_setting {
  */
 WIND_MUST_USE int kafka_conf_new(rd_kafka_conf_t **ret_conf, const struct kafka_conf *conf,
                                  const struct kafka_setting *own, struct err *e);
+
+/*
+ * Takes conf and makes a client of it, for nothing but to see whether it can: what contradicts
+ * itself, or names a file that isn't there, shows only then. It knows no broker, and talks to none.
+ */
+WIND_MUST_USE int kafka_conf_try(rd_kafka_conf_t *conf, rd_kafka_type_t type, struct err *e);

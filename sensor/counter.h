@@ -18,6 +18,7 @@
  *     alert.raised    = alert.suppressed + alert.lost_ring + alert.lost_crash + alert.published
  *     alert.published = alert.logged + alert.delivered + alert.rejected + alert.spooled (now)
  *                       + alert.lost_spool, once the rings are empty
+ *     kafka.flows     = kafka.flows_delivered + kafka.flows_dropped + kafka.flows_waiting (now)
  *     capture.kernel_packets = capture.packets + capture.kernel_drops + capture.kernel_left
  *                              + capture.kernel_lost, at the end of a live run
  */

@@ -9,6 +9,7 @@
 #include "common/community_id.h"
 #include "common/jsonw.h"
 #include "common/time.h"
+#include "features/feature.h"
 #include "sensor/dpi.h"
 #include "sensor/eve_facts.h"
 
@@ -48,12 +49,14 @@ static bool is_sane_anomaly(const struct anomaly_record *a)
     return a->key.ip_version == 0 || a->key.ip_version == 4 || a->key.ip_version == 6;
 }
 
-/* They lie behind the features; the record's numbers are checked. */
-static bool take_facts(const void *slot, struct eve_record *r)
+/* Features, then facts; the record's numbers are checked. */
+static bool take_rest(const void *slot, struct eve_record *r)
 {
     const struct flow_record *const f = &r->flow;
+    const size_t bytes = f->n_features * sizeof(float);
 
-    memcpy(r->facts, (const char *)slot + sizeof(*f) + f->n_features * sizeof(float), f->facts_len);
+    memcpy(r->feature, (const char *)slot + sizeof(*f), bytes);
+    memcpy(r->facts, (const char *)slot + sizeof(*f) + bytes, f->facts_len);
     return eve_facts_check(r->facts, f->facts_len);
 }
 
@@ -86,7 +89,7 @@ int eve_take(const void *slot, size_t room, enum eve_ring ring, struct eve_recor
     ret_record->header = h; /* it may have changed since it was checked */
 
     if (h.kind == RECORD_FLOW_ENDED)
-        is_sane = is_sane_flow(&ret_record->flow) && take_facts(slot, ret_record);
+        is_sane = is_sane_flow(&ret_record->flow) && take_rest(slot, ret_record);
     else if (h.kind == RECORD_ALERT)
         is_sane = is_sane_alert(&ret_record->alert);
     else
@@ -508,6 +511,25 @@ void eve_line(struct buf *out, const struct eve_source *source, const struct eve
         anomaly_line(&j, source, &record->anomaly);
     jsonw_end(&j);
     buf_putc(out, '\n');
+}
+
+void eve_add_features(struct buf *out, const char *line, size_t len,
+                      const struct eve_record *record)
+{
+    const struct flow_record *const f = &record->flow;
+    char schema[FEATURE_SCHEMA_TEXT];
+    struct jsonw j;
+
+    buf_reset(out);
+    buf_put(out, line, len - 2); /* "wind" is its last object, and has members */
+    feature_schema_text(f->n_features, schema);
+    buf_printf(out, ",\"schema\":\"%s\",\"features\":", schema);
+    jsonw_begin(&j, out);
+    jsonw_array(&j, NULL);
+    for (size_t i = 0; i < f->n_features; i++)
+        jsonw_f32(&j, NULL, feature_is_missing(f->missing, i) ? NAN : record->feature[i]);
+    jsonw_end(&j);
+    buf_puts(out, "}}");
 }
 
 /* ---------------------------------------------------------------- stats */

@@ -31,9 +31,10 @@ struct eve_source {
     float coverage; /* share of the packets that were seen: 1 in replay */
 };
 
-/* A copy. Facts are copied as far as flow.facts_len says, features are not. */
+/* A copy. Facts are copied as far as flow.facts_len says, features as far as flow.n_features. */
 struct eve_record {
     uint8_t facts[RECORD_FACTS_MAX];
+    float feature[RECORD_FEATURES_MAX];
     union {
         struct record_header header;
         struct alert_record alert;
@@ -55,6 +56,14 @@ WIND_MUST_USE int eve_take(const void *slot, size_t room, enum eve_ring ring,
 
 /* Append the line of a record that eve_take accepted, newline included. */
 void eve_line(struct buf *out, const struct eve_source *source, const struct eve_record *record);
+
+/*
+ * The line of a flow as `line` has it, without its newline, and its features in it: wind.schema is
+ * their count and hash (features/feature.h), wind.features their values in that order; null: could
+ * not be known. `out` is emptied first.
+ */
+void eve_add_features(struct buf *out, const char *line, size_t len,
+                      const struct eve_record *record);
 
 /*
  * What a replay's `stats` leaves out, because it depends on the clock and on luck: uptime,

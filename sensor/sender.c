@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "common/jsonw.h"
 #include "common/log.h"
 #include "common/time.h"
 
-#define BODY_MAX     (SENDER_BATCH_BYTES + 2 * SPOOL_ENTRY_MAX + 65536)
+#define STATS_MAX    65536
 #define BACKOFF_MIN  (WIND_NS_PER_S / 4)
 #define BACKOFF_MAX  (30 * WIND_NS_PER_S)
 #define DROPS_IN_ROW 16 /* alerts refused one by one before we blame the other side */
@@ -15,15 +14,16 @@
 struct sender {
     struct sender_conf conf;
     struct spool *spool;
-    struct sink_http *sink;
+    struct sink *sink;
     struct sender_books *books;
-    struct buf body;
+    struct buf stats;
     uint64_t end;    /* index behind the batch in flight */
     size_t n, limit; /* alerts in it; allowed in the next one */
     uint64_t backoff_ns, not_before_ns, heartbeat_ns;
     unsigned dropped; /* in a row */
     bool is_last_wanted, has_stats;
-    enum sink_verdict trouble; /* what was said last; SINK_TAKEN: nothing */
+    bool is_notice;            /* it was the sink's, between answers, */
+    enum sink_verdict trouble; /* that said this last; SINK_TAKEN: nothing */
 };
 
 uint64_t sender_delivered(const struct sender_books *b)
@@ -39,7 +39,7 @@ uint64_t sender_waiting(const struct sender_books *b, uint64_t next)
 }
 
 int sender_new(struct sender **ret_sender, const struct sender_conf *conf, struct spool *spool,
-               struct sink_http *sink, struct sender_books *books, struct err *e)
+               struct sink *sink, struct sender_books *books, struct err *e)
 {
     struct sender *s = calloc(1, sizeof(*s));
 
@@ -49,9 +49,9 @@ int sender_new(struct sender **ret_sender, const struct sender_conf *conf, struc
                          .spool = spool,
                          .sink = sink,
                          .books = books,
-                         .limit = SENDER_BATCH_ALERTS,
+                         .limit = sink->batch_max,
                          .backoff_ns = BACKOFF_MIN};
-    buf_init(&s->body, BODY_MAX);
+    buf_init(&s->stats, STATS_MAX);
     *ret_sender = s;
     return 0;
 }
@@ -59,7 +59,7 @@ int sender_new(struct sender **ret_sender, const struct sender_conf *conf, struc
 struct sender *sender_free(struct sender *s)
 {
     if (s != NULL) {
-        buf_done(&s->body);
+        buf_done(&s->stats);
         free(s);
     }
     return NULL;
@@ -87,14 +87,14 @@ static bool skip_gap(struct sender *s, uint64_t readable)
 
 /* ---------------------------------------------------------------- a batch */
 
-static bool put_alerts(struct sender *s, struct jsonw *j)
+static bool put_alerts(struct sender *s)
 {
     uint64_t from = s->books->confirmed;
     struct spool_entry entry;
     bool changed = false;
 
     s->n = 0;
-    while (s->n < s->limit && s->body.len < SENDER_BATCH_BYTES) {
+    while (s->n < s->limit && sink_has_room(s->sink)) {
         if (spool_read(s->spool, from, &entry) != 0) {
             if (s->n == 0)
                 changed |= skip_gap(s, spool_where(s->spool).next);
@@ -104,7 +104,7 @@ static bool put_alerts(struct sender *s, struct jsonw *j)
             break; /* a gap ends the batch */
         if (entry.index > from)
             changed |= skip_gap(s, entry.index);
-        jsonw_raw(j, NULL, entry.json, entry.len);
+        sink_put(s->sink, &entry, spool_run(s->spool));
         s->n++;
         from = entry.index + 1;
     }
@@ -112,24 +112,12 @@ static bool put_alerts(struct sender *s, struct jsonw *j)
     return changed;
 }
 
-static bool build_body(struct sender *s, bool with_stats)
+static void put_stats(struct sender *s)
 {
-    struct jsonw j;
-
-    buf_reset(&s->body);
-    jsonw_begin(&j, &s->body);
-    jsonw_object(&j, NULL);
-    jsonw_strn(&j, "sensor", s->conf.sensor, strnlen(s->conf.sensor, sizeof(s->conf.sensor)));
-    jsonw_strn(&j, "version", s->conf.version, strnlen(s->conf.version, sizeof(s->conf.version)));
-    jsonw_array(&j, "alerts");
-    const bool changed = put_alerts(s, &j);
-    jsonw_end(&j);
-    if (with_stats) {
-        buf_puts(&s->body, ",\"stats\":");
-        s->conf.put_stats(s->conf.arg, &s->body);
-    }
-    jsonw_end(&j);
-    return changed;
+    buf_reset(&s->stats);
+    s->conf.put_stats(s->conf.arg, &s->stats);
+    if (!s->stats.failed)
+        sink_put_stats(s->sink, s->stats.data, s->stats.len);
 }
 
 static void wait_for(struct sender *s, uint64_t mono_ns, uint64_t delay_ns)
@@ -147,6 +135,14 @@ static void back_off(struct sender *s, uint64_t mono_ns)
     s->backoff_ns = s->backoff_ns * 2 > BACKOFF_MAX ? BACKOFF_MAX : s->backoff_ns * 2;
 }
 
+static void on_stats_sent(struct sender *s, uint64_t mono_ns)
+{
+    if (!s->has_stats)
+        return;
+    s->heartbeat_ns = mono_ns + s->conf.heartbeat_ns;
+    s->is_last_wanted = false;
+}
+
 static bool start_batch(struct sender *s, uint64_t mono_ns)
 {
     const struct spool_mark at = spool_where(s->spool);
@@ -156,13 +152,19 @@ static bool start_batch(struct sender *s, uint64_t mono_ns)
     if (mono_ns < s->not_before_ns || (s->books->confirmed >= at.next && !is_due))
         return changed;
     s->has_stats = is_due;
-    changed |= build_body(s, is_due);
+    sink_begin(s->sink);
+    changed |= put_alerts(s);
+    if (is_due)
+        put_stats(s);
     if (s->n == 0 && !is_due)
         return changed;
-    if (s->body.failed || sink_http_post(s->sink, s->body.data, s->body.len, s->n) != 0) {
+    const int r = sink_send(s->sink);
+    if (r < 0) {
         back_off(s, mono_ns);
         return changed;
     }
+    if (r == SINK_SENT)
+        on_stats_sent(s, mono_ns);
     s->books->requests++;
     return true;
 }
@@ -170,60 +172,55 @@ static bool start_batch(struct sender *s, uint64_t mono_ns)
 /* ---------------------------------------------------------------- its answer */
 
 /* Once a trouble, not once an attempt. */
-static void say(struct sender *s, const struct sink_answer *a)
+static void say(struct sender *s, const struct sink_answer *a, bool is_notice)
 {
     if (a->verdict == s->trouble)
         return;
     s->trouble = a->verdict;
+    s->is_notice = is_notice;
     if (a->verdict == SINK_LATER)
-        log_warn("uplink: the collector %s; alerts wait in the spool, trying again", a->text);
+        log_warn("uplink: %s %s; alerts wait in the spool, trying again", s->sink->peer, a->text);
     else if (a->verdict == SINK_REFUSED)
-        log_error("uplink: the collector refuses this sensor's key (it %s): make one with "
-                  "'wind-collector --create-key NAME --scope ingest' and put it into "
-                  "uplink.key_file; alerts wait in the spool",
-                  a->text);
+        log_error("uplink: %s %s; %s; alerts wait in the spool", s->sink->peer, a->text,
+                  s->sink->if_refused);
     else if (a->verdict == SINK_STRANGE)
-        log_error("uplink: uplink.url doesn't lead to a collector of this version: it %s; alerts "
-                  "wait in the spool",
-                  a->text);
+        log_error("uplink: %s %s; %s; alerts wait in the spool", s->sink->peer, a->text,
+                  s->sink->if_strange);
+    else if (a->verdict == SINK_TAKEN)
+        log_info("uplink: %s takes alerts again", s->sink->peer);
 }
 
-static void on_taken(struct sender *s, const struct sink_answer *a, uint64_t mono_ns)
+static void on_taken(struct sender *s, struct sink_answer *a, uint64_t mono_ns)
 {
     const uint64_t ours = advance(s->books, s->end);
 
     s->books->rejected += a->rejected > ours ? ours : a->rejected;
     if (a->rejected > 0)
-        log_warn(
-            "uplink: the collector rejected %zu of %zu alerts for good, dropped; the first: %s",
-            a->rejected, s->n, a->text);
-    if (s->trouble != SINK_TAKEN)
-        log_info("uplink: the collector takes alerts again");
-    s->trouble = SINK_TAKEN;
+        log_warn("uplink: %s rejected %zu of %zu alerts for good, dropped; the first: %s",
+                 s->sink->peer, a->rejected, s->n, a->text);
+    say(s, a, false);
     s->dropped = 0;
     s->backoff_ns = BACKOFF_MIN;
-    s->limit = s->limit * 2 > SENDER_BATCH_ALERTS ? SENDER_BATCH_ALERTS : s->limit * 2;
-    if (s->has_stats) {
-        s->heartbeat_ns = mono_ns + s->conf.heartbeat_ns;
-        s->is_last_wanted = false;
-    }
+    s->limit = s->limit * 2 > s->sink->batch_max ? s->sink->batch_max : s->limit * 2;
+    on_stats_sent(s, mono_ns);
 }
 
-static void on_split(struct sender *s, struct sink_answer *a, uint64_t mono_ns)
+/* `n`: of the batch, without those that are done. */
+static void on_split(struct sender *s, struct sink_answer *a, size_t n, uint64_t mono_ns)
 {
     s->books->failures++;
     if (s->n > 1) {
-        s->limit = s->n / 2;
+        s->limit = n > 1 ? n / 2 : 1;
         return;
     }
-    if (s->n == 1 && s->dropped < DROPS_IN_ROW) {
+    if (n == 1 && s->dropped < DROPS_IN_ROW) {
         s->dropped++;
         s->books->rejected += advance(s->books, s->end);
-        log_warn("uplink: the collector refused an alert (it %s), dropped", a->text);
+        log_warn("uplink: %s refused an alert (it %s), dropped", s->sink->peer, a->text);
         return;
     }
     a->verdict = SINK_STRANGE;
-    say(s, a);
+    say(s, a, false);
     wait_for(s, mono_ns, BACKOFF_MAX);
 }
 
@@ -233,12 +230,14 @@ static void on_answer(struct sender *s, struct sink_answer *a, uint64_t after_ns
         on_taken(s, a, mono_ns);
         return;
     }
+    if (a->taken > 0)
+        (void)advance(s->books, s->end - s->n + a->taken);
     if (a->verdict == SINK_SPLIT) {
-        on_split(s, a, mono_ns);
+        on_split(s, a, s->n - a->taken, mono_ns);
         return;
     }
     s->books->failures++;
-    say(s, a);
+    say(s, a, false);
     if (a->verdict != SINK_LATER)
         wait_for(s, mono_ns, BACKOFF_MAX);
     else if (after_ns > 0)
@@ -247,17 +246,30 @@ static void on_answer(struct sender *s, struct sink_answer *a, uint64_t after_ns
         back_off(s, mono_ns);
 }
 
+/* Between answers: what is wrong, or that it is over. What an answer said is an answer's to undo.
+ */
+static void on_notice(struct sender *s, const struct sink_answer *a)
+{
+    if (a->verdict != SINK_TAKEN || s->is_notice)
+        say(s, a, true);
+}
+
 bool sender_step(struct sender *s, uint64_t mono_ns)
 {
     struct sink_answer answer;
-    uint64_t after_ns;
+    uint64_t after_ns = 0;
 
-    if (!sink_http_is_busy(s->sink))
-        return start_batch(s, mono_ns);
-    if (!sink_http_step(s->sink, &answer, &after_ns))
-        return false;
-    on_answer(s, &answer, after_ns, mono_ns);
-    return true;
+    switch (sink_step(s->sink, &answer, &after_ns)) {
+    case SINK_ANSWERED:
+        on_answer(s, &answer, after_ns, mono_ns);
+        return true;
+    case SINK_NOTICE:
+        on_notice(s, &answer);
+        break;
+    case SINK_NOTHING:
+        break;
+    }
+    return s->sink->is_busy ? false : start_batch(s, mono_ns);
 }
 
 void sender_finish(struct sender *s)
@@ -267,12 +279,12 @@ void sender_finish(struct sender *s)
 
 bool sender_is_done(const struct sender *s)
 {
-    return !sink_http_is_busy(s->sink) && !s->is_last_wanted &&
+    return !s->sink->is_busy && sink_others(s->sink) == 0 && !s->is_last_wanted &&
            s->books->confirmed >= spool_where(s->spool).next;
 }
 
 bool sender_is_stuck(const struct sender *s)
 {
-    return !sink_http_is_busy(s->sink) &&
+    return (!s->sink->is_busy || s->is_notice) &&
            (s->trouble == SINK_REFUSED || s->trouble == SINK_STRANGE);
 }

@@ -1,12 +1,14 @@
 /*
- * sender.h - takes alerts from the spool to the collector, and keeps the books about it.
+ * sender.h - takes alerts from the spool to the collector or to Kafka, and keeps the books about
+ * it.
  *
  * Why      When to send, how much, when again, and what became of each alert: apart from the
  *          transport below and from the files above.
- * Owns     The batch in hand. Spool, sink and books are the uplink's.
+ * Owns     Nothing on the wire: spool, sink and books are the uplink's.
  * Threads  One.
- * Bounds   A batch: 500 alerts and 1 MiB. Retries: 0.25 s doubling to 30 s, with jitter, or what
- *          Retry-After says (at most 5 minutes); 30 s when only an operator can help.
+ * Bounds   One batch at a time, as large as the sink takes (sensor/sink.h). Retries: 0.25 s
+ * doubling to 30 s, with jitter, or what Retry-After says (at most 5 minutes); 30 s when only an
+ * operator can help.
  *
  * The books speak of indices (sensor/spool.h), so that counting twice is impossible:
  *
@@ -20,11 +22,8 @@
 #include <stdint.h>
 
 #include "common/buf.h"
-#include "sensor/sink_http.h"
+#include "sensor/sink.h"
 #include "sensor/spool.h"
-
-#define SENDER_BATCH_ALERTS 500
-#define SENDER_BATCH_BYTES  (1u << 20)
 
 /* Plain data: it lies in the uplink's commit. */
 struct sender_books {
@@ -42,7 +41,6 @@ uint64_t sender_waiting(const struct sender_books *b, uint64_t next);
 struct sender;
 
 struct sender_conf {
-    char sensor[64], version[16];
     uint64_t heartbeat_ns;
     /* Appends the stats object for a heartbeat. */
     void (*put_stats)(void *arg, struct buf *out);
@@ -51,8 +49,8 @@ struct sender_conf {
 
 /* Spool, sink and books are borrowed for the sender's life; conf is copied. */
 WIND_MUST_USE int sender_new(struct sender **ret_sender, const struct sender_conf *conf,
-                             struct spool *spool, struct sink_http *sink,
-                             struct sender_books *books, struct err *e);
+                             struct spool *spool, struct sink *sink, struct sender_books *books,
+                             struct err *e);
 struct sender *sender_free(struct sender *s);
 WIND_DEFINE_FREE(sender)
 

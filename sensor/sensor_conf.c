@@ -13,6 +13,8 @@
 #include "sensor/counter.h"
 #include "sensor/flow_table.h"
 #include "sensor/sink_http.h"
+#include "sensor/sink_kafka.h"
+#include "sensor/uplink.h"
 
 #define S     struct sensor_conf
 #define NS(s) ((int64_t)(s)*1000000000)
@@ -36,6 +38,12 @@ static const char *const fanout_names[] = {
     [FANOUT_FLOW] = "flow",
     [FANOUT_HOSTS] = "hosts",
     [FANOUT_HOSTS + 1] = NULL,
+};
+
+static const char *const flows_names[] = {
+    [UPLINK_FLOWS_NONE] = "none",       [UPLINK_FLOWS_ALERTED] = "alerted",
+    [UPLINK_FLOWS_SAMPLED] = "sampled", [UPLINK_FLOWS_ALL] = "all",
+    [UPLINK_FLOWS_ALL + 1] = NULL,
 };
 
 /* clang-format off */
@@ -111,7 +119,14 @@ const struct conf_key sensor_keys[] = {
     CONF_BOOL(S, insecure, "uplink.insecure", "no", "Allow plain http to other machines than this one."),
     CONF_TIME(S, heartbeat, "uplink.heartbeat", "10s", NS(1), NS(3600), "Time between two signs of life."),
     CONF_TIME(S, drain, "uplink.drain", "30s", NS(0), NS(86400), "At the end: how long to wait for the collector to take what is spooled."),
-    CONF_TEXT(S, spool_dir, "spool.dir", "", "Where alerts wait for the collector; empty = spool in the output folder (-l)."),
+    CONF_TEXT(S, kafka_brokers, "kafka.brokers", "", "Kafka instead of uplink.url: host:9092, several with commas; empty = none. Topics: wind.alerts, wind.health, wind.flows."),
+    CONF_TEXT(S, kafka_prefix, "kafka.prefix", "wind.", "What the topics' names begin with; the collector's is the same."),
+    CONF_ENUM(S, kafka_flows, "kafka.flows", "none", flows_names, "Flows that are sent too, with their features: none, alerted (evidence of an alert), sampled (these, and a sample of the others), or all. They are sent once: what the brokers don't take in time is dropped and counted."),
+    CONF_INT(S, kafka_flow_sample, "kafka.flow_sample", "100", 1, 1000000, "Sampled: one in so many of the flows without an alert."),
+    CONF_SIZE(S, kafka_queue, "kafka.queue", "32mb", MB, 4096 * MB, "Memory for flows on their way; when full, live drops the newest, a replay waits while the brokers answer."),
+    CONF_LIST(S, kafka_options, "kafka.options", "", "Properties of librdkafka as name=value: security.protocol=SASL_SSL, sasl.mechanisms=SCRAM-SHA-512, sasl.username=edge, ssl.ca.location=FILE, compression.type=zstd, linger.ms=50, ..."),
+    CONF_TEXT(S, kafka_password_file, "kafka.password_file", "", "File with the password: SASL's, or that of the key in ssl.key.location."),
+    CONF_TEXT(S, spool_dir, "spool.dir", "", "Where alerts wait for collector or Kafka; empty = spool in the output folder (-l)."),
     CONF_SIZE(S, spool_max, "spool.max", "256mb", MB, 1048576 * MB, "Size of the spool; when full, the oldest alerts are lost and counted."),
     CONF_TIME(S, spool_fsync, "spool.fsync", "1s", NS(0), NS(3600), "A power cut may cost the alerts of so long."),
     {.name = NULL},
@@ -258,6 +273,9 @@ static int check(const struct sensor_conf *c, struct err *e)
     if ((c->alert_ring_size & (c->alert_ring_size - 1)) != 0)
         return err_set(e, -EINVAL, "ring.alerts: %lld bytes is not a power of two",
                        (long long)c->alert_ring_size);
+    if (c->url[0] != '\0' && c->kafka_brokers[0] != '\0')
+        return err_set(e, -EINVAL,
+                       "uplink.url and kafka.brokers are both set: alerts go to one of them");
     if (c->url[0] != '\0' && c->key_file[0] == '\0')
         return err_set(e, -EINVAL,
                        "uplink.url is set, but uplink.key_file isn't: make a key with "
@@ -265,11 +283,32 @@ static int check(const struct sensor_conf *c, struct err *e)
     return 0;
 }
 
-/* The collector's address and the key, as far as they can be wrong without asking it. */
+int sensor_conf_kafka(const struct sensor_conf *c, rd_kafka_conf_t **ret_kafka, struct err *e)
+{
+    const struct kafka_conf kafka = {.brokers = c->kafka_brokers,
+                                     .password_file = c->kafka_password_file,
+                                     .options = &c->kafka_options};
+
+    return sink_kafka_conf_new(ret_kafka, &kafka, (uint64_t)c->kafka_queue, e);
+}
+
+static int check_kafka(const struct sensor_conf *c, struct err *e)
+{
+    rd_kafka_conf_t *kafka = NULL;
+    int r = sensor_conf_kafka(c, &kafka, e);
+
+    if (r == 0)
+        r = kafka_conf_try(kafka, RD_KAFKA_PRODUCER, e);
+    return r;
+}
+
+/* Address and key of the collector, or Kafka's, as far as they can be wrong without asking them. */
 static int check_uplink(const struct sensor_conf *c, struct err *e)
 {
     struct sink_conf sink = {.insecure = c->insecure};
 
+    if (c->kafka_brokers[0] != '\0')
+        return check_kafka(c, e);
     if (c->url[0] == '\0')
         return 0;
     (void)snprintf(sink.url, sizeof(sink.url), "%s", c->url);

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <librdkafka/rdkafka.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,6 +55,10 @@ struct sensor_conf {
     char url[512], key_file[512], ca_file[512];
     bool insecure;
     int64_t heartbeat, drain;
+    char kafka_brokers[512], kafka_prefix[32], kafka_password_file[512];
+    int kafka_flows; /* enum uplink_flows */
+    int64_t kafka_flow_sample, kafka_queue;
+    struct conf_list kafka_options;
     char spool_dir[512];
     int64_t spool_max, spool_fsync;
 };
@@ -77,6 +82,10 @@ extern const struct conf_key sensor_keys[];
 /* The settings anew, from the same command line: what it names may have changed. */
 WIND_MUST_USE int sensor_conf_load(const struct sensor_args *args, struct sensor_conf *ret_conf,
                                    struct err *e);
+
+/* Brokers, options and password for librdkafka. */
+WIND_MUST_USE int sensor_conf_kafka(const struct sensor_conf *c, rd_kafka_conf_t **ret_kafka,
+                                    struct err *e);
 
 /* Flows of all workers together: flow.max, or what fits into flow.memcap. */
 size_t sensor_conf_flows_max(const struct sensor_conf *c);

@@ -11,21 +11,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/buf.h"
+#include "common/jsonw.h"
 #include "common/time.h"
 
 #define PATH            "/api/ingest"
+#define BODY_MAX        (SINK_HTTP_BATCH_BYTES + 2 * SPOOL_ENTRY_MAX + 65536)
 #define TIMEOUT_S       30L
 #define CONNECT_S       5L
 #define RETRY_AFTER_MAX 300
 
 struct sink_http {
+    struct sink base;
+    const struct sink_conf *conf;
+    struct buf body;
+    struct jsonw json; /* of the body */
     CURLM *multi;
     CURL *easy;
     struct curl_slist *headers;
     struct buf answer;
-    size_t alerts; /* in flight */
-    bool is_busy, is_global;
+    size_t alerts; /* of the batch */
+    bool is_global;
     char error[CURL_ERROR_SIZE];
 };
 
@@ -189,58 +194,76 @@ static bool set_options(struct sink_http *s, const struct sink_conf *conf)
             curl_easy_setopt(s->easy, CURLOPT_CAINFO, conf->ca_file) == CURLE_OK);
 }
 
-int sink_http_new(struct sink_http **ret_sink, const struct sink_conf *conf, struct err *e)
+static void http_free(struct sink *base)
 {
-    const int r = sink_conf_check(conf, e);
+    struct sink_http *s = (struct sink_http *)base;
 
-    if (r < 0)
-        return r;
-    WIND_AUTO(sink_http) struct sink_http *s = calloc(1, sizeof(*s));
-    if (s == NULL)
-        return err_set(e, -ENOMEM, "uplink: out of memory");
-    buf_init(&s->answer, SINK_ANSWER_MAX);
-    s->is_global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
-    s->multi = curl_multi_init();
-    s->easy = curl_easy_init();
-    if (!s->is_global || s->multi == NULL || s->easy == NULL || !add_headers(s, conf) ||
-        !set_options(s, conf))
-        return err_set(e, -ENOMEM, "uplink: libcurl cannot be set up");
-    *ret_sink = WIND_STEAL(s);
-    return 0;
-}
-
-struct sink_http *sink_http_free(struct sink_http *s)
-{
-    if (s == NULL)
-        return NULL;
-    if (s->is_busy)
+    if (base->is_busy)
         (void)curl_multi_remove_handle(s->multi, s->easy);
     curl_easy_cleanup(s->easy);
     (void)curl_multi_cleanup(s->multi);
     curl_slist_free_all(s->headers);
     buf_done(&s->answer);
+    buf_done(&s->body);
     if (s->is_global)
         curl_global_cleanup();
     free(s);
-    return NULL;
 }
 
-int sink_http_post(struct sink_http *s, const char *body, size_t len, size_t alerts)
+/* ---------------------------------------------------------------- a batch */
+
+static void http_begin(struct sink *base)
 {
+    struct sink_http *s = (struct sink_http *)base;
+    const struct sink_conf *c = s->conf;
+
+    s->alerts = 0;
+    buf_reset(&s->body);
+    jsonw_begin(&s->json, &s->body);
+    jsonw_object(&s->json, NULL);
+    jsonw_strn(&s->json, "sensor", c->sensor, strnlen(c->sensor, sizeof(c->sensor)));
+    jsonw_strn(&s->json, "version", c->version, strnlen(c->version, sizeof(c->version)));
+    jsonw_array(&s->json, "alerts");
+}
+
+static bool http_has_room(const struct sink *base)
+{
+    return ((const struct sink_http *)base)->body.len < SINK_HTTP_BATCH_BYTES;
+}
+
+static void http_put(struct sink *base, const struct spool_entry *alert, const char *run)
+{
+    struct sink_http *s = (struct sink_http *)base;
+
+    (void)run;
+    jsonw_raw(&s->json, NULL, alert->json, alert->len);
+    s->alerts++;
+}
+
+static void http_put_stats(struct sink *base, const char *json, size_t len)
+{
+    struct sink_http *s = (struct sink_http *)base;
+
+    jsonw_end(&s->json);
+    jsonw_raw(&s->json, "stats", json, len);
+}
+
+static int http_send(struct sink *base)
+{
+    struct sink_http *s = (struct sink_http *)base;
+
+    while (s->json.depth > 0)
+        jsonw_end(&s->json);
     buf_reset(&s->answer);
     s->error[0] = '\0';
-    s->alerts = alerts;
-    if (curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len) != CURLE_OK ||
-        curl_easy_setopt(s->easy, CURLOPT_COPYPOSTFIELDS, body) != CURLE_OK ||
+    if (s->body.failed ||
+        curl_easy_setopt(s->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->body.len) !=
+            CURLE_OK ||
+        curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, s->body.data) != CURLE_OK ||
         curl_multi_add_handle(s->multi, s->easy) != CURLM_OK)
         return -ENOMEM;
-    s->is_busy = true;
+    base->is_busy = true;
     return 0;
-}
-
-bool sink_http_is_busy(const struct sink_http *s)
-{
-    return s->is_busy;
 }
 
 static uint64_t retry_after_ns(CURL *easy)
@@ -252,24 +275,26 @@ static uint64_t retry_after_ns(CURL *easy)
     return (uint64_t)(seconds > RETRY_AFTER_MAX ? RETRY_AFTER_MAX : seconds) * WIND_NS_PER_S;
 }
 
-bool sink_http_step(struct sink_http *s, struct sink_answer *ret_answer, uint64_t *ret_after_ns)
+static enum sink_event http_step(struct sink *base, struct sink_answer *ret_answer,
+                                 uint64_t *ret_after_ns)
 {
+    struct sink_http *s = (struct sink_http *)base;
     int running = 0, left = 0;
     long status = 0;
 
-    if (!s->is_busy)
-        return false;
+    if (!base->is_busy)
+        return SINK_NOTHING;
     (void)curl_multi_perform(s->multi, &running);
     const CURLMsg *m = curl_multi_info_read(s->multi, &left);
     if (m == NULL || m->msg != CURLMSG_DONE)
-        return false;
+        return SINK_NOTHING;
 
     const CURLcode result = m->data.result;
     if (result == CURLE_OK)
         (void)curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
     *ret_after_ns = result == CURLE_OK ? retry_after_ns(s->easy) : 0;
     (void)curl_multi_remove_handle(s->multi, s->easy);
-    s->is_busy = false;
+    base->is_busy = false;
     if (result == CURLE_OK) {
         sink_answer_parse(status, s->answer.data, s->answer.len, s->alerts, ret_answer);
     } else {
@@ -277,10 +302,51 @@ bool sink_http_step(struct sink_http *s, struct sink_answer *ret_answer, uint64_
         (void)snprintf(ret_answer->text, sizeof(ret_answer->text), "cannot be reached: %.160s",
                        s->error[0] != '\0' ? s->error : curl_easy_strerror(result));
     }
-    return true;
+    return SINK_ANSWERED;
 }
 
-void sink_http_wait(struct sink_http *s, int wait_ms)
+static void http_wait(struct sink *base, int wait_ms)
 {
-    (void)curl_multi_poll(s->multi, NULL, 0, wait_ms, NULL);
+    (void)curl_multi_poll(((struct sink_http *)base)->multi, NULL, 0, wait_ms, NULL);
+}
+
+static const struct sink_ops http_ops = {
+    .free = http_free,
+    .begin = http_begin,
+    .has_room = http_has_room,
+    .put = http_put,
+    .put_stats = http_put_stats,
+    .send = http_send,
+    .step = http_step,
+    .wait = http_wait,
+};
+
+int sink_http_new(struct sink **ret_sink, const struct sink_conf *conf, struct err *e)
+{
+    const int r = sink_conf_check(conf, e);
+
+    if (r < 0)
+        return r;
+    struct sink_http *s = calloc(1, sizeof(*s));
+    if (s == NULL)
+        return err_set(e, -ENOMEM, "uplink: out of memory");
+    WIND_AUTO(sink) struct sink *base = &s->base;
+    s->base = (struct sink){.ops = &http_ops,
+                            .peer = "the collector",
+                            .if_refused =
+                                "it doesn't take this sensor's key: make one with 'wind-collector "
+                                "--create-key NAME --scope ingest' and put it into uplink.key_file",
+                            .if_strange = "uplink.url doesn't lead to a collector of this version",
+                            .batch_max = SINK_HTTP_BATCH_ALERTS};
+    s->conf = conf;
+    buf_init(&s->body, BODY_MAX);
+    buf_init(&s->answer, SINK_ANSWER_MAX);
+    s->is_global = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+    s->multi = curl_multi_init();
+    s->easy = curl_easy_init();
+    if (!s->is_global || s->multi == NULL || s->easy == NULL || !add_headers(s, conf) ||
+        !set_options(s, conf))
+        return err_set(e, -ENOMEM, "uplink: libcurl cannot be set up");
+    *ret_sink = WIND_STEAL(base);
+    return 0;
 }

@@ -13,6 +13,8 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "common/crypto.h"
+
 #define FRAME_MAGIC   0x31505357u /* "WSP1" */
 #define CONFIRM_MAGIC 0x31435357u /* "WSC1" */
 #define SEGMENT_MIN   (64u << 10)
@@ -57,6 +59,7 @@ struct spool {
     } reader;
     struct frame frame;
     char body[SPOOL_ENTRY_MAX];
+    char run[SPOOL_RUN_TEXT];
 };
 
 static void segment_name(uint64_t first, char name[NAME_MAX_LEN])
@@ -210,9 +213,8 @@ static uint64_t cut_tail(struct spool *s, uint64_t limit)
     return 0;
 }
 
-/* Missing or damaged: whatever is on disk is sent again, which the collector sees by uid and rev.
- */
-static uint64_t read_confirmed(struct spool *s)
+/* > 0: it isn't there, or damaged. */
+static int read_confirmed(struct spool *s, uint64_t *ret_index)
 {
     struct confirmed_file c = {0};
     const int fd = openat(s->dir, "confirmed", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -221,9 +223,33 @@ static uint64_t read_confirmed(struct spool *s)
     if (fd >= 0)
         (void)close(fd);
     if (got == (ssize_t)sizeof(c) && c.magic == CONFIRM_MAGIC && c.index <= SPOOL_INDEX_MAX &&
-        c.crc == (uint32_t)crc32_z(0, (const Bytef *)&c.index, sizeof(c.index)))
-        return c.index;
-    return s->n > 0 ? s->segment[0].first : 0;
+        c.crc == (uint32_t)crc32_z(0, (const Bytef *)&c.index, sizeof(c.index))) {
+        *ret_index = c.index;
+        return 0;
+    }
+    return 1;
+}
+
+/* A new one when the indices start anew: what was counted before has no more to do with it. */
+static void choose_run(struct spool *s, bool is_anew)
+{
+    uint8_t id[16];
+    int fd = is_anew ? -1 : openat(s->dir, "run", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const ssize_t got = fd < 0 ? -1 : pread(fd, s->run, SPOOL_RUN_TEXT - 1, 0);
+
+    if (fd >= 0)
+        (void)close(fd);
+    s->run[SPOOL_RUN_TEXT - 1] = '\0';
+    if (got == SPOOL_RUN_TEXT - 1 && hex_decode(s->run, id, sizeof(id)) == (ssize_t)sizeof(id))
+        return;
+    crypto_random(id, sizeof(id));
+    (void)hex_encode(id, sizeof(id), s->run);
+    fd = openat(s->dir, "run", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return;
+    (void)!write(fd, s->run, SPOOL_RUN_TEXT - 1);
+    (void)fsync(fd);
+    (void)close(fd);
 }
 
 static int open_dir(struct spool *s, struct err *e)
@@ -272,7 +298,11 @@ int spool_new(struct spool **ret_spool, const struct spool_conf *conf,
     if (r < 0)
         return r;
     s->at.next = cut_tail(s, resume != NULL ? resume->next : SPOOL_INDEX_MAX);
-    s->at.confirmed = read_confirmed(s);
+    /* Unknown: what is on disk is sent again, which the collector sees by uid and rev. */
+    const bool is_known = read_confirmed(s, &s->at.confirmed) == 0;
+    if (!is_known && s->n > 0)
+        s->at.confirmed = s->segment[0].first;
+    choose_run(s, !is_known && s->n == 0);
     if (resume != NULL) /* it knows better, and the tail may be a gap: no index is used twice */
         s->at = *resume;
     if (s->at.next < s->at.confirmed)
@@ -446,6 +476,11 @@ void spool_sync(struct spool *s, uint64_t mono_ns, bool force)
         (void)fdatasync(s->active);
     s->is_dirty = false;
     s->synced_ns = mono_ns;
+}
+
+const char *spool_run(const struct spool *s)
+{
+    return s->run;
 }
 
 struct spool_mark spool_where(const struct spool *s)

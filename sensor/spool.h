@@ -3,7 +3,8 @@
  *
  * Why      An alert must outlive the uplink, the collector and the network: it is appended here
  *          before its ring slot is released, and removed when it was confirmed.
- * Owns     The folder: segments `spool-<first index>.seg`, the file `confirmed`, the file `lock`.
+ * Owns     The folder: segments `spool-<first index>.seg`, the files `confirmed`, `run` and
+ *          `lock`.
  *          One process at a time.
  * Threads  One.
  * Bounds   max_bytes on disk: at the limit the oldest segment is dropped, unconfirmed or not.
@@ -29,6 +30,7 @@
 
 #define SPOOL_ENTRY_MAX    65536u
 #define SPOOL_SEGMENTS_MAX 1024
+#define SPOOL_RUN_TEXT     33
 #define SPOOL_INDEX_MAX    (1ull << 52) /* what is believed of a disk */
 
 struct spool;
@@ -78,6 +80,12 @@ int spool_confirm(struct spool *s, uint64_t index);
 
 /* Call now and then: writes through to the disk when fsync_ns has passed; `force`: at once. */
 void spool_sync(struct spool *s, uint64_t mono_ns, bool force);
+
+/*
+ * 32 hex digits, for the life of the folder: another one when the indices start anew. Kept in the
+ * file `run`; where that can't be written, it's another one with each start.
+ */
+const char *spool_run(const struct spool *s);
 
 struct spool_mark spool_where(const struct spool *s);
 

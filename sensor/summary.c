@@ -110,8 +110,8 @@ void summary_print(FILE *to, const struct sensor_args *args, const struct counte
             value(c, COUNTER_host_made) == 1 ? "" : "s", path);
     if (value(c, COUNTER_alert_delivered) + value(c, COUNTER_alert_spooled) > 0)
         fprintf(to,
-                "to the collector: %llu alerts and updates of them delivered, %llu refused, "
-                "%llu still in the spool\n",
+                "%llu alerts and updates of them delivered, %llu refused, %llu still in the "
+                "spool\n",
                 value(c, COUNTER_alert_delivered), value(c, COUNTER_alert_rejected),
                 value(c, COUNTER_alert_spooled));
     if (value(c, COUNTER_supervisor_analyser_restarts) > 0)

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/crypto.h"
 #include "common/log.h"
 #include "common/rings.h"
 #include "common/time.h"
@@ -26,6 +27,7 @@
 #include "sensor/losses.h"
 #include "sensor/reload.h"
 #include "sensor/sandbox.h"
+#include "sensor/sink_http.h"
 #include "sensor/uplink.h"
 
 #define RESTART_DELAY_MS 100
@@ -40,7 +42,8 @@ struct supervisor {
     struct ring *alerts;
     struct uplink_state *state;
     struct uplink_conf uplink;
-    struct folder *folder; /* -r FOLDER, or NULL */
+    rd_kafka_conf_t *kafka; /* the uplink's, or NULL */
+    struct folder *folder;  /* -r FOLDER, or NULL */
     int model_fd, features_fd, signal_fd;
     pid_t pid;                  /* our own: what the children's parent must be */
     pid_t analyser, uplink_pid; /* 0: not running */
@@ -171,13 +174,38 @@ static int set_paths(struct supervisor *s, struct err *e)
     return 0;
 }
 
-/* The key is in memory from now on: no core dump, no look from outside. */
+/* Key or password is in memory from now on: no core dump, no look from outside. */
 static int load_key(struct supervisor *s, struct err *e)
 {
-    const int r = sink_key_load(&s->uplink.sink, s->conf->key_file, e);
+    struct sink_conf *const sink = &s->uplink.sink;
+    int r = 0;
 
     (void)prctl(PR_SET_DUMPABLE, 0);
-    return r < 0 ? r : sink_conf_check(&s->uplink.sink, e);
+    if (s->conf->kafka_brokers[0] != '\0') {
+        r = sensor_conf_kafka(s->conf, &s->kafka, e);
+        sink->kafka = s->kafka;
+        return r;
+    }
+    r = sink_key_load(sink, s->conf->key_file, e);
+    return r < 0 ? r : sink_conf_check(sink, e);
+}
+
+/* What the uplink says about itself, and where to. */
+static void configure_sink(const struct supervisor *s, struct sink_conf *sink)
+{
+    const struct sensor_conf *c = s->conf;
+    uint8_t run[(SINK_RUN_TEXT - 1) / 2];
+
+    *sink = (struct sink_conf){.version = WIND_VERSION,
+                               .insecure = c->insecure,
+                               .queue_bytes = (uint64_t)c->kafka_queue,
+                               .is_patient = s->uplink.is_replay};
+    crypto_random(run, sizeof(run));
+    (void)hex_encode(run, sizeof(run), sink->run);
+    (void)snprintf(sink->sensor, sizeof(sink->sensor), "%s", c->name);
+    (void)snprintf(sink->prefix, sizeof(sink->prefix), "%s", c->kafka_prefix);
+    (void)snprintf(sink->url, sizeof(sink->url), "%s", c->url);
+    (void)snprintf(sink->ca_file, sizeof(sink->ca_file), "%s", c->ca_file);
 }
 
 static int configure_uplink(struct supervisor *s, struct err *e)
@@ -187,13 +215,13 @@ static int configure_uplink(struct supervisor *s, struct err *e)
     const char *pcap = s->args->pcap;
 
     *u = (struct uplink_conf){
-        .version = WIND_VERSION,
         .is_replay = pcap != NULL && !s->args->follow,
         .stats_ns = (uint64_t)c->stats_interval,
         .heartbeat_ns = (uint64_t)c->heartbeat,
         .drain_ns = (uint64_t)c->drain,
         .source = {.community_seed = (uint16_t)c->community_seed, .coverage = 1},
-        .sink = {.insecure = c->insecure},
+        .flows = c->kafka_brokers[0] != '\0' ? c->kafka_flows : UPLINK_FLOWS_NONE,
+        .flow_sample = (uint64_t)c->kafka_flow_sample,
         .spool = {.max_bytes = (uint64_t)c->spool_max, .fsync_ns = (uint64_t)c->spool_fsync},
     };
     const int r = set_paths(s, e);
@@ -202,9 +230,9 @@ static int configure_uplink(struct supervisor *s, struct err *e)
     for (size_t i = 0; pcap == NULL && i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
         (void)snprintf(u->source.iface[i], sizeof(u->source.iface[i]), "%.15s",
                        c->interfaces.item[i]);
-    (void)snprintf(u->sink.url, sizeof(u->sink.url), "%s", c->url);
-    (void)snprintf(u->sink.ca_file, sizeof(u->sink.ca_file), "%s", c->ca_file);
-    return r < 0 || c->url[0] == '\0' ? r : load_key(s, e);
+    configure_sink(s, &u->sink);
+    const bool is_set = c->url[0] != '\0' || c->kafka_brokers[0] != '\0';
+    return r < 0 || !is_set ? r : load_key(s, e);
 }
 
 /* Signals come through a descriptor; children put the mask back. */
@@ -279,6 +307,13 @@ static int begin_child(const struct supervisor *s, const char *name, uint64_t ca
     return child_begin(&child, e);
 }
 
+static void forget_kafka(struct supervisor *s)
+{
+    if (s->kafka != NULL)
+        rd_kafka_conf_destroy(s->kafka); /* it wipes what is secret */
+    s->kafka = NULL;
+}
+
 static _Noreturn void analyser_main(struct supervisor *s, struct capture *const *captures)
 {
     struct err e = {0};
@@ -296,6 +331,7 @@ static _Noreturn void analyser_main(struct supervisor *s, struct capture *const 
     s->state = uplink_state_free(s->state); /* not ours to see */
     s->folder = folder_free(s->folder);
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
+    forget_kafka(s);
     int r = begin_child(s, "wind-analyser", 0, &e);
     if (r == 0)
         r = analyser_run(&conf, &e);
@@ -532,8 +568,10 @@ static void tear_down(struct supervisor *s)
             break;
     }
     memset(&s->uplink.sink, 0, sizeof(s->uplink.sink));
+    forget_kafka(s);
     s->flows = rings_free(s->flows);
     s->alerts = ring_free(s->alerts);
+    forget_kafka(s);
     s->folder = folder_free(s->folder);
     s->state = uplink_state_free(s->state);
     if (s->signal_fd >= 0)

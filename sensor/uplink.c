@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "common/hash.h"
+#include "common/ip.h"
 #include "common/log.h"
 #include "common/time.h"
 
@@ -35,9 +37,10 @@ struct uplink {
     struct eve_source source;
     struct uplink_commit now; /* what the next commit will say */
     int eve;
-    struct buf out; /* lines that aren't written yet */
+    struct buf out;       /* lines that aren't written yet */
+    struct buf flow_line; /* with features, for Kafka */
     struct spool *spool;
-    struct sink_http *sink;
+    struct sink *sink;
     struct sender *sender;
     struct taken *flow[RINGS_MAX], *alert;
     uint64_t started_ns, stats_at_ns;
@@ -75,6 +78,11 @@ static void publish(struct uplink *u)
     counters_set(u->counters, COUNTER_alert_logged, c->logged);
     if (u->spool == NULL)
         return;
+    counters_set(u->counters, COUNTER_kafka_flows, c->others.flows);
+    counters_set(u->counters, COUNTER_kafka_flows_delivered, c->others.flows_delivered);
+    counters_set(u->counters, COUNTER_kafka_flows_dropped, c->others.flows_dropped);
+    counters_set(u->counters, COUNTER_kafka_flows_waiting,
+                 c->others.flows - c->others.flows_delivered - c->others.flows_dropped);
     counters_set(u->counters, COUNTER_uplink_requests, c->books.requests);
     counters_set(u->counters, COUNTER_uplink_failures, c->books.failures);
     counters_set(u->counters, COUNTER_alert_delivered, sender_delivered(&c->books));
@@ -174,6 +182,40 @@ static bool first_flow(struct uplink *u, unsigned *ret_ring)
     return true;
 }
 
+static bool is_for_kafka(const struct uplink *u, const struct flow_record *f)
+{
+    switch (u->conf->flows) {
+    case UPLINK_FLOWS_ALL:
+        return true;
+    case UPLINK_FLOWS_SAMPLED: /* of the id, so that a replay samples the same ones each time */
+        return f->alerted != 0 ||
+               hash64(&f->flow_id, sizeof(f->flow_id), 0) % u->conf->flow_sample == 0;
+    case UPLINK_FLOWS_ALERTED:
+        return f->alerted != 0;
+    default:
+        return false;
+    }
+}
+
+/* Both directions, and all flows of two hosts, in the order they came. */
+static void send_flow(struct uplink *u, const struct eve_record *r, const char *line, size_t len)
+{
+    const struct flow_key *const k = &r->flow.key;
+    const bool is_swapped = memcmp(k->src, k->dst, sizeof(k->src)) > 0;
+    char key[2 * IP_TEXT];
+
+    size_t n = ip_format(is_swapped ? k->dst : k->src, key);
+    key[n++] = ' ';
+    n += ip_format(is_swapped ? k->src : k->dst, key + n);
+    eve_add_features(&u->flow_line, line, len, r);
+    if (u->flow_line.failed) {
+        u->now.others.flows++;
+        u->now.others.flows_dropped++;
+        return;
+    }
+    sink_flow(u->sink, key, n, u->flow_line.data, u->flow_line.len);
+}
+
 static void write_record(struct uplink *u, struct taken *t)
 {
     const size_t start = u->out.len;
@@ -186,6 +228,8 @@ static void write_record(struct uplink *u, struct taken *t)
         return;
     eve_line(&u->out, &u->source, &t->record);
     u->now.lines++;
+    if (t->record.header.kind == RECORD_FLOW_ENDED && is_for_kafka(u, &t->record.flow))
+        send_flow(u, &t->record, u->out.data + start, u->out.len - start - 1);
     if (t->record.header.kind != RECORD_ALERT)
         return;
     if (u->spool == NULL) {
@@ -328,8 +372,8 @@ static void step_sender(struct uplink *u, uint64_t mono_ns)
 
 static void rest(struct uplink *u, int wait_ms)
 {
-    if (u->sink != NULL && sink_http_is_busy(u->sink))
-        sink_http_wait(u->sink, wait_ms < 10 ? wait_ms : 10);
+    if (u->sink != NULL && u->sink->is_busy)
+        sink_wait(u->sink, wait_ms < 10 ? wait_ms : 10);
     else
         rings_wait_data(u->flows, FLOW_STAGE, wait_ms);
 }
@@ -420,11 +464,10 @@ static int open_spool(struct uplink *u, struct err *e)
     struct sender_conf conf = {
         .heartbeat_ns = u->conf->heartbeat_ns, .put_stats = put_heartbeat, .arg = u};
 
-    if (u->conf->sink.url[0] == '\0')
+    if (!sink_conf_is_set(&u->conf->sink))
         return 0;
-    memcpy(conf.sensor, u->conf->source.sensor, sizeof(conf.sensor));
-    memcpy(conf.version, u->conf->version, sizeof(conf.version));
-    int r = sink_http_new(&u->sink, &u->conf->sink, e);
+    u->now.others.flows_dropped = u->now.others.flows - u->now.others.flows_delivered;
+    int r = sink_new(&u->sink, &u->conf->sink, &u->now.others, e);
     if (r == 0)
         r = spool_new(&u->spool, &u->conf->spool, u->now.is_started ? &mark : NULL, e);
     if (r == 0)
@@ -479,9 +522,10 @@ static struct uplink *uplink_free(struct uplink *u)
 {
     if (u != NULL) {
         sender_free(u->sender);
-        sink_http_free(u->sink);
+        sink_free(u->sink);
         spool_free(u->spool);
         buf_done(&u->out);
+        buf_done(&u->flow_line);
         for (unsigned i = 0; i < RINGS_MAX; i++)
             free(u->flow[i]);
         free(u->alert);
@@ -521,6 +565,7 @@ int uplink_run(const struct uplink_conf *conf, struct uplink_state *state,
                          .eve = -1};
     u->source.coverage = 1.0f;
     buf_init(&u->out, OUT_MAX);
+    buf_init(&u->flow_line, (size_t)2 * EVE_LINE_MAX);
     (void)signal(SIGPIPE, SIG_IGN);
 
     int r = start(u, e);

@@ -3,11 +3,11 @@
  *
  * Why      The analyser may neither write nor send. What it made is written, spooled and sent
  *          here, and nothing that it could put into a ring harms this process.
- * Owns     eve.json, the spool, the connection to the collector. Rings and counters are shared.
- * Threads  The only thread of its process.
- * Bounds   About 1 MiB of lines at a time. A full disk: live tries again (the rings fill, and
- *          their producers count) until it is told to stop; replay fails with a sentence.
- *          eve.json is locked: two sensors in one folder would write over each other.
+ * Owns     eve.json, the spool, the connection to collector or Kafka. Rings and counters are
+ * shared. Threads  The only thread of its process. Bounds   About 1 MiB of lines at a time. A full
+ * disk: live tries again (the rings fill, and their producers count) until it is told to stop;
+ * replay fails with a sentence. eve.json is locked: two sensors in one folder would write over each
+ * other.
  *
  * Order: flow records come in the order of their header.after, whatever ring they lie in, and after
  * every alert whose header.after is as high at most; so eve.json doesn't depend on who was faster.
@@ -32,19 +32,28 @@
 #include "sensor/eve.h"
 #include "sensor/eve_file.h"
 #include "sensor/sender.h"
-#include "sensor/sink_http.h"
+#include "sensor/sink.h"
 #include "sensor/spool.h"
+
+/* Which flows go to Kafka, with their features. */
+enum uplink_flows {
+    UPLINK_FLOWS_NONE,
+    UPLINK_FLOWS_ALERTED, /* evidence of an alert */
+    UPLINK_FLOWS_SAMPLED, /* these, and a sample of the others: by flow id */
+    UPLINK_FLOWS_ALL
+};
 
 struct uplink_conf {
     char eve_path[1024];
     struct eve_source source;
-    struct sink_conf sink;   /* url "": no collector, and no spool */
+    struct sink_conf sink;   /* none set: eve.json only, and no spool */
+    int flows;               /* enum uplink_flows, to Kafka */
+    uint64_t flow_sample;    /* one in so many of the others */
     struct spool_conf spool; /* spool.dir, spool.max ("256mb"), spool.fsync ("1s") */
-    char version[16];
-    bool is_replay;        /* eve.json starts empty, no wall time anywhere */
-    uint64_t stats_ns;     /* live: between two stats lines (60 s) */
-    uint64_t heartbeat_ns; /* between two heartbeats to the collector (10 s) */
-    uint64_t drain_ns;     /* at the end: how long the spool may take to empty */
+    bool is_replay;          /* eve.json starts empty, no wall time anywhere */
+    uint64_t stats_ns;       /* live: between two stats lines (60 s) */
+    uint64_t heartbeat_ns;   /* between two heartbeats to the collector (10 s) */
+    uint64_t drain_ns;       /* at the end: how long the spool may take to empty */
 };
 
 struct uplink_commit {
@@ -52,6 +61,7 @@ struct uplink_commit {
     uint64_t flow_pos[RINGS_MAX], alert_pos; /* ring positions that are written out */
     uint64_t spool_next;
     struct sender_books books;
+    struct sink_books others; /* flows and signs of life */
     uint64_t records, bad_records, lines, logged, write_errors;
     uint32_t reopened;
     bool is_started, is_finished;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "sensor/sink_http.h"
 #include "support/uplink_run.h"
 
 TestSuite(uplink, .init = set_up, .fini = tear_down, .timeout = 120);
@@ -40,7 +41,7 @@ Test(uplink, batches_that_are_too_large_are_halved)
     push_run(3000);
     cr_assert_eq(end_uplink(), 0);
     expect_delivered(3000);
-    cr_assert_leq(t.collector->largest, SENDER_BATCH_ALERTS);
+    cr_assert_leq(t.collector->largest, SINK_HTTP_BATCH_ALERTS);
 }
 
 Test(uplink, what_is_rejected_for_good_is_counted_and_dropped)

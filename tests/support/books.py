@@ -23,3 +23,7 @@ def balance(stats):
     assert alert["published"] == sum(
         alert[k] for k in ("logged", "delivered", "rejected", "spooled", "lost_spool")
     )
+    kafka = stats["kafka"]
+    assert kafka["flows"] == sum(
+        kafka[k] for k in ("flows_delivered", "flows_dropped", "flows_waiting")
+    )

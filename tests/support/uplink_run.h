@@ -54,7 +54,7 @@ static inline void set_up(void)
     cr_assert(mkdtemp(t.dir) != NULL);
     *c = (struct uplink_conf){.source = {.sensor = "edge-1", .pcap = "x.pcap"},
                               .spool = {.max_bytes = 64 << 20, .fsync_ns = WIND_NS_PER_S},
-                              .version = "0.1.0",
+                              .sink = {.sensor = "edge-1", .version = "0.1.0"},
                               .is_replay = true,
                               .stats_ns = 60 * WIND_NS_PER_S,
                               .heartbeat_ns = 10 * WIND_NS_PER_S,
