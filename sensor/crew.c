@@ -95,6 +95,7 @@ static struct flow_table_conf flow_conf(const struct crew *c, unsigned i)
     const uint64_t ids = atomic_load(&c->conf.counters[i].flow_sequence);
     struct flow_table_conf f = {.max = part(c, i, (int64_t)sensor_conf_flows_max(s)),
                                 .idle_ns = (uint64_t)s->flow_idle,
+                                .idle_udp_ns = (uint64_t)s->flow_idle_udp,
                                 .idle_new_ns = (uint64_t)s->flow_idle_new,
                                 .half_open_ns = (uint64_t)s->flow_half_open,
                                 .linger_ns = (uint64_t)s->flow_linger,

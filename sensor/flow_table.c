@@ -182,19 +182,30 @@ static uint64_t patience(const struct flow_table *t, const struct flow *f)
         return t->conf.linger_ns;
     if (f->state == FLOW_NEW)
         return t->conf.idle_new_ns;
+    if (f->key.proto != IPPROTO_TCP && t->conf.idle_udp_ns != 0)
+        return t->conf.idle_udp_ns;
     return is_half_open(f) && t->conf.half_open_ns != 0 ? t->conf.half_open_ns : t->conf.idle_ns;
+}
+
+/* When the next update is due. Never, if nothing came since, or if the flow ends soon after. */
+static uint64_t update_due(const struct flow_table *t, const struct flow *f)
+{
+    const uint64_t at = f->update_ns + t->conf.active_ns;
+    const bool is_wanted =
+        f->seen_ns > f->update_ns && at + t->conf.active_ns / 2 <= f->seen_ns + patience(t, f);
+
+    return is_wanted ? at : UINT64_MAX;
 }
 
 /* When something is due for this flow, by the clock. */
 static uint64_t due(const struct flow_table *t, const struct flow *f)
 {
+    const uint64_t update = update_due(t, f);
     uint64_t at = f->seen_ns + patience(t, f);
 
     if (f->opening == OPENING_PENDING && f->made_ns + FLOW_OPENING_WAIT_NS < at)
         at = f->made_ns + FLOW_OPENING_WAIT_NS;
-    if (f->seen_ns > f->update_ns && f->update_ns + t->conf.active_ns < at)
-        at = f->update_ns + t->conf.active_ns;
-    return at;
+    return update < at ? update : at;
 }
 
 static void wheel_put(struct flow_table *t, struct flow *f)
@@ -276,7 +287,7 @@ static void look_at(struct flow_table *t, struct flow *f)
     }
     if (f->made_ns + FLOW_OPENING_WAIT_NS <= t->clock_ns)
         opened(t, f, unseen(f));
-    if (f->seen_ns > f->update_ns && f->update_ns + t->conf.active_ns <= t->clock_ns) {
+    if (update_due(t, f) <= t->clock_ns) {
         t->sink(t->arg, f, RECORD_FLOW_UPDATE, 0);
         f->update_ns = t->clock_ns;
     }

@@ -55,6 +55,7 @@ struct flow_table_conf {
     size_t max;
     uint64_t idle_ns;      /* of flows that were answered */
     uint64_t idle_new_ns;  /* of flows that were not */
+    uint64_t idle_udp_ns;  /* of answered ones without connections: not TCP; 0 = idle_ns */
     uint64_t half_open_ns; /* of TCP whose opener never went on after the answer; 0 = as answered */
     uint64_t linger_ns;    /* after FIN or RST, so that stragglers don't make a flow of their own */
     uint64_t active_ns;    /* an update at least so often */

@@ -74,10 +74,11 @@ const struct conf_key sensor_keys[] = {
     CONF_INT(S, flow_max, "flow.max", "1000000", 1024, 100000000, "Flows kept at a time; when full, one that is over, was never answered or is idle is ended as evicted."),
     CONF_SIZE(S, flow_memcap, "flow.memcap", "1gb", MB, 1048576 * MB, "Memory for them, about 340 bytes each: the smaller of both limits holds."),
     CONF_TIME(S, flow_idle, "flow.idle", "120s", NS(1), NS(86400), "A flow that was answered ends after so long without a packet."),
+    CONF_TIME(S, flow_idle_udp, "flow.idle_udp", "60s", NS(1), NS(86400), "The same of one without a connection: UDP, ICMP and others that are not TCP."),
     CONF_TIME(S, flow_idle_new, "flow.idle_new", "30s", NS(1), NS(86400), "A flow that was not answered ends after so long."),
     CONF_TIME(S, flow_half_open, "flow.half_open", "10s", NS(1), NS(86400), "A TCP connection whose opener never acknowledged the answer ends after so long."),
     CONF_TIME(S, flow_linger, "flow.linger", "2s", NS(0), NS(600), "A closed flow takes stragglers for so long."),
-    CONF_TIME(S, flow_active, "flow.active", "60s", NS(1), NS(86400), "A flow that lasts is scored again at least so often."),
+    CONF_TIME(S, flow_active, "flow.active", "60s", NS(1), NS(86400), "A flow that lasts is scored again at least so often, unless it would end within half of that."),
     CONF_INT(S, flow_first_pkts, "flow.first_packets", "16", 0, 1000000, "A flow is scored for the first time after so many packets; 0 = when it ends."),
     CONF_BOOL(S, vlan_in_key, "flow.vlan_in_key", "yes", "The same addresses and ports in two VLANs are two flows; no = one, and records name no VLAN."),
 

@@ -32,8 +32,8 @@ struct sensor_conf {
     bool tunnels, vlan_in_key;
     int64_t tunnel_depth, decode_anomalies;
     int64_t defrag_max, defrag_memory, defrag_timeout;
-    int64_t flow_max, flow_memcap, flow_idle, flow_idle_new, flow_half_open, flow_linger,
-        flow_active, flow_first_pkts;
+    int64_t flow_max, flow_memcap, flow_idle, flow_idle_udp, flow_idle_new, flow_half_open,
+        flow_linger, flow_active, flow_first_pkts;
     bool dpi_enabled;
     int64_t dpi_flows, dpi_packets;
     int64_t facts_memory, facts_streams;

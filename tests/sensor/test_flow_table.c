@@ -299,6 +299,25 @@ Test(flow_table, answered_and_unanswered_flows_idle_out_at_their_own_times)
     cr_assert_eq(flow_table_live(t.table), 0);
 }
 
+Test(flow_table, without_a_connection_an_answered_flow_may_end_sooner_and_is_told_once)
+{
+    struct flow_table_conf conf = ordinary;
+
+    conf.idle_udp_ns = 60 * S;
+    with(&conf);
+    handshake(0, 5000);
+    (void)packet_at(0, view_udp(1, 5001, 2, 53), NULL);
+    (void)packet_at(S / 10, view_udp(2, 53, 1, 5001), NULL);
+    advance_to(60 * S);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 0);
+    advance_to(63 * S);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 1);
+    cr_assert_eq(nth(RECORD_FLOW_ENDED, 0)->key.proto, IPPROTO_UDP);
+    advance_to(123 * S);
+    cr_assert_eq(how_many(RECORD_FLOW_ENDED), 2);
+    cr_assert_eq(how_many(RECORD_FLOW_UPDATE), 1, "only of what had longer to go");
+}
+
 Test(flow_table, packets_put_the_idle_end_off)
 {
     handshake(0, 5000);
