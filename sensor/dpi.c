@@ -12,9 +12,13 @@
 #define NS_PER_MS     1000000
 #define IP_PACKET_MAX UINT16_MAX /* nDPI counts in 16 bits */
 
+enum { DNS_HEADER = 12, DNS_PLAIN_MAX = 512, DNS_RECORDS_FEW = 16 };
+enum { DNS_A = 1, DNS_PTR = 12, DNS_AAAA = 28 };
+
 struct dpi_flow {
     struct ndpi_flow_struct ndpi;
     uint32_t quarters; /* of packets */
+    bool is_dns;
 };
 
 /* Names once asked for: few protocols make most of the flows. */
@@ -104,11 +108,44 @@ static void recycle(struct dpi *d, struct dpi_flow *f)
     d->stats.flows_now--;
 }
 
+/* The type that the question behind the header asks for; 0: it is cut short. */
+static unsigned question_type(const uint8_t *p, uint32_t len)
+{
+    uint32_t at = DNS_HEADER;
+
+    while (at < len && p[at] != 0 && p[at] < 64)
+        at += p[at] + 1u;
+    return at + 2 < len && p[at] == 0 ? (unsigned)p[at + 1] << 8 | p[at + 2] : 0;
+}
+
+/*
+ * A DNS answer in which nDPI would find nothing that the question did not tell: of ordinary size
+ * and type, to one question, with few records. What it says is read elsewhere (listener_dns.h);
+ * nDPI takes as long over it as over the question, or longer.
+ */
+static bool is_plain_answer(const struct packet_view *v)
+{
+    static const uint8_t one_question[2] = {0, 1};
+    const uint8_t *const p = v->payload;
+
+    if (v->key.proto != IPPROTO_UDP || v->payload_len <= DNS_HEADER ||
+        v->payload_wire_len > DNS_PLAIN_MAX || (p[2] & 0x80) == 0 ||
+        memcmp(p + 4, one_question, sizeof(one_question)) != 0)
+        return false;
+    for (unsigned count = 6; count < DNS_HEADER; count += 2)
+        if (p[count] != 0 || p[count + 1] > DNS_RECORDS_FEW)
+            return false;
+    const unsigned type = question_type(p, v->payload_len);
+    return type == DNS_A || type == DNS_AAAA || type == DNS_PTR;
+}
+
 bool dpi_packet(struct dpi *d, struct dpi_flow *f, const struct packet_view *view, uint64_t time_ns,
                 bool to_server)
 {
     const uint32_t len = view->ip_captured < IP_PACKET_MAX ? view->ip_captured : IP_PACKET_MAX;
 
+    if (f->is_dns && !to_server && is_plain_answer(view))
+        return true;
     f->ndpi.packet_direction = !to_server;
     const ndpi_protocol found = ndpi_detection_process_packet(
         d->ndpi, &f->ndpi, view->ip, (unsigned short)len, time_ns / NS_PER_MS);
@@ -117,6 +154,8 @@ bool dpi_packet(struct dpi *d, struct dpi_flow *f, const struct packet_view *vie
 
     const bool is_known = found.app_protocol != NDPI_PROTOCOL_UNKNOWN ||
                           found.master_protocol != NDPI_PROTOCOL_UNKNOWN;
+    f->is_dns =
+        found.app_protocol == NDPI_PROTOCOL_DNS || found.master_protocol == NDPI_PROTOCOL_DNS;
     return f->quarters >= 4 * d->packets_max ||
            (is_known && !ndpi_extra_dissection_possible(d->ndpi, &f->ndpi));
 }

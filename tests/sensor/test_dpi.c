@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "sensor/dpi.h"
+#include "support/dns_builder.h"
 #include "support/pcap_builder.h"
 
 static struct dpi *new_dpi(uint32_t flows_max, uint32_t packets_max)
@@ -187,6 +188,44 @@ Test(dpi, a_dns_question_is_a_server_name_with_nothing_but_printable_ascii)
         cr_assert(*c > ' ' && *c <= '~');
     cr_assert_not_null(strstr(r.server_name, "example.org"), "%s", r.server_name);
     (void)dpi_free(d);
+}
+
+/* Ask for `type`, and get an answer of one record of it: how many of both does nDPI look at? */
+static uint64_t looked_at(unsigned type, uint64_t *ret_risk)
+{
+    static const uint8_t data[16] = {192, 0, 2, 1};
+    struct dpi *d = new_dpi(4, 10);
+    struct dpi_flow *f = dpi_flow_new(d);
+    struct dpi_result r;
+    struct dpi_stats s;
+    struct bytes question = {0}, answer = {0};
+
+    dns_head(&question, 7, 0x0100, "1000");
+    dns_question(&question, "www.example.org", type);
+    dns_head(&answer, 7, 0x8180, "1100");
+    dns_question(&answer, "www.example.org", type);
+    dns_answer(&answer, type, 300, data, type == 1 ? 4 : 16);
+    cr_assert_not(
+        send_one(d, f, (struct way){17, 53, true, 0}, (char *)question.data, question.len));
+    cr_assert(send_one(d, f, (struct way){17, 53, false, 0}, (char *)answer.data, answer.len));
+    finish(d, f, &r);
+    cr_assert_str_eq(r.app, "dns");
+    *ret_risk = r.answer.risk;
+    dpi_stats(d, &s);
+    bytes_done(&question);
+    bytes_done(&answer);
+    (void)dpi_free(d);
+    return s.packets;
+}
+
+Test(dpi, an_ordinary_dns_answer_is_left_out_an_odd_one_has_its_risk)
+{
+    uint64_t risk = 0;
+
+    cr_assert_eq(looked_at(1, &risk), 1);
+    cr_assert_eq(risk, 0);
+    cr_assert_eq(looked_at(33, &risk), 2); /* SRV: nDPI calls it suspicious */
+    cr_assert_neq(risk, 0);
 }
 
 Test(dpi, what_only_the_port_tells_is_a_guess)
