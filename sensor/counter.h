@@ -62,6 +62,8 @@ enum told {
     TOLD_SPAN_CHECKSUMS
 };
 
+#define COUNTERS_ALERTS 1024
+
 struct counters {
     alignas(2 * WIND_CACHE_LINE) _Atomic uint64_t value[COUNTERS];
     struct tally flow_tally, alert_tally; /* written by the worker; by the analysis */
@@ -72,11 +74,13 @@ struct counters {
     _Atomic uint64_t flow_sequence;
     _Atomic uint64_t flow_max; /* supervisor: flows it may hold from now on; 0 = as it was made */
     /* and in section 0 alone: */
-    _Atomic uint64_t alert_sequence;  /* next alert's number: goes on after a crash */
-    _Atomic uint64_t record_sequence; /* flow records that the analysis has released */
-    _Atomic uint32_t producer_done;   /* analyser: everything is in the rings */
-    _Atomic uint32_t stop;            /* supervisor: finish what is in hand and end */
-    _Atomic uint32_t told;            /* bit enum told: has been told */
+    _Atomic uint64_t alert_sequence;            /* next alert's number: goes on after a crash */
+    _Atomic uint64_t record_sequence;           /* flow records that the analysis has released */
+    _Atomic uint32_t producer_done;             /* analyser: everything is in the rings */
+    _Atomic uint32_t stop;                      /* supervisor: finish what is in hand and end */
+    _Atomic uint32_t told;                      /* bit enum told: has been told */
+    _Atomic uint64_t alert_lines;               /* uplink: of eve.json that are alerts, */
+    _Atomic uint64_t alert_at[COUNTERS_ALERTS]; /* and where the first of them begin */
 };
 
 #define COUNTERS_ORDER_END UINT64_MAX /* .order: the worker makes no record any more */

@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,25 +44,43 @@ static void take(struct line *l, const json_t *alert)
     l->rank = (int)json_integer_value(severity);
 }
 
-/* The last revision of each alert. */
-static size_t read_alerts(const char *path, struct line *lines, size_t max)
+static bool take_alert(struct line *lines, size_t *n, const char *text)
 {
+    json_t *alert = json_loads(text, 0, NULL);
+    size_t i = 0;
+
+    while (i < *n && strcmp(lines[i].uid, text_at(alert, "wind", "uid")) != 0)
+        i++;
+    if (alert != NULL && i < ALERTS_MAX) {
+        take(&lines[i], alert);
+        *n = i == *n ? i + 1 : *n;
+    }
+    json_decref(alert);
+    return i < ALERTS_MAX;
+}
+
+/* The last revision of each alert. Where the first ones stand is known; the rest is looked for. */
+static size_t read_alerts(const char *path, const struct counters *c, struct line *lines)
+{
+    const uint64_t all = atomic_load_explicit(&c->alert_lines, memory_order_acquire);
     FILE *f = fopen(path, "re");
     char *text = malloc(EVE_LINE_MAX);
     size_t n = 0;
 
-    while (f != NULL && text != NULL && fgets(text, EVE_LINE_MAX, f) != NULL) {
-        if (strstr(text, "\"event_type\":\"alert\"") == NULL)
+    for (uint64_t i = 0; f != NULL && text != NULL && i < all;) {
+        if (i < COUNTERS_ALERTS &&
+            fseeko(f, (off_t)atomic_load_explicit(&c->alert_at[i], memory_order_relaxed),
+                   SEEK_SET) != 0)
+            break;
+        if (fgets(text, EVE_LINE_MAX, f) == NULL)
+            break;
+        if (strstr(text, "\"event_type\":\"alert\"") == NULL) {
+            i += i < COUNTERS_ALERTS; /* somebody else writes into that file */
             continue;
-        json_t *alert = json_loads(text, 0, NULL);
-        size_t i = 0;
-        while (i < n && strcmp(lines[i].uid, text_at(alert, "wind", "uid")) != 0)
-            i++;
-        if (alert != NULL && i < max) {
-            take(&lines[i], alert);
-            n = i == n ? n + 1 : n;
         }
-        json_decref(alert);
+        i++;
+        if (!take_alert(lines, &n, text))
+            break;
     }
     free(text);
     if (f != NULL)
@@ -77,10 +96,10 @@ static int worst_first(const void *a, const void *b)
                               : strcmp(x->when, y->when);
 }
 
-static void print_alerts(FILE *to, const char *path)
+static void print_alerts(FILE *to, const char *path, const struct counters *c)
 {
     struct line *lines = calloc(ALERTS_MAX, sizeof(*lines));
-    const size_t n = lines != NULL ? read_alerts(path, lines, ALERTS_MAX) : 0;
+    const size_t n = lines != NULL ? read_alerts(path, c, lines) : 0;
 
     if (n > 0)
         qsort(lines, n, sizeof(*lines), worst_first);
@@ -104,7 +123,7 @@ void summary_print(FILE *to, const struct sensor_args *args, const struct counte
 
     (void)snprintf(path, sizeof(path), "%s/eve.json", args->dir);
     if (args->pcap != NULL)
-        print_alerts(to, path);
+        print_alerts(to, path, c);
     fprintf(to, "%llu packets, %llu flows, %llu host%s -> %s\n", value(c, COUNTER_capture_packets),
             value(c, COUNTER_flow_made), value(c, COUNTER_host_made),
             value(c, COUNTER_host_made) == 1 ? "" : "s", path);

@@ -76,6 +76,7 @@ static void publish(struct uplink *u)
     counters_set(u->counters, COUNTER_uplink_lines, c->lines);
     counters_set(u->counters, COUNTER_uplink_write_errors, c->write_errors);
     counters_set(u->counters, COUNTER_alert_logged, c->logged);
+    atomic_store_explicit(&u->counters->alert_lines, c->alert_lines, memory_order_release);
     if (u->spool == NULL)
         return;
     counters_set(u->counters, COUNTER_kafka_flows, c->others.flows);
@@ -232,6 +233,10 @@ static void write_record(struct uplink *u, struct taken *t)
         send_flow(u, &t->record, u->out.data + start, u->out.len - start - 1);
     if (t->record.header.kind != RECORD_ALERT)
         return;
+    if (u->now.alert_lines < COUNTERS_ALERTS)
+        atomic_store_explicit(&u->counters->alert_at[u->now.alert_lines], u->now.eve.offset + start,
+                              memory_order_relaxed);
+    u->now.alert_lines++;
     if (u->spool == NULL) {
         u->now.logged++;
         return;

@@ -62,7 +62,7 @@ struct uplink_commit {
     uint64_t spool_next;
     struct sender_books books;
     struct sink_books others; /* flows and signs of life */
-    uint64_t records, bad_records, lines, logged, write_errors;
+    uint64_t records, bad_records, lines, alert_lines, logged, write_errors;
     uint32_t reopened;
     bool is_started, is_finished;
 };
