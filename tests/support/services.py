@@ -98,6 +98,12 @@ def wait_for_end(pid):
 class Kafka(Service):
     _numbers = itertools.count(1)
 
+    def extra(self, **settings):
+        """Settings of its brokers from the next start on; a_b=1 is a.b=1."""
+        self.folder.mkdir(exist_ok=True)
+        lines = [f"{name.replace('_', '.')}={value}\n" for name, value in settings.items()]
+        (self.folder / "extra.properties").write_text("".join(lines))
+
     @property
     def brokers(self):
         return self.address["WIND_TEST_KAFKA"]
@@ -105,6 +111,10 @@ class Kafka(Service):
     def topic(self, name="topic"):
         """A name that no other test has."""
         return f"{name}.{next(self._numbers)}"
+
+    def prefix(self):
+        """For kafka.prefix: topics that no other test has."""
+        return self.topic("t") + "."
 
     def create_topic(self, name, partitions=3, replicas=1, **config):
         """config: retention_ms=1000 is retention.ms."""
