@@ -144,11 +144,13 @@ enum {
     COL_INCIDENT,
     COL_CREATED,
     COL_UPDATED,
+    COL_KEPT,
     COLS
 };
 #define COLUMNS                                                                                    \
     "a.id, a.uid, a.rev, a.detected_at, a.severity, a.type, a.source, a.description, a.status, "   \
-    "a.verdict, a.assigned_to, a.metadata, a.entities, a.incident_id, a.created_at, a.updated_at"
+    "a.verdict, a.assigned_to, a.metadata, a.entities, a.incident_id, a.created_at, "              \
+    "a.updated_at, a.kept"
 
 /* The first alerts of one incident. */
 struct related {
@@ -247,8 +249,10 @@ static int alert_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void 
         jsonw_i64(j, "incident_id", incident);
     else
         jsonw_null(j, "incident_id");
-    if (r == 0)
+    if (r == 0 && (db_i64(s, COL_KEPT) & KEPT_TAGS) != 0)
         r = store_show_tags(tx, TOPIC_ALERTS, id, j, e);
+    else
+        jsonw_raw(j, "tags", "[]", 2); /* as nearly all: not worth a question each */
     store_show_time(j, "created_at", s, COL_CREATED);
     store_show_time(j, "updated_at", s, COL_UPDATED);
     jsonw_end(j);

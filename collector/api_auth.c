@@ -1,4 +1,5 @@
 /* /api/auth/: logging in and out. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "collector/api_common.h"
@@ -124,20 +125,43 @@ static int logout(struct request *rq, struct response *rs)
     return r < 0 ? r : respond_empty(rs, 204);
 }
 
-static int me(struct request *rq, struct response *rs)
+/* 0 or USERS_ABSENT. */
+static int write_me(struct request *rq, struct buf *answer)
 {
-    json_t *user = NULL, *permissions = json_array();
+    json_t *user = NULL;
     const int r = users_get(rq->db, rq->principal.id, &user, &rq->err);
 
-    if (r != 0) {
-        json_decref(permissions);
-        return r < 0 ? r : respond_problem(rs, 404, "not_found", "this user is no more");
-    }
+    if (r != 0)
+        return r;
+    json_t *permissions = json_array();
     for (int p = PERMISSION_SELF + 1; p < PERMISSIONS; p++)
         if (principal_may(&rq->principal, (enum permission)p))
             json_array_append_new(permissions, json_string(permission_name((enum permission)p)));
     json_object_set_new(user, "permissions", permissions);
-    return respond_json(rs, 200, user);
+    char *text = json_dumps(user, JSON_COMPACT);
+    json_decref(user);
+    if (text != NULL)
+        buf_puts(answer, text);
+    answer->failed = answer->failed || text == NULL;
+    free(text);
+    return 0;
+}
+
+static int me(struct request *rq, struct response *rs)
+{
+    struct session_cache *known = rq->app->auth->known;
+    struct buf answer;
+
+    buf_init(&answer, HTTP_BODY_MAX);
+    if (known != NULL && session_cache_answer(known, rq->principal.id, &answer))
+        return respond_buf(rs, 200, &answer);
+    const uint64_t heard = known != NULL ? session_cache_heard(known) : 0;
+    const int r = write_me(rq, &answer);
+    if (r != 0)
+        return r < 0 ? r : respond_problem(rs, 404, "not_found", "this user is no more");
+    if (known != NULL && !answer.failed)
+        session_cache_put_answer(known, heard, rq->principal.id, answer.data, answer.len);
+    return respond_buf(rs, 200, &answer);
 }
 
 static int register_user(struct request *rq, struct response *rs)

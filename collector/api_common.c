@@ -104,7 +104,7 @@ int api_list(struct request *rq, struct response *rs)
     if (r == 0 && filter_has_words(f))
         r = api_ask(rq, rs, f);
     if (r == 0)
-        r = db_begin_read(rq->db, &tx, &rq->err);
+        r = db_begin_list(rq->db, &tx, &rq->err);
     if (r != 0)
         return r;
     buf_init(&out, STORE_JSON_MAX);
@@ -164,7 +164,9 @@ int api_show(struct request *rq, struct response *rs)
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct shown shown;
 
-    int r = db_begin_read(rq->db, &tx, &rq->err);
+    /* what has a version must be of that version as a whole */
+    int r = o->version != NULL ? db_begin_read(rq->db, &tx, &rq->err)
+                               : db_begin_single(rq->db, &tx, &rq->err);
     if (r == 0)
         r = show(tx, o, request_id(rq, "id"), &shown, &rq->err);
     if (r == STORE_ABSENT)

@@ -7,6 +7,7 @@
 #include "collector/http_server.h"
 #include "collector/metrics.h"
 #include "collector/routes.h"
+#include "collector/session.h"
 #include "collector/ws.h"
 #include "common/buf.h"
 
@@ -48,6 +49,8 @@ static int metrics(struct request *rq, struct response *rs)
     metrics_print_one(&text, "wind_ws_clients", "gauge", "WebSocket clients now.",
                       ws_count(rq->app->ws));
     cache_print(rq->app->cache, &text);
+    if (rq->app->auth->known != NULL)
+        session_cache_print(rq->app->auth->known, &text);
     db_stats(rq->db, &stats);
     metrics_print_one(&text, "wind_db_commits_total", "counter", "Transactions that lasted.",
                       stats.commits);

@@ -61,6 +61,7 @@ static int make_auth(struct collector *c, struct err *e)
 {
     const struct collector_conf *conf = &c->conf;
     const struct auth_conf auth = {
+        .cache = c->cache,
         .key_file = conf->auth_key_file,
         .access_s = conf->auth_access_ns / (int64_t)WIND_NS_PER_S,
         .refresh_s = conf->auth_refresh_ns / (int64_t)WIND_NS_PER_S,

@@ -37,9 +37,9 @@ WIND_MUST_USE int jwt_sign(const uint8_t key[JWT_KEY_BYTES], const struct jwt_cl
                            char ret_token[JWT_MAX]);
 
 /*
- * 0, or an outcome above; *ret_claims is set on 0 and on JWT_EXPIRED. Our own signature on a time to
- * come means that the clock was set back: such an access token counts as expired, so that its owner
- * refreshes it, and a refresh token is as good as its session.
+ * 0, or an outcome above; *ret_claims is set on 0 and on JWT_EXPIRED. Our own signature on a time
+ * to come means that the clock was set back: such an access token counts as expired, so that its
+ * owner refreshes it, and a refresh token is as good as its session.
  */
 WIND_MUST_USE int jwt_verify(const uint8_t key[JWT_KEY_BYTES], const char *token, int64_t now_s,
                              struct jwt_claims *ret_claims);

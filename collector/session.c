@@ -98,6 +98,8 @@ int auth_new(struct auth **ret, struct db *db, const struct auth_conf *conf, str
     a->conf = *conf;
     a->db = db;
     int r = passwords_new(&a->passwords, &conf->password, e);
+    if (r == 0 && conf->cache != NULL)
+        r = session_cache_new(&a->known, conf->cache, e);
     if (r == 0)
         r = conf->key_file[0] != '\0' ? key_from_file(a, conf->key_file, e) : key_from_db(a, e);
     if (r != 0)
@@ -111,6 +113,7 @@ struct auth *auth_free(struct auth *a)
     if (a == NULL)
         return NULL;
     passwords_free(a->passwords);
+    session_cache_free(a->known);
     crypto_wipe(a->key, sizeof(a->key));
     free(a);
     return NULL;
@@ -148,7 +151,7 @@ static int check_session(struct auth *a, const struct jwt_claims *c, struct prin
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_begin_read(a->db, &tx, e);
+    int r = db_begin_single(a->db, &tx, e);
 
     if (r == 0)
         r = db_query_row(tx,
@@ -165,11 +168,43 @@ static int check_session(struct auth *a, const struct jwt_claims *c, struct prin
 int auth_token(struct auth *a, const char *token, struct principal *ret, struct err *e)
 {
     struct jwt_claims c;
-    const int verdict = jwt_verify(a->key, token, now_s(), &c);
 
+    if (a->known != NULL && session_cache_get(a->known, token, ret))
+        return ret->expires_s > now_s() ? 0 : AUTH_EXPIRED;
+    const int verdict = jwt_verify(a->key, token, now_s(), &c);
     if (verdict == JWT_INVALID || (verdict == 0 && c.use != JWT_ACCESS))
         return AUTH_INVALID;
-    return verdict == JWT_EXPIRED ? AUTH_EXPIRED : check_session(a, &c, ret, e);
+    if (verdict == JWT_EXPIRED)
+        return AUTH_EXPIRED;
+    const uint64_t heard = a->known != NULL ? session_cache_heard(a->known) : 0;
+    const int r = check_session(a, &c, ret, e);
+    if (r == 0 && a->known != NULL)
+        session_cache_put(a->known, heard, token, ret);
+    return r;
+}
+
+void auth_changed(struct auth *a, int64_t user_id, const char *sid)
+{
+    char text[64];
+
+    if (a->conf.cache == NULL)
+        return;
+    if (user_id != 0)
+        (void)snprintf(text, sizeof(text), "user %lld", (long long)user_id);
+    else
+        (void)snprintf(text, sizeof(text), "session %s", sid);
+    cache_publish(a->conf.cache, CACHE_CREDENTIALS, text);
+}
+
+/* The end of a transaction that changed them. */
+static int commit_changed(struct auth *a, struct db_tx **tx, int64_t user_id, const char *sid,
+                          struct err *e)
+{
+    const int r = db_commit(tx, e);
+
+    if (r == 0)
+        auth_changed(a, user_id, sid);
+    return r;
 }
 
 static int check_key(struct auth *a, int64_t id, struct err *e)
@@ -312,7 +347,8 @@ int session_login(struct auth *a, const char *username, const char *password, st
     if (r == 0)
         r = db_run(tx, "UPDATE users SET last_login_ns = $2 WHERE id = $1",
                    DB_ARGS(db_int(account.id), db_int(now_ns())), NULL, e);
-    return r == 0 ? db_commit(&tx, e) : r;
+    /* others of the user may have lost their place, and the time of the login is shown */
+    return r == 0 ? commit_changed(a, &tx, account.id, NULL, e) : r;
 }
 
 static int revoke(struct db_tx *tx, const char *sid, struct err *e)
@@ -371,7 +407,8 @@ int session_refresh(struct auth *a, const char *refresh_token, struct tokens *re
         if (r != 0)
             return r;
     }
-    r = db_commit(&tx, e); /* of the rotation, or of the revocation */
+    /* of the rotation, or of the revocation */
+    r = outcome == 0 ? db_commit(&tx, e) : commit_changed(a, &tx, 0, c.sid, e);
     return r == 0 ? outcome : r;
 }
 
@@ -386,7 +423,7 @@ int session_logout(struct auth *a, const struct principal *p, struct err *e)
                    DB_ARGS(db_str(p->jti), db_int(p->expires_s * (int64_t)WIND_NS_PER_S)), NULL, e);
     if (r == 0)
         r = revoke(tx, p->sid, e);
-    return r == 0 ? db_commit(&tx, e) : r;
+    return r == 0 ? commit_changed(a, &tx, 0, p->sid, e) : r;
 }
 
 int session_end_all(struct db_tx *tx, int64_t user_id, struct err *e)
@@ -424,5 +461,5 @@ int session_change_password(struct auth *a, const struct principal *p, const cha
                    NULL, e);
     if (r == 0)
         r = start(a, tx, &c, ret, e);
-    return r == 0 ? db_commit(&tx, e) : r;
+    return r == 0 ? commit_changed(a, &tx, p->id, NULL, e) : r;
 }

@@ -3,8 +3,9 @@
  *
  * Why      All that decides about credentials is behind these calls; what follows from them
  *          (permissions) is auth.h.
- * Owns     The signing key in memory. Users, sessions and keys live in the database, so a
- *          role, a revocation or a changed password counts at once, in every collector.
+ * Owns     The signing key in memory. Users, sessions and keys live in the database, and who
+ *          changes one says so to all (auth_changed), so a role, a revocation or a changed
+ *          password counts at once, in every collector.
  * Threads  Any.
  * Bounds   sessions_max sessions a user: the one unused longest ends. Ended rows are deleted.
  *
@@ -18,6 +19,7 @@
 #include "collector/auth.h"
 #include "collector/jwt.h"
 #include "collector/password.h"
+#include "collector/session_cache.h"
 #include "common/err.h"
 
 struct db;
@@ -27,11 +29,13 @@ struct auth_conf {
     const char *key_file; /* "" = the key is kept in the database */
     int64_t access_s, refresh_s, sessions_max;
     struct password_conf password;
+    struct cache *cache; /* borrowed; NULL: others may change sessions unheard, ask each time */
 };
 
 struct auth {
     struct auth_conf conf;
-    struct db *db; /* borrowed */
+    struct db *db;               /* borrowed */
+    struct session_cache *known; /* NULL without conf.cache */
     struct passwords *passwords;
     uint8_t key[JWT_KEY_BYTES];
 };
@@ -59,6 +63,12 @@ WIND_MUST_USE int auth_token(struct auth *a, const char *token, struct principal
 /* "wind_<id>_<secret>". Notes the time of use, at most once a minute. */
 WIND_MUST_USE int auth_key(struct auth *a, const char *text, struct principal *ret, struct err *e);
 
+/*
+ * After the commit: what was known of this user's tokens, or of this session's (user_id 0), is no
+ * longer so.
+ */
+void auth_changed(struct auth *a, int64_t user_id, const char *sid);
+
 /* Is what was proved before still good? 0, AUTH_EXPIRED or AUTH_REVOKED. */
 WIND_MUST_USE int auth_still(struct auth *a, const struct principal *p, struct err *e);
 
@@ -76,5 +86,5 @@ WIND_MUST_USE int session_change_password(struct auth *a, const struct principal
                                           const char *current, const char *password,
                                           struct tokens *ret, struct err *e);
 
-/* End every token of a user, within the caller's transaction. */
+/* End every token of a user, within the caller's transaction; auth_changed once it is committed. */
 WIND_MUST_USE int session_end_all(struct db_tx *tx, int64_t user_id, struct err *e);

@@ -131,6 +131,9 @@ int store_tags_set(struct db_tx *tx, enum topic t, int64_t id, const json_t *lis
                    "ON CONFLICT DO NOTHING",
                    DB_ARGS(db_str(topic_words[t]), db_int(id), db_str(tag)), NULL, e);
     }
+    if (r == 0 && t == TOPIC_ALERTS)
+        r = db_run(tx, "UPDATE alerts SET kept = kept | $2 WHERE id = $1",
+                   DB_ARGS(db_int(id), db_int(KEPT_TAGS)), NULL, e);
     return r;
 }
 

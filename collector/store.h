@@ -45,7 +45,7 @@ enum topic { TOPIC_ALERTS, TOPIC_INCIDENTS, TOPICS };
 extern const char *const topic_words[]; /* "alerts", "incidents" */
 
 /* What people set, and what ingest and correlation leave alone from then on. */
-enum kept { KEPT_TITLE = 1, KEPT_TYPE = 2, KEPT_SEVERITY = 4 };
+enum kept { KEPT_TITLE = 1, KEPT_TYPE = 2, KEPT_SEVERITY = 4, KEPT_TAGS = 8 };
 
 struct entity {
     const char *kind, *value, *role; /* borrowed */

@@ -171,7 +171,7 @@ int users_get(struct db *db, int64_t id, json_t **ret_user, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_begin_read(db, &tx, e);
+    int r = db_begin_single(db, &tx, e);
 
     if (r == 0)
         r = db_query_row(tx, "SELECT " COLUMNS " WHERE id = $1", DB_ARGS(db_int(id)), &s, e);
@@ -251,5 +251,9 @@ int users_change(struct auth *a, int64_t id, const struct user_change *c, struct
                    DB_ARGS(db_int(id), db_str(c->email)), NULL, e);
     if (r == 0 && (c->password != NULL || c->is_active == 0 || c->role >= 0))
         r = session_end_all(tx, id, e);
-    return r == 0 ? db_commit(&tx, e) : r;
+    if (r == 0)
+        r = db_commit(&tx, e);
+    if (r == 0)
+        auth_changed(a, id, NULL);
+    return r;
 }

@@ -341,6 +341,27 @@ Test(ingest, an_alert_carries_its_entities_also_when_it_comes_from_an_older_sche
     cr_assert_eq(ask(differing), 0);
 }
 
+Test(ingest, tags_of_before_are_still_shown_after_the_migration)
+{
+    json_t *tags = json_pack("[s,s]", "vip", "lab");
+    struct err e = {0};
+
+    (void)post_one(&(struct batch_alert){.n = 1});
+    struct db_tx *tx = NULL;
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(store_tags_set(tx, TOPIC_ALERTS, 1, tags, &e), 0);
+    cr_assert_eq(db_commit(&tx, &e), 0);
+    change("UPDATE alerts SET kept = 0");
+    change("DELETE FROM schema_migrations WHERE name = '0007_tagged'");
+    batch_reopen(1000);
+    cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
+    json_t *o = shown_alert(tx, 1);
+    cr_assert_eq(json_array_size(json_object_get(o, "tags")), 2);
+    json_decref(o);
+    json_decref(tags);
+    tx = db_tx_free(tx);
+}
+
 Test(ingest, times_at_the_end_of_all_times_are_rejected_before_they_are_added_to)
 {
     static const char *const late[] = {"2262-04-11T23:47:16Z", "2500-01-01T00:00:00Z"};

@@ -2,6 +2,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "collector/api_key.h"
 #include "collector/replay.h"
@@ -9,10 +10,12 @@
 #include "support/temp_db.h"
 
 static struct auth *a;
+static struct cache *cache;
 
 static void make_auth(int64_t access_s, int64_t sessions_max)
 {
     const struct auth_conf conf = {
+        .cache = cache,
         .key_file = "",
         .access_s = access_s,
         .refresh_s = 3600,
@@ -31,7 +34,10 @@ static void init(void)
     json_t *user = NULL;
     struct err e = {0};
 
+    const struct cache_conf conf = {.memory = 65536};
+
     temp_db_init();
+    cr_assert_eq(cache_new(&cache, &conf, &e), 0);
     make_auth(900, 3);
     cr_assert_eq(users_create(a, &draft, &user, &e), 0, "%s", e.text);
     json_decref(user);
@@ -40,6 +46,7 @@ static void init(void)
 static void fini(void)
 {
     a = auth_free(a);
+    cache = cache_free(cache);
     temp_db_fini();
 }
 
@@ -49,6 +56,16 @@ static void login(struct tokens *t)
 {
     struct err e = {0};
     cr_assert_eq(session_login(a, "eve", "eves password", t, &e), 0, "%s", e.text);
+}
+
+static void change(const char *sql)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_run(tx, sql, DB_NONE, NULL, &e), 0, "%s", e.text);
+    cr_assert_eq(db_commit(&tx, &e), 0);
 }
 
 static int use(const struct tokens *t)
@@ -102,11 +119,14 @@ Test(session, the_second_use_of_a_refresh_token_ends_the_session)
 
     login(&t);
     login(&other);
+    cr_assert_eq(use(&t), 0);
     cr_assert_eq(session_refresh(a, t.refresh, &second, &e), 0);
     cr_assert_eq(use(&second), 0);
     cr_assert_eq(session_refresh(a, second.refresh, &third, &e), 0);
+    cr_assert_eq(use(&third), 0);
     cr_assert_eq(session_refresh(a, t.refresh, &second, &e), AUTH_REVOKED);
     cr_assert_eq(use(&third), AUTH_REVOKED);
+    cr_assert_eq(use(&t), AUTH_REVOKED);
     cr_assert_eq(session_refresh(a, third.refresh, &second, &e), AUTH_REVOKED);
     cr_assert_eq(use(&other), 0, "another session of the same user goes on");
 }
@@ -153,12 +173,47 @@ Test(session, a_lost_role_or_account_counts_at_once)
     struct err e = {0};
 
     login(&t);
+    cr_assert_eq(use(&t), 0);
     cr_assert_eq(users_change(a, 1, &viewer, &e), 0);
     cr_assert_eq(use(&t), AUTH_REVOKED);
     login(&t);
+    cr_assert_eq(use(&t), 0);
     cr_assert_eq(users_change(a, 1, &ended, &e), 0);
     cr_assert_eq(use(&t), AUTH_REVOKED);
     cr_assert_eq(session_login(a, "eve", "eves password", &t, &e), AUTH_INVALID);
+}
+
+Test(session, what_another_collector_changed_counts_when_it_says_so)
+{
+    static const char *const news[] = {"user 1", NULL, "what is that?"};
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(news); i++) {
+        struct tokens t;
+        login(&t);
+        cr_assert_eq(use(&t), 0);
+        change("UPDATE users SET generation = generation + 1");
+        cr_assert_eq(use(&t), 0, "the database is not asked each time");
+        cache_publish(cache, CACHE_CREDENTIALS, "user 2");
+        cache_publish(cache, CACHE_CREDENTIALS, "key 1");
+        cr_assert_eq(use(&t), 0, "nothing of this user");
+        cache_publish(cache, CACHE_CREDENTIALS, news[i]);
+        cr_assert_eq(use(&t), AUTH_REVOKED, "%s", news[i]);
+    }
+}
+
+Test(session, without_news_of_others_the_database_is_asked_each_time)
+{
+    struct tokens t;
+    struct cache *away = cache;
+
+    a = auth_free(a);
+    cache = NULL;
+    make_auth(900, 3);
+    cache = away;
+    login(&t);
+    cr_assert_eq(use(&t), 0);
+    change("UPDATE users SET generation = generation + 1");
+    cr_assert_eq(use(&t), AUTH_REVOKED);
 }
 
 Test(session, tokens_expire)
@@ -169,6 +224,12 @@ Test(session, tokens_expire)
     make_auth(0, 3);
     login(&t);
     cr_assert_eq(use(&t), AUTH_EXPIRED);
+    a = auth_free(a);
+    make_auth(1, 3);
+    login(&t);
+    cr_assert_eq(use(&t), 0);
+    (void)sleep(2);
+    cr_assert_eq(use(&t), AUTH_EXPIRED, "also one that is known");
 }
 
 Test(session, the_key_survives_a_restart_and_sessions_are_bounded)

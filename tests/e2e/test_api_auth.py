@@ -62,7 +62,6 @@ def test_forged_tokens(shared):
         sign(claims | {"iss": "other"}, key),
         sign(claims | {"sub": "1 OR 1=1"}, key),
         sign(claims | {"exp": "9999999999"}, key),
-        sign(claims | {"iat": claims["iat"] + 3600}, key),
         f"{head}.{b64(json.dumps(claims | {'sub': '2'}).encode())}.{mac}",
         token[:-1],
         token + "A",
@@ -80,6 +79,8 @@ def test_each_401_has_its_word(shared):
     key, tokens = signing_key(shared), made(log_in(shared), 200)
     past = claims_of(tokens["access_token"]) | {"exp": int(time.time()) - 1}
     refused(me(shared, sign(past, key)), 401, "token_expired")
+    early = claims_of(tokens["access_token"]) | {"iat": int(time.time()) + 3600}
+    refused(me(shared, sign(early, key)), 401, "token_expired")
     gone = claims_of(tokens["access_token"]) | {"sid": str(uuid.uuid4())}
     refused(me(shared, sign(gone, key)), 401, "token_revoked")
     for scheme in ("Basic YTpi", "Bearer", "Bearer  ", "Token x"):
