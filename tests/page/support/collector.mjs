@@ -13,6 +13,12 @@ import { promisify } from "node:util";
 
 const run = promisify(execFile);
 const READY_MS = 15_000;
+/* Settings and where their server is, when there is one (script/services run). */
+const SERVERS = {
+    "db.url": process.env.WIND_TEST_POSTGRES,
+    "search.url": process.env.WIND_TEST_ELASTICSEARCH,
+    "cache.url": process.env.WIND_TEST_REDIS,
+};
 
 async function freePort() {
     const server = createServer().listen(0, "127.0.0.1");
@@ -63,8 +69,10 @@ export class Collector {
             "auth.hash_memory": "1mb",
             "auth.hash_passes": "1",
             "auth.login_rate": "1000",
+            ...SERVERS,
         };
-        return Object.entries(values).flatMap(([key, value]) => ["--set", `${key}=${value}`]);
+        const given = Object.entries(values).filter(([, value]) => value);
+        return given.flatMap(([key, value]) => ["--set", `${key}=${value}`]);
     }
 
     async start() {
