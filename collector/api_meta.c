@@ -36,7 +36,11 @@ static int readyz(struct request *rq, struct response *rs)
     if (r < 0)
         return respond_problem(rs, 503, "not_ready",
                                "the database does not answer, or not to writers");
-    return respond_json(rs, 200, json_pack("{s:s}", "status", "ready"));
+    json_t *o = json_pack("{s:s}", "status", "ready");
+    if (rq->app->bus != NULL)
+        (void)json_object_set_new(o, "bus",
+                                  json_string(bus_state_words[bus_state_now(rq->app->bus)]));
+    return respond_json(rs, 200, o);
 }
 
 static int metrics(struct request *rq, struct response *rs)
@@ -62,6 +66,8 @@ static int metrics(struct request *rq, struct response *rs)
                       stats.file_bytes);
     metrics_print_one(&text, "wind_db_wal_bytes", "gauge", "Size of its write-ahead log.",
                       stats.wal_bytes);
+    if (rq->app->bus != NULL)
+        bus_print(rq->app->bus, &text);
     const int r = text.failed ? respond_problem(rs, 500, "internal_error", "the metrics do not fit")
                               : respond_bytes(rs, 200, "text/plain; version=0.0.4; charset=utf-8",
                                               text.data, text.len);
@@ -72,6 +78,11 @@ static int metrics(struct request *rq, struct response *rs)
 static const char *const state_words[] = {"ok", "ready", NULL};
 static const struct field state_fields[] = {
     {.name = "status", .type = FIELD_WORD, .flags = FIELD_REQUIRED, .words = state_words},
+    {.name = "bus",
+     .type = FIELD_WORD,
+     .words = bus_state_words,
+     .help = "With Kafka only. Whatever it is, the API works; what is away: no broker answers, "
+             "database or dlq: messages wait until it takes them."},
     {.name = NULL},
 };
 static const struct schema state_schema = {.name = "State", .fields = state_fields, .open = true};

@@ -176,6 +176,8 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
         r = make_search(c, e);
     if (r == 0)
         r = make_ws(c, e);
+    if (r == 0 && conf->bus.brokers[0] != '\0')
+        r = bus_new(&c->bus, &c->conf.bus, c->db, c->ingest, e);
     if (r != 0)
         return r;
     *ret_collector = WIND_STEAL(c);
@@ -188,12 +190,14 @@ struct collector *collector_free(struct collector *c)
         return NULL;
     if (c->http != NULL)
         http_server_quiesce(c->http);
+    bus_stop(c->bus);
     cache_stop(c->cache);
     ws_stop(c->ws);
     search_stop(c->search);
     http_server_free(c->http); /* the last handler has ended; only now may its parts go */
     ws_free(c->ws);
     search_free(c->search);
+    bus_free(c->bus);
     auth_free(c->auth);
     ingest_free(c->ingest);
     metrics_free(c->metrics);
@@ -224,6 +228,8 @@ int collector_run(struct collector *c, struct err *e)
         r = http_server_start(c->http, e);
     if (r == 0)
         r = first_start(c, e);
+    if (r == 0 && c->bus != NULL)
+        r = bus_start(c->bus, e);
     if (r != 0)
         return r;
     atomic_store_explicit(&c->is_ready, true, memory_order_relaxed);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "collector/bus.h"
 #include "collector/cache.h"
 #include "collector/correlate.h"
 #include "common/conf.h"
@@ -48,6 +49,7 @@ struct collector_conf {
     char cache_url[256], cache_password_file[256], cache_prefix[CACHE_PREFIX_MAX + 1];
     int64_t cache_timeout_ns, cache_connections, cache_memory;
     struct correlate_conf correlate;
+    struct bus_conf bus;
 };
 
 extern const struct conf_key collector_keys[];
@@ -61,6 +63,7 @@ struct collector {
     struct ingest *ingest;
     struct search *search;
     struct ws *ws;
+    struct bus *bus; /* NULL: there is none */
     struct http_server *http;
     char *openapi; /* the document, made once */
     _Atomic bool

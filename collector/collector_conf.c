@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "collector/api_key.h"
+#include "collector/ingest.h"
 #include "common/time.h"
 
 #define C     struct collector_conf
@@ -54,6 +55,17 @@ const struct conf_key collector_keys[] = {
 
     CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
     CONF_INT(C, correlate.alerts_max, "correlate.alerts", "1000", 1, 1000000, "Alerts of one incident; the next opens another one."),
+
+    CONF_TEXT(C, bus.brokers, "kafka.brokers", "", "Brokers that sensors send to, host:port with commas; empty = no Kafka, sensors post to /api/ingest."),
+    CONF_TEXT(C, bus.prefix, "kafka.prefix", "wind.", "What the topics' names begin with; the sensors' is the same. Topics: wind.alerts, wind.health, wind.dlq."),
+    CONF_TEXT(C, bus.group, "kafka.group", "wind-collector", "Consumer group; collectors with the same database have the same group."),
+    CONF_LIST(C, bus.options, "kafka.options", "", "Properties of librdkafka, such as security.protocol=sasl_ssl, sasl.mechanism=SCRAM-SHA-512, sasl.username=wind, ssl.ca.location=/etc/wind/ca.pem."),
+    CONF_TEXT(C, bus.password_file, "kafka.password_file", "", "File with the password of SASL, or of the private key when there is no SASL."),
+    CONF_INT(C, bus.batch, "kafka.batch", "2000", 1, INGEST_ITEMS, "Messages stored at once."),
+    CONF_SIZE(C, bus.batch_bytes, "kafka.batch_bytes", "8mb", KB, 1024 * MB, "Their bytes."),
+    CONF_TIME(C, bus.batch_wait_ns, "kafka.batch_wait", "50ms", 0, NS(10), "Time that the first of them waits for more."),
+    CONF_SIZE(C, bus.queue_bytes, "kafka.queue", "16mb", MB, 2048 * MB - KB, "Memory for messages that are fetched ahead."),
+    CONF_TIME(C, bus.gap_wait_ns, "kafka.gap_wait", "2m", NS(1), NS(604800), "A number of a sensor that is missing for so long is a loss."),
     {.name = NULL},
 };
 /* clang-format on */
@@ -128,7 +140,7 @@ static int check(const struct collector_conf *c, struct err *e)
         return err_set(e, -EINVAL, "api.tls_cert and api.tls_key belong together");
     if (c->db_path[0] == '\0')
         return err_set(e, -EINVAL, "db.path is empty");
-    return 0;
+    return c->bus.brokers[0] != '\0' ? bus_check(&c->bus, e) : 0;
 }
 
 int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,

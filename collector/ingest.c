@@ -207,6 +207,7 @@ struct kind {
 struct sender {
     const char *name;
     int64_t n[INGEST_STATES];
+    int64_t sent_ns; /* the newest */
 };
 #define SENDERS 64
 
@@ -280,6 +281,7 @@ static int report(struct work *w, struct db_tx *tx, struct err *e)
             .updates = s->n[INGEST_UPDATED],
             .rejected = s->n[INGEST_REJECTED],
             .stats = is_batch ? w->batch->stats : NULL,
+            .sent_ns = s->sent_ns,
         };
         r = sensor_seen(tx, &said, e);
     }
@@ -356,6 +358,8 @@ static int put_item(struct work *w, struct db_tx *tx, size_t i, struct err *e)
         r = sender_of(w, tx, sensor, &sender, e);
     if (r == 0) {
         sender->n[out->state]++;
+        if (item->sent_ns > sender->sent_ns)
+            sender->sent_ns = item->sent_ns;
         w->res.n[out->state]++;
     }
     return r;

@@ -27,6 +27,7 @@ struct ingest_item {
     const char *json;
     size_t len;
     const char *sensor; /* 1..SOURCE_MAX bytes; NULL: the batch's */
+    int64_t sent_ns;    /* when it was sent; 0: now */
 };
 
 struct ingest_batch {

@@ -8,6 +8,9 @@ int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err
 {
     const char *stats = report->stats;
 
+    const int64_t now = (int64_t)time_wall_ns();
+    const int64_t seen = report->sent_ns == 0 || report->sent_ns > now ? now : report->sent_ns;
+
     if (stats != NULL && strlen(stats) > SENSOR_STATS_MAX)
         stats = NULL;
     return db_run(
@@ -15,14 +18,17 @@ int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err
         "INSERT INTO sensors (name, version, first_seen, last_seen, alerts, updates, rejected, "
         "stats) VALUES ($1, coalesce($2, ''), $3, $3, $4, $5, $6, $7) "
         "ON CONFLICT (name) DO UPDATE SET "
-        "version = coalesce($2, sensors.version), last_seen = excluded.last_seen, "
+        "version = CASE WHEN excluded.last_seen >= sensors.last_seen "
+        "THEN coalesce($2, sensors.version) ELSE sensors.version END, "
+        "last_seen = CASE WHEN excluded.last_seen > sensors.last_seen "
+        "THEN excluded.last_seen ELSE sensors.last_seen END, "
         "alerts = sensors.alerts + excluded.alerts, "
         "updates = sensors.updates + excluded.updates, "
         "rejected = sensors.rejected + excluded.rejected, "
-        "stats = coalesce(excluded.stats, sensors.stats)",
-        DB_ARGS(db_str(report->name), db_str(report->version), db_int((int64_t)time_wall_ns()),
-                db_int(report->alerts), db_int(report->updates), db_int(report->rejected),
-                db_str(stats)),
+        "stats = CASE WHEN excluded.last_seen >= sensors.last_seen "
+        "THEN coalesce(excluded.stats, sensors.stats) ELSE sensors.stats END",
+        DB_ARGS(db_str(report->name), db_str(report->version), db_int(seen), db_int(report->alerts),
+                db_int(report->updates), db_int(report->rejected), db_str(stats)),
         NULL, e);
 }
 
@@ -38,7 +44,7 @@ int sensor_list(struct db_tx *tx, int64_t now_ns, json_t **ret_list, struct err 
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int r = db_query(tx,
                      "SELECT name, version, first_seen, last_seen, alerts, updates, rejected, "
-                     "stats FROM sensors ORDER BY name LIMIT $1",
+                     "stats, gaps, missing FROM sensors ORDER BY name LIMIT $1",
                      DB_ARGS(db_int(SENSORS_MAX)), &s, e);
     if (r != 0)
         return r;
@@ -56,6 +62,8 @@ int sensor_list(struct db_tx *tx, int64_t now_ns, json_t **ret_list, struct err 
         (void)json_object_set_new(o, "alerts", json_integer(db_i64(s, 4)));
         (void)json_object_set_new(o, "updates", json_integer(db_i64(s, 5)));
         (void)json_object_set_new(o, "rejected", json_integer(db_i64(s, 6)));
+        (void)json_object_set_new(o, "gaps", json_integer(db_i64(s, 8)));
+        (void)json_object_set_new(o, "missing", json_integer(db_i64(s, 9)));
         (void)json_object_set_new(o, "stats", parsed ? parsed : json_null());
         (void)json_array_append_new(list, o);
     }

@@ -22,12 +22,14 @@ struct sensor_report {
     const char *version;               /* NULL: what is known of it stays */
     int64_t alerts, updates, rejected; /* of this batch */
     const char *stats;                 /* JSON object; NULL: the sensor's earlier ones stay */
+    int64_t sent_ns; /* when it said so: an older report than the last changes less; 0 = now */
 };
 
-/* It was heard right now. */
+/* It was heard. */
 WIND_MUST_USE int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err *e);
 
-/* [{name, version, first_seen, last_seen, state, alerts, updates, rejected, stats}] */
+/* [{name, version, first_seen, last_seen, state, alerts, updates, rejected,
+ *   gaps, missing, stats}] */
 WIND_MUST_USE int sensor_list(struct db_tx *tx, int64_t now_ns, json_t **ret_list, struct err *e);
 
 /* {"total", "online", "late", "offline"} */
