@@ -235,7 +235,6 @@ static bool tell(struct ws *w, struct peer *p, const struct outbox_item *item,
         return false;
     }
     metrics_add(w->conf.metrics, METRICS_WS_SENT, 1);
-    flush(w, p);
     return true;
 }
 
@@ -270,9 +269,12 @@ static void deliver(struct ws *w, struct outbox_batch *batch, int64_t from, stru
             p->is_taking = p->is_taking && !text.failed && tell(w, p, &batch->items[i], &text);
     }
     buf_done(&text);
-    for (struct peer *p = w->peers; p != NULL; p = p->next)
+    for (struct peer *p = w->peers; p != NULL; p = p->next) {
         if (p->is_taking)
             ws_client_state(p->client)->seq = batch->seq;
+        if (!p->is_dead && ws_client_wants_write(p->client))
+            flush(w, p); /* the whole batch at once */
+    }
 }
 
 /* Read the next events after `seq`. 0, OUTBOX_GAP (*ret_last is set), < 0 (was logged). */

@@ -13,9 +13,11 @@
 #include "collector/session.h"
 #include "collector/store.h"
 #include "collector/ws.h"
+#include "common/buf.h"
 #include "common/time.h"
 
 #define READ_BYTES ((size_t)64 * 1024) /* of one client in one turn: the others wait meanwhile */
+#define SEND_BYTES ((size_t)32 * 1024) /* by one system call */
 
 struct ws_client {
     wslay_event_context_ptr wslay;
@@ -26,6 +28,8 @@ struct ws_client {
     size_t early_n, early_at;
     unsigned messages, frames; /* since the last ping */
     size_t budget;             /* bytes that this turn may still read */
+    struct buf *out;           /* frames that are being put together */
+    struct buf rest;           /* of those, what the socket did not take */
 };
 
 /* ---------------------------------------------------------------- wslay's callbacks */
@@ -60,18 +64,15 @@ static ssize_t on_write(wslay_event_context_ptr frames, const uint8_t *p, size_t
                         void *user)
 {
     struct ws_client *c = user;
-    const int more = (flags & WSLAY_MSG_MORE) != 0 ? MSG_MORE : 0;
+    const size_t room = c->out->max - c->out->len, n = len < room ? len : room;
 
-    if (c->fd < 0)
-        return (ssize_t)len;
-    const ssize_t n = send(c->fd, p, len, MSG_DONTWAIT | MSG_NOSIGNAL | more);
-    if (n >= 0) {
-        c->state.wrote_ns = time_mono_ns();
-        return n;
+    (void)flags;
+    if (n == 0) {
+        wslay_event_set_error(frames, WSLAY_ERR_WOULDBLOCK);
+        return -1;
     }
-    const bool is_later = errno == EAGAIN || errno == EINTR;
-    wslay_event_set_error(frames, is_later ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
-    return -1;
+    buf_put(c->out, p, n);
+    return (ssize_t)n;
 }
 
 /* ---------------------------------------------------------------- messages */
@@ -227,6 +228,7 @@ int ws_client_new(struct ws_client **ret, int fd, const void *early, size_t earl
     if (early_n > 0)
         memcpy(c->early, early, early_n);
     c->early_n = early_n;
+    buf_init(&c->rest, SEND_BYTES);
     wslay_event_config_set_max_recv_msg_length(c->wslay, WS_MESSAGE_MAX);
     *ret = WIND_STEAL(c);
     return 0;
@@ -238,6 +240,7 @@ struct ws_client *ws_client_free(struct ws_client *c)
         return NULL;
     if (c->wslay != NULL)
         wslay_event_context_free(c->wslay);
+    buf_done(&c->rest);
     free(c->early);
     free(c);
     return NULL;
@@ -250,7 +253,7 @@ struct ws_client_state *ws_client_state(struct ws_client *c)
 
 static bool is_open(struct ws_client *c)
 {
-    return wslay_event_want_read(c->wslay) || wslay_event_want_write(c->wslay);
+    return wslay_event_want_read(c->wslay) || ws_client_wants_write(c);
 }
 
 bool ws_client_receive(struct ws_client *c)
@@ -259,9 +262,55 @@ bool ws_client_receive(struct ws_client *c)
     return wslay_event_recv(c->wslay) == 0 && is_open(c);
 }
 
+/* What the socket does not take of `n` bytes becomes the rest. False: it is broken. */
+static bool send_out(struct ws_client *c, const char *p, size_t n)
+{
+    ssize_t sent = c->fd < 0 ? (ssize_t)n : send(c->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (sent < 0 && errno != EAGAIN && errno != EINTR)
+        return false;
+    if (sent > 0)
+        c->state.wrote_ns = time_mono_ns();
+    sent = sent < 0 ? 0 : sent;
+    if ((size_t)sent < n)
+        buf_put(&c->rest, p + sent, n - (size_t)sent);
+    return !c->rest.failed;
+}
+
+static bool send_rest(struct ws_client *c)
+{
+    struct buf rest = c->rest;
+
+    if (rest.len == 0)
+        return true;
+    buf_init(&c->rest, SEND_BYTES);
+    const bool is_good = send_out(c, rest.data, rest.len);
+    buf_done(&rest);
+    return is_good;
+}
+
+/* All frames that are queued, or as many as fit. */
+static bool put_together(struct ws_client *c, struct buf *out)
+{
+    c->out = out;
+    const int r = wslay_event_send(c->wslay);
+    c->out = NULL;
+    return r == 0;
+}
+
 bool ws_client_send(struct ws_client *c)
 {
-    return wslay_event_send(c->wslay) == 0 && is_open(c);
+    char room[SEND_BYTES];
+
+    for (;;) {
+        struct buf out = BUF_FIXED(room);
+        if (!send_rest(c) || (c->rest.len == 0 && !put_together(c, &out)))
+            return false;
+        if (c->rest.len > 0 || out.len == 0)
+            return is_open(c);
+        if (!send_out(c, out.data, out.len))
+            return false;
+    }
 }
 
 bool ws_client_put(struct ws_client *c, const char *text, size_t n)
@@ -288,10 +337,10 @@ void ws_client_close(struct ws_client *c, uint16_t code, const char *reason)
 
 size_t ws_client_queued(struct ws_client *c)
 {
-    return wslay_event_get_queued_msg_length(c->wslay);
+    return wslay_event_get_queued_msg_length(c->wslay) + c->rest.len;
 }
 
 bool ws_client_wants_write(struct ws_client *c)
 {
-    return wslay_event_want_write(c->wslay) != 0;
+    return c->rest.len > 0 || wslay_event_want_write(c->wslay) != 0;
 }

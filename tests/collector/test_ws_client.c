@@ -180,3 +180,40 @@ Test(ws_client, the_end_of_the_line_is_the_end)
     (void)close(peer);
     cr_assert_not(turn());
 }
+
+/* Bytes of text message `i`: its length and content follow from its number. */
+static size_t long_text(int i, char text[8192])
+{
+    const size_t n = (size_t)(i * 7919) % 8000 + 126;
+
+    for (size_t k = 0; k < n; k++)
+        text[k] = (char)('a' + ((size_t)i + k) % 26);
+    return n;
+}
+
+Test(ws_client, a_slow_reader_gets_every_byte_in_order)
+{
+    enum { MESSAGES = 300 };
+    static uint8_t got[MESSAGES * 8192];
+    size_t n = 0, at = 0;
+    char text[8192];
+
+    for (int i = 0; i < MESSAGES; i++)
+        cr_assert(ws_client_put(c, text, long_text(i, text)));
+    for (int turns = 0; ws_client_wants_write(c); turns++) {
+        cr_assert(ws_client_send(c));
+        cr_assert_eq(ws_client_queued(c) > 0, ws_client_wants_write(c));
+        const ssize_t some = recv(peer, got + n, turns % 3 == 0 ? 100000 : 777, MSG_DONTWAIT);
+        n += some > 0 ? (size_t)some : 0;
+    }
+    for (ssize_t some = 1; some > 0; n += some > 0 ? (size_t)some : 0)
+        some = recv(peer, got + n, sizeof(got) - n, MSG_DONTWAIT);
+    for (int i = 0; i < MESSAGES; i++) {
+        const size_t len = long_text(i, text);
+        cr_assert(got[at] == TEXT && got[at + 1] == 126);
+        cr_assert_eq((size_t)got[at + 2] << 8 | got[at + 3], len);
+        cr_assert_eq(memcmp(got + at + 4, text, len), 0, "message %d", i);
+        at += 4 + len;
+    }
+    cr_assert_eq(at, n);
+}
