@@ -85,12 +85,15 @@ static int update(struct db_tx *tx, int64_t id, const struct alert *a, const cha
 static int write(struct db_tx *tx, int64_t known, const struct alert *a, int64_t *ret_id,
                  struct err *e)
 {
+    const char *text = a->entities_json;
     struct buf entities;
     int r;
 
     buf_init(&entities, ENTITIES_JSON_MAX);
-    store_entities_write(&entities, a->entities, a->n_entities);
-    const char *text = buf_text(&entities);
+    if (text == NULL) {
+        store_entities_write(&entities, a->entities, a->n_entities);
+        text = buf_text(&entities);
+    }
     if (entities.failed)
         r = err_set(e, -ENOMEM, "out of memory");
     else if (known == 0)

@@ -33,6 +33,7 @@ struct alert {
     const char *metadata; /* JSON object */
     const struct entity *entities;
     size_t n_entities;
+    const char *entities_json; /* the same, as the API shows them; NULL: alert_put makes it */
 };
 
 enum alert_put_outcome { ALERT_ADDED, ALERT_UPDATED, ALERT_UNCHANGED, ALERT_OUTCOMES };

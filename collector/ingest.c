@@ -5,195 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/ingest_read.h"
 #include "collector/metrics.h"
-#include "collector/schema.h"
 #include "collector/sensors.h"
-#include "common/crypto.h"
-#include "common/ip.h"
-#include "common/time.h"
-
-#define REV_MAX INT64_C(0x7fffffff)
-
-/* An alert on the wire (EVE), checked and turned into what the store takes. */
-struct ingest_alert {
-    struct alert alert;
-    struct entity entities[ENTITIES_MAX];
-    char uid[37];   /* for answers; "" before one was read */
-    char *metadata; /* owned */
-};
-
-/* ---------------------------------------------------------------- reading one alert */
-
-/* A text of 1..max bytes, or (when it may be missing) NULL. */
-static int take_text(const json_t *o, const char *name, size_t max, const char **ret_text,
-                     struct err *e)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-
-    if (s == NULL || s[0] == '\0' || strlen(s) > max)
-        return err_set(e, -EINVAL, "%s must be a text of 1 to %zu bytes", name, max);
-    *ret_text = s;
-    return 0;
-}
-
-static const char *text_or_null(const json_t *o, const char *name, size_t max)
-{
-    const char *s = json_string_value(json_object_get(o, name));
-
-    return s == NULL || s[0] == '\0' || strlen(s) > max ? NULL : s;
-}
-
-static int take_time(const json_t *o, const char *name, int64_t absent, int64_t *ret_ns,
-                     struct err *e)
-{
-    const json_t *v = json_object_get(o, name);
-
-    if (v == NULL && absent >= 0) {
-        *ret_ns = absent;
-        return 0;
-    }
-    if (!json_is_string(v) || schema_time(json_string_value(v), ret_ns) != 0)
-        return err_set(e, -EINVAL, "%s must be a time", name);
-    return 0;
-}
-
-static int take_port(const json_t *item, const char *name, int64_t *ret_port, struct err *e)
-{
-    const json_t *v = json_object_get(item, name);
-    const json_int_t port = json_integer_value(v);
-
-    if (v != NULL && (!json_is_integer(v) || port < 0 || port > 65535))
-        return err_set(e, -EINVAL, "%s must be 0 to 65535", name);
-    *ret_port = port;
-    return 0;
-}
-
-static int take_flow(struct alert *a, const json_t *item, struct err *e)
-{
-    const json_t *src = json_object_get(item, "src_ip"), *dst = json_object_get(item, "dest_ip");
-
-    if (src == NULL && dst == NULL)
-        return 0;
-    if (!json_is_string(src) || ip_parse(json_string_value(src), a->src) != 0)
-        return err_set(e, -EINVAL, "src_ip must be an address");
-    if (!json_is_string(dst) || ip_parse(json_string_value(dst), a->dst) != 0)
-        return err_set(e, -EINVAL, "dest_ip must be an address");
-    a->has_flow = true;
-    a->proto = text_or_null(item, "proto", 16);
-    const int r = take_port(item, "src_port", &a->src_port, e);
-    return r == 0 ? take_port(item, "dest_port", &a->dst_port, e) : r;
-}
-
-static int take_numbers(struct alert *a, const json_t *wind, struct err *e)
-{
-    const json_t *rev = json_object_get(wind, "rev"), *score = json_object_get(wind, "score");
-
-    a->rev = json_integer_value(rev);
-    if (!json_is_integer(rev) || a->rev < 1 || a->rev > REV_MAX)
-        return err_set(e, -EINVAL, "wind.rev must be a whole number from 1");
-    a->score = -1;
-    if (score == NULL || json_is_null(score))
-        return 0;
-    a->score = json_number_value(score);
-    if (!json_is_number(score) || !(a->score >= 0 && a->score <= 1))
-        return err_set(e, -EINVAL, "wind.score must be 0 to 1");
-    return 0;
-}
-
-/* The API's metadata: these of `wind` as they are, and the flow that tipped it. */
-static int make_metadata(struct ingest_alert *ia, const json_t *item, const json_t *wind,
-                         struct err *e)
-{
-    static const char *const from_wind[] = {
-        "score", "p_value",       "model",          "schema",   "explain",    "technique",
-        "count", "community_ids", "analysis_level", "coverage", "first_seen", "last_seen"};
-    static const char *const from_flow[] = {"src_ip", "src_port",  "dest_ip", "dest_port",
-                                            "proto",  "app_proto", "flow_id", "community_id",
-                                            "vlan",   "in_iface"};
-    const json_t *eve = json_object_get(item, "alert");
-    json_t *o = json_object(), *flow = json_object();
-    json_t *v;
-
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(from_wind); i++)
-        if ((v = json_object_get(wind, from_wind[i])) != NULL)
-            (void)json_object_set(o, from_wind[i], v);
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(from_flow); i++)
-        if ((v = json_object_get(item, from_flow[i])) != NULL)
-            (void)json_object_set(flow, from_flow[i], v);
-    (void)json_object_set_new(o, "flow", flow);
-    if ((v = json_object_get(eve, "signature_id")) != NULL)
-        (void)json_object_set(o, "signature_id", v);
-    if ((v = json_object_get(eve, "category")) != NULL)
-        (void)json_object_set(o, "category", v);
-    if ((v = json_object_get(item, "pcap_filename")) != NULL)
-        (void)json_object_set(o, "pcap_filename", v);
-    ia->metadata = json_dumps(o, JSON_COMPACT);
-    json_decref(o);
-    if (ia->metadata == NULL)
-        return err_set(e, -ENOMEM, "out of memory");
-    if (strlen(ia->metadata) > ALERT_METADATA_MAX)
-        return err_set(e, -EINVAL, "its metadata is longer than %d bytes", ALERT_METADATA_MAX);
-    ia->alert.metadata = ia->metadata;
-    return 0;
-}
-
-static int take_identity(struct ingest_alert *ia, const json_t *wind, struct err *e)
-{
-    const char *uid = json_string_value(json_object_get(wind, "uid"));
-    const char *severity = json_string_value(json_object_get(wind, "severity"));
-
-    if (uid == NULL || uuid_parse(uid, ia->alert.uid) != 0)
-        return err_set(e, -EINVAL, "wind.uid must be a UUID");
-    uuid_format(ia->alert.uid, ia->uid);
-    ia->alert.severity = severity == NULL ? 0 : store_severity(severity);
-    if (ia->alert.severity == 0)
-        return err_set(e, -EINVAL, "wind.severity must be low, medium, high or critical");
-    return take_text(wind, "detector", TYPE_MAX, &ia->alert.type, e);
-}
-
-static int read_alert(struct ingest_alert *ia, const json_t *item, struct err *e)
-{
-    struct alert *a = &ia->alert;
-    const json_t *wind = json_object_get(item, "wind");
-
-    if (!json_is_object(wind))
-        return err_set(e, -EINVAL, "wind must be an object");
-    int r = take_identity(ia, wind, e);
-    if (r == 0)
-        r = take_numbers(a, wind, e);
-    if (r == 0)
-        r = take_text(json_object_get(item, "alert"), "signature", DESCRIPTION_MAX, &a->description,
-                      e);
-    if (r == 0)
-        r = take_time(item, "timestamp", -1, &a->detected_ns, e);
-    if (r == 0)
-        r = take_time(wind, "first_seen", a->detected_ns, &a->first_ns, e);
-    if (r == 0)
-        r = take_time(wind, "last_seen", a->detected_ns, &a->last_ns, e);
-    if (r == 0 && a->first_ns > a->last_ns)
-        r = err_set(e, -EINVAL, "first_seen is after last_seen");
-    if (r == 0)
-        r = take_flow(a, item, e);
-    if (r == 0)
-        r = store_entities_read(json_object_get(wind, "entities"), ia->entities, &a->n_entities, e);
-    if (r != 0)
-        return r;
-    a->entities = ia->entities;
-    a->tactic = text_or_null(json_object_get(wind, "technique"), "tactic", 64);
-    return make_metadata(ia, item, wind, e);
-}
-
-/* Texts are borrowed from `item`. -EINVAL: permanently bad, with a sentence. */
-static int read_item(struct ingest_alert *ret_alert, const json_t *item, const char *sensor,
-                     struct err *e)
-{
-    *ret_alert = (struct ingest_alert){.alert.source = sensor};
-    if (!json_is_object(item))
-        return err_set(e, -EINVAL, "an alert must be an object");
-    return read_alert(ret_alert, item, e);
-}
-
-/* ---------------------------------------------------------------- storing a batch */
 
 /* What became of alerts of one detector and severity, for the metrics. */
 struct kind {
@@ -213,6 +27,13 @@ struct sender {
 
 struct ingest {
     struct ingest_conf conf;
+    struct ingest_reader *reader;
+};
+
+/* One item, read. */
+struct reading {
+    struct alert alert;
+    const char *sensor;
 };
 
 /* One call of ingest_batch. */
@@ -220,6 +41,8 @@ struct work {
     struct ingest *in;
     const struct ingest_batch *batch;
     struct ingest_result res;
+    struct arena *arena; /* of the texts of all alerts */
+    struct reading *readings;
     struct correlate correlate;
     size_t n_kinds, n_senders;
     struct kind kinds[KINDS];
@@ -228,17 +51,21 @@ struct work {
 
 int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf, struct err *e)
 {
-    struct ingest *in = calloc(1, sizeof(*in));
+    WIND_AUTO(ingest) struct ingest *in = calloc(1, sizeof(*in));
 
     if (in == NULL)
         return err_set(e, -ENOMEM, "ingest: out of memory");
     in->conf = *conf;
-    *ret_ingest = in;
-    return 0;
+    const int r = ingest_reader_new(&in->reader, e);
+    if (r == 0)
+        *ret_ingest = WIND_STEAL(in);
+    return r;
 }
 
 struct ingest *ingest_free(struct ingest *in)
 {
+    if (in != NULL)
+        ingest_reader_free(in->reader);
     free(in);
     return NULL;
 }
@@ -331,35 +158,17 @@ static int put_one(struct work *w, struct db_tx *tx, const struct alert *a,
 
 static int put_item(struct work *w, struct db_tx *tx, size_t i, struct err *e)
 {
-    const struct ingest_item *item = &w->batch->items[i];
-    const char *sensor = item->sensor != NULL ? item->sensor : w->batch->sensor;
-    struct sender *sender = NULL;
-    struct ingest_alert a = {.uid = ""};
-    struct err why = {0};
-
-    WIND_CHECK(sensor != NULL && w->res.outcomes != NULL);
+    const struct reading *g = &w->readings[i];
     struct ingest_outcome *out = &w->res.outcomes[i];
-    json_t *parsed =
-        json_loadb(item->json, item->len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, NULL);
-    int r = read_item(&a, parsed, sensor, &why);
-    memcpy(out->uid, a.uid, sizeof(out->uid));
-    if (r == 0) {
-        r = put_one(w, tx, &a.alert, &out->state, e);
-    } else if (r == -EINVAL) {
-        out->state = INGEST_REJECTED;
-        out->reason = strdup(why.text);
-        r = out->reason == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
-    } else {
-        r = err_set(e, r, "%s", why.text);
-    }
-    free(a.metadata);
-    json_decref(parsed);
+    struct sender *sender = NULL;
+
+    int r = out->state == INGEST_REJECTED ? 0 : put_one(w, tx, &g->alert, &out->state, e);
     if (r == 0)
-        r = sender_of(w, tx, sensor, &sender, e);
+        r = sender_of(w, tx, g->sensor, &sender, e);
     if (r == 0) {
         sender->n[out->state]++;
-        if (item->sent_ns > sender->sent_ns)
-            sender->sent_ns = item->sent_ns;
+        if (w->batch->items[i].sent_ns > sender->sent_ns)
+            sender->sent_ns = w->batch->items[i].sent_ns;
         w->res.n[out->state]++;
     }
     return r;
@@ -392,34 +201,88 @@ static void count_all(struct metrics *m, const struct work *w)
                            w->kinds[i].n[o]);
 }
 
-int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
-                 struct ingest_result *ret_result, struct err *e)
+/* ---------------------------------------------------------------- reading a batch */
+
+static struct work *work_free(struct work *w)
 {
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    struct work *w = calloc(1, sizeof(*w));
+    if (w != NULL) {
+        arena_free(w->arena);
+        free(w->readings);
+        ingest_result_done(&w->res);
+    }
+    free(w);
+    return NULL;
+}
+WIND_DEFINE_FREE(work)
+
+static int work_new(struct work **ret_work, struct ingest *in, const struct ingest_batch *b,
+                    struct err *e)
+{
+    WIND_AUTO(work) struct work *w = calloc(1, sizeof(*w));
+    size_t bytes = 1;
 
     if (w == NULL)
         return err_set(e, -ENOMEM, "ingest: out of memory");
-    *w = (struct work){.in = in, .batch = batch, .res.n_outcomes = batch->n_items};
+    w->in = in;
+    w->batch = b;
     correlate_init(&w->correlate, &in->conf.correlate);
-    w->res.outcomes = calloc(batch->n_items + 1, sizeof(*w->res.outcomes));
-    int r = w->res.outcomes == NULL ? err_set(e, -ENOMEM, "ingest: out of memory")
-                                    : db_begin_write(in->conf.db, &tx, e);
+    for (size_t i = 0; i < b->n_items; i++)
+        bytes += INGEST_READ_BYTES(b->items[i].len);
+    w->readings = calloc(b->n_items + 1, sizeof(*w->readings));
+    w->res.outcomes = calloc(b->n_items + 1, sizeof(*w->res.outcomes));
+    if (w->readings == NULL || w->res.outcomes == NULL)
+        return err_set(e, -ENOMEM, "ingest: out of memory");
+    w->res.n_outcomes = b->n_items;
+    const int r = arena_new(&w->arena, bytes, e);
+    if (r == 0)
+        *ret_work = WIND_STEAL(w);
+    return r;
+}
+
+/* Outside the transaction: nobody has to wait for it. */
+static int read_all(struct work *w, struct err *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < w->batch->n_items; i++) {
+        const struct ingest_item *item = &w->batch->items[i];
+        struct ingest_outcome *out = &w->res.outcomes[i];
+        struct reading *g = &w->readings[i];
+        struct err why = {0};
+        g->sensor = item->sensor != NULL ? item->sensor : w->batch->sensor;
+        WIND_CHECK(g->sensor != NULL);
+        r = ingest_read(w->in->reader, item, g->sensor, w->arena, &g->alert, out->uid, &why);
+        if (r == -EINVAL) {
+            out->state = INGEST_REJECTED;
+            out->reason = strdup(why.text);
+            r = out->reason == NULL ? -ENOMEM : 0;
+        }
+        if (r != 0)
+            (void)err_set(e, r, "ingest: out of memory");
+    }
+    return r;
+}
+
+int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
+                 struct ingest_result *ret_result, struct err *e)
+{
+    WIND_AUTO(work) struct work *w = NULL;
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+
+    int r = work_new(&w, in, batch, e);
+    if (r == 0)
+        r = read_all(w, e);
+    if (r == 0)
+        r = db_begin_write(in->conf.db, &tx, e);
     if (r == 0)
         r = store(w, tx, e);
     if (r == 0)
         r = db_commit(&tx, e);
-    if (r > 0)
-        r = err_set(e, -EIO, "a key of the batch does not fit");
-    if (r == 0) {
-        if (in->conf.metrics != NULL)
-            count_all(in->conf.metrics, w);
-        *ret_result = w->res;
-    } else {
-        if (w->res.outcomes == NULL)
-            w->res.n_outcomes = 0;
-        ingest_result_done(&w->res);
-    }
-    free(w);
-    return r;
+    if (r != 0)
+        return r < 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
+    if (in->conf.metrics != NULL)
+        count_all(in->conf.metrics, w);
+    *ret_result = w->res;
+    w->res = (struct ingest_result){.outcomes = NULL};
+    return 0;
 }

@@ -61,23 +61,32 @@ int store_entity(struct db_tx *tx, const struct entity *en, int64_t *ret_id, str
     return 0;
 }
 
+int store_entity_words(int kind, int role, const char *value, struct entity *ret_entity,
+                       struct err *e)
+{
+    if (kind < 0)
+        return err_set(e, -EINVAL, "entity: kind must be host, user, domain, service, file or asn");
+    if (role < 0)
+        return err_set(e, -EINVAL, "entity: role must be attacker, victim or related");
+    if (value == NULL)
+        return err_set(e, -EINVAL, "entity: value must be a text of 1 to %d bytes",
+                       ENTITY_VALUE_MAX);
+    *ret_entity = (struct entity){
+        .kind = entity_kind_words[kind], .value = value, .role = entity_role_words[role]};
+    return 0;
+}
+
 static int entity_read(const json_t *item, struct entity *ret_entity, struct err *e)
 {
     const char *kind = json_string_value(json_object_get(item, "kind"));
     const char *value = json_string_value(json_object_get(item, "value"));
     const char *role = json_string_value(json_object_get(item, "role"));
 
-    if (kind == NULL || store_word(entity_kind_words, kind) < 0)
-        return err_set(e, -EINVAL, "entity: kind must be host, user, domain, service, file or asn");
-    if (role == NULL)
-        role = "related";
-    if (store_word(entity_role_words, role) < 0)
-        return err_set(e, -EINVAL, "entity: role must be attacker, victim or related");
-    if (value == NULL || value[0] == '\0' || strlen(value) > ENTITY_VALUE_MAX)
-        return err_set(e, -EINVAL, "entity: value must be a text of 1 to %d bytes",
-                       ENTITY_VALUE_MAX);
-    *ret_entity = (struct entity){.kind = kind, .value = value, .role = role};
-    return 0;
+    if (value != NULL && (value[0] == '\0' || strlen(value) > ENTITY_VALUE_MAX))
+        value = NULL;
+    return store_entity_words(kind == NULL ? -1 : store_word(entity_kind_words, kind),
+                              role == NULL ? ENTITY_RELATED : store_word(entity_role_words, role),
+                              value, ret_entity, e);
 }
 
 int store_entities_read(const json_t *list, struct entity *ret_entities, size_t *ret_n,

@@ -40,6 +40,7 @@ extern const char *const incident_status_words[];
 extern const char *const incident_type_words[];
 extern const char *const entity_kind_words[];
 extern const char *const entity_role_words[];
+#define ENTITY_RELATED 2 /* in entity_role_words: when nobody says more */
 
 enum topic { TOPIC_ALERTS, TOPIC_INCIDENTS, TOPICS };
 extern const char *const topic_words[]; /* "alerts", "incidents" */
@@ -60,6 +61,10 @@ int store_severity(const char *word);
 /* Find or make it. */
 WIND_MUST_USE int store_entity(struct db_tx *tx, const struct entity *en, int64_t *ret_id,
                                struct err *e);
+
+/* From indices of the words above; -EINVAL with a sentence if one is < 0 or `value` is NULL. */
+WIND_MUST_USE int store_entity_words(int kind, int role, const char *value,
+                                     struct entity *ret_entity, struct err *e);
 
 /*
  * Read `list`, a JSON array of {kind, value, role}, into at most ENTITIES_MAX entities that
