@@ -7,9 +7,11 @@
 #include "collector/ingest.h"
 #include "collector/routes.h"
 
+#define VERSION_MAX 64
+
 static const struct field batch_fields[] = {
     {.name = "sensor", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .min = 1, .max = SOURCE_MAX},
-    {.name = "version", .type = FIELD_TEXT, .max = 64},
+    {.name = "version", .type = FIELD_TEXT, .max = VERSION_MAX},
     {.name = "alerts",
      .type = FIELD_LIST,
      .flags = FIELD_REQUIRED,
@@ -71,32 +73,42 @@ static int respond_result(struct response *rs, const struct ingest_result *res)
     return respond_json(rs, 200, o);
 }
 
+/* As batch_fields says; what isn't is left to jansson and the schema. */
+static bool read_body(struct request *rq, const char *text, size_t len)
+{
+    const struct json_span *v = rq->spans;
+
+    _Static_assert(INGEST_PARTS <= HTTP_SPANS, "a body's parts have their spans");
+    return ingest_split(rq->app->ingest, text, len, rq->spans) == 0 &&
+           v[INGEST_SENSOR].kind == SPAN_STRING && v[INGEST_SENSOR].len > 0 &&
+           v[INGEST_SENSOR].len <= SOURCE_MAX &&
+           (v[INGEST_VERSION].kind == SPAN_ABSENT || v[INGEST_VERSION].kind == SPAN_STRING) &&
+           v[INGEST_VERSION].len <= VERSION_MAX && v[INGEST_LIST].kind == SPAN_ARRAY &&
+           json_items_count(&v[INGEST_LIST]) <= INGEST_ALERTS &&
+           (v[INGEST_STATS].kind == SPAN_ABSENT || v[INGEST_STATS].kind == SPAN_NULL ||
+            v[INGEST_STATS].kind == SPAN_OBJECT);
+}
+
 static int post(struct request *rq, struct response *rs, struct ingest_batch *batch)
 {
-    const json_t *alerts = json_object_get(rq->body, "alerts");
-    const json_t *stats = json_object_get(rq->body, "stats");
-    const size_t n = json_array_size(alerts);
-    struct ingest_item *items = calloc(n + 1, sizeof(*items));
-    char *texts = json_is_object(stats) ? json_dumps(stats, JSON_COMPACT) : NULL;
+    const struct json_span *stats = &rq->spans[INGEST_STATS];
+    struct json_items it = json_items_of(&rq->spans[INGEST_LIST]);
+    struct ingest_item *items = calloc(INGEST_ALERTS, sizeof(*items));
+    char *text = stats->kind == SPAN_OBJECT ? strndup(stats->p, stats->len) : NULL;
     struct ingest_result res;
-    int r = items == NULL ? -ENOMEM : 0;
+    struct json_span item;
 
-    for (size_t i = 0; r == 0 && i < n; i++) {
-        char *text = json_dumps(json_array_get(alerts, i), JSON_COMPACT | JSON_ENCODE_ANY);
-        if (text == NULL)
-            r = -ENOMEM;
-        else
-            items[i] = (struct ingest_item){.json = text, .len = strlen(text)};
+    int r = items == NULL || (stats->kind == SPAN_OBJECT && text == NULL) ? -ENOMEM : 0;
+    while (r == 0 && batch->n_items < INGEST_ALERTS && json_items_next(&it, &item)) {
+        struct ingest_item *to = &items[batch->n_items++];
+        to->json = json_span_raw(&item, &to->len);
     }
     batch->items = items;
-    batch->n_items = n;
-    batch->stats = texts;
+    batch->stats = text;
     if (r == 0)
         r = ingest_batch(rq->app->ingest, batch, &res, &rq->err);
-    for (size_t i = 0; items != NULL && i < n; i++)
-        free((void *)(uintptr_t)items[i].json);
     free(items);
-    free(texts);
+    free(text);
     if (r != 0)
         return r;
     r = respond_result(rs, &res);
@@ -106,13 +118,15 @@ static int post(struct request *rq, struct response *rs, struct ingest_batch *ba
 
 static int ingest(struct request *rq, struct response *rs)
 {
-    struct ingest_batch batch = {
-        .sensor = body_text(rq, "sensor", ""),
-        .version = body_text(rq, "version", ""),
-    };
+    char sensor[SOURCE_MAX + 1], version[VERSION_MAX + 1];
+    struct ingest_batch batch = {.sensor = sensor, .version = version};
     const char *own = rq->principal.sensor;
 
     _Static_assert(sizeof(rq->principal.sensor) > SOURCE_MAX, "any sensor's name fits");
+    if (rq->body != NULL) /* JSON, but beyond the bounds of json_scan.h */
+        return respond_problem(rs, 400, "json_invalid", "too many or too long keys, or numbers");
+    (void)json_span_text(&rq->spans[INGEST_SENSOR], sensor);
+    (void)json_span_text(&rq->spans[INGEST_VERSION], version);
     if (own[0] != '\0' && strcmp(own, batch.sensor) != 0)
         return respond_problem(rs, 403, "sensor_foreign", "this key speaks for the sensor '%s'",
                                own);
@@ -126,6 +140,7 @@ const struct route ingest_routes[] = {
      .handler = ingest,
      .summary = "Store a sensor's alerts, each once",
      .body = &batch_schema,
+     .read_body = read_body,
      .reply = &result_schema,
      .flags = ROUTE_NO_REPLAY, /* uid and rev make it idempotent already */
      .body_max = INGEST_BYTES},

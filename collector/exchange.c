@@ -295,6 +295,8 @@ static bool bad_body(struct exchange *x)
         (void)respond_problem(&x->rs, 415, "content_type", "the body must be %s", type);
         return refused(x);
     }
+    if (route->read_body != NULL && route->read_body(&x->rq, x->body.data, x->body.len))
+        return false;
     if (is_form ? bad_form(x) : bad_json(x))
         return true;
     (void)schema_check(route->body, x->rq.body, "body", x->rq.errors);

@@ -17,7 +17,9 @@
 #include "collector/schema.h"
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/json_span.h"
 
+#define HTTP_SPANS      4
 #define HTTP_PARAMS_MAX 2
 #define HTTP_BODY_MAX   ((size_t)64 * 1024)
 #define HTTP_JSON_DEPTH 32
@@ -50,7 +52,12 @@ struct route {
     http_handler *handler;
     const struct api_object *object; /* that the handlers of api_common.h work on */
     const char *summary;
-    const struct schema *body;  /* checked; NULL: no body is expected */
+    const struct schema *body; /* checked; NULL: no body is expected */
+    /*
+     * Reads a large body where it stands, into rq->spans, instead of making rq->body of it. False:
+     * something is wrong with it, and the usual way says what. NULL: always the usual way.
+     */
+    bool (*read_body)(struct request *rq, const char *text, size_t len);
     const struct schema *reply; /* of the 2xx answer, for the document */
     const struct field *query;  /* checked; others are ignored; ends with a NULL name */
     unsigned flags;             /* of enum route_flag */
@@ -72,6 +79,7 @@ struct request {
     struct path_param params[HTTP_PARAMS_MAX];
     size_t n_params;
     json_t *body; /* JSON, or for ROUTE_FORM an object of texts; NULL without one */
+    struct json_span spans[HTTP_SPANS]; /* of route->read_body, when body is NULL */
     struct principal principal;
     char client_ip[46];
     struct collector *app;

@@ -8,6 +8,7 @@
 #include "collector/ingest_read.h"
 #include "collector/metrics.h"
 #include "collector/sensors.h"
+#include "common/json_scan.h"
 
 /* What became of alerts of one detector and severity, for the metrics. */
 struct kind {
@@ -28,11 +29,19 @@ struct sender {
 struct ingest {
     struct ingest_conf conf;
     struct ingest_reader *reader;
+    struct json_scan *body;
+};
+
+static const char *const body_paths[INGEST_PARTS] = {
+    [INGEST_SENSOR] = "sensor",
+    [INGEST_VERSION] = "version",
+    [INGEST_LIST] = "alerts",
+    [INGEST_STATS] = "stats",
 };
 
 /* One item, read. */
 struct reading {
-    struct alert alert;
+    struct ingest_alert a;
     const char *sensor;
 };
 
@@ -56,7 +65,9 @@ int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf, struc
     if (in == NULL)
         return err_set(e, -ENOMEM, "ingest: out of memory");
     in->conf = *conf;
-    const int r = ingest_reader_new(&in->reader, e);
+    int r = ingest_reader_new(&in->reader, e);
+    if (r == 0)
+        r = json_scan_new(&in->body, body_paths, INGEST_PARTS, e);
     if (r == 0)
         *ret_ingest = WIND_STEAL(in);
     return r;
@@ -64,10 +75,18 @@ int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf, struc
 
 struct ingest *ingest_free(struct ingest *in)
 {
-    if (in != NULL)
+    if (in != NULL) {
         ingest_reader_free(in->reader);
+        json_scan_free(in->body);
+    }
     free(in);
     return NULL;
+}
+
+int ingest_split(const struct ingest *in, const char *text, size_t len,
+                 struct json_span ret_parts[INGEST_PARTS])
+{
+    return json_scan(in->body, text, len, ret_parts, NULL);
 }
 
 void ingest_result_done(struct ingest_result *res)
@@ -162,7 +181,7 @@ static int put_item(struct work *w, struct db_tx *tx, size_t i, struct err *e)
     struct ingest_outcome *out = &w->res.outcomes[i];
     struct sender *sender = NULL;
 
-    int r = out->state == INGEST_REJECTED ? 0 : put_one(w, tx, &g->alert, &out->state, e);
+    int r = out->state == INGEST_REJECTED ? 0 : put_one(w, tx, &g->a.alert, &out->state, e);
     if (r == 0)
         r = sender_of(w, tx, g->sensor, &sender, e);
     if (r == 0) {
@@ -244,6 +263,7 @@ static int read_all(struct work *w, struct err *e)
 {
     int r = 0;
 
+    WIND_CHECK(w != NULL && w->readings != NULL && w->res.outcomes != NULL);
     for (size_t i = 0; r == 0 && i < w->batch->n_items; i++) {
         const struct ingest_item *item = &w->batch->items[i];
         struct ingest_outcome *out = &w->res.outcomes[i];
@@ -251,7 +271,8 @@ static int read_all(struct work *w, struct err *e)
         struct err why = {0};
         g->sensor = item->sensor != NULL ? item->sensor : w->batch->sensor;
         WIND_CHECK(g->sensor != NULL);
-        r = ingest_read(w->in->reader, item, g->sensor, w->arena, &g->alert, out->uid, &why);
+        r = ingest_read(w->in->reader, item, g->sensor, w->arena, &g->a, &why);
+        memcpy(out->uid, g->a.uid, sizeof(out->uid));
         if (r == -EINVAL) {
             out->state = INGEST_REJECTED;
             out->reason = strdup(why.text);

@@ -16,6 +16,7 @@
 
 #include "collector/correlate.h"
 #include "common/crypto.h"
+#include "common/json_span.h"
 
 #define INGEST_ALERTS     1000 /* of one HTTP request */
 #define INGEST_BYTES      ((size_t)4 * 1024 * 1024)
@@ -71,6 +72,11 @@ WIND_MUST_USE int ingest_new(struct ingest **ret_ingest, const struct ingest_con
                              struct err *e);
 struct ingest *ingest_free(struct ingest *in);
 WIND_DEFINE_FREE(ingest)
+
+/* The parts of a request's body, absent or of any kind. -EINVAL: it is no JSON. */
+enum ingest_part { INGEST_SENSOR, INGEST_VERSION, INGEST_LIST, INGEST_STATS, INGEST_PARTS };
+WIND_MUST_USE int ingest_split(const struct ingest *in, const char *text, size_t len,
+                               struct json_span ret_parts[INGEST_PARTS]);
 
 /* 0: all items have their outcome, for good. < 0: nothing of it was stored; come again. */
 WIND_MUST_USE int ingest_batch(struct ingest *in, const struct ingest_batch *batch,

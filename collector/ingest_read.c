@@ -56,7 +56,7 @@ enum field_index {
 };
 
 static const char *const paths[] = {
-#define FIELD(name, path) [F_##name] = path,
+#define FIELD(name, path) [F_##name] = (path),
     FIELDS(FIELD)
 #undef FIELD
 };
@@ -285,12 +285,10 @@ static int take_entities(const struct reading *g, struct alert *a, struct err *e
     struct json_items it = json_items_of(list);
     struct entity found[ENTITIES_MAX];
     struct json_span item;
-    size_t n = 0;
+    const size_t n = json_items_count(list);
 
     if (list->kind != SPAN_ABSENT && list->kind != SPAN_ARRAY)
         return err_set(e, -EINVAL, "entities must be a list");
-    while (json_items_next(&it, &item))
-        n++;
     if (n > ENTITIES_MAX)
         return err_set(e, -EINVAL, "more than %d entities", ENTITIES_MAX);
 
@@ -300,7 +298,6 @@ static int take_entities(const struct reading *g, struct alert *a, struct err *e
     if (text == NULL || entities == NULL)
         return err_set(e, -ENOMEM, "out of memory");
     struct buf json = {.data = text, .cap = size, .max = size};
-    it = json_items_of(list);
     for (size_t i = 0; i < n; i++) {
         (void)json_items_next(&it, &item);
         const int r = take_entity(g, &item, &found[i], &json, e);
@@ -392,17 +389,15 @@ static int read_fields(const struct reading *g, struct alert *a, char ret_uid[UU
 }
 
 int ingest_read(const struct ingest_reader *rd, const struct ingest_item *item, const char *sensor,
-                struct arena *arena, struct alert *ret_alert, char ret_uid[UUID_TEXT],
-                struct err *e)
+                struct arena *arena, struct ingest_alert *ret_alert, struct err *e)
 {
     struct reading g = {.rd = rd, .arena = arena};
 
-    ret_uid[0] = '\0';
-    *ret_alert = (struct alert){.source = sensor};
+    *ret_alert = (struct ingest_alert){.alert.source = sensor};
     int r = json_scan(rd->alert, item->json, item->len, g.v, e);
     if (r == 0 && item->json[strspn(item->json, " \t\r\n")] != '{')
         r = err_set(e, -EINVAL, "an alert must be an object");
     if (r == 0)
-        r = read_fields(&g, ret_alert, ret_uid, e);
-    return r == 0 ? make_metadata(&g, ret_alert, item->len, e) : r;
+        r = read_fields(&g, &ret_alert->alert, ret_alert->uid, e);
+    return r == 0 ? make_metadata(&g, &ret_alert->alert, item->len, e) : r;
 }

@@ -20,10 +20,12 @@ WIND_MUST_USE int ingest_reader_new(struct ingest_reader **ret_reader, struct er
 struct ingest_reader *ingest_reader_free(struct ingest_reader *rd);
 WIND_DEFINE_FREE(ingest_reader)
 
-/*
- * -EINVAL: permanently bad, with a sentence. ret_uid is its uid, or "" if none could be read;
- * `sensor` becomes the alert's source.
- */
+struct ingest_alert {
+    struct alert alert;
+    char uid[UUID_TEXT]; /* "" when none could be read */
+};
+
+/* `sensor` becomes the alert's source. -EINVAL: permanently bad, with a sentence; uid is set. */
 WIND_MUST_USE int ingest_read(const struct ingest_reader *rd, const struct ingest_item *item,
-                              const char *sensor, struct arena *arena, struct alert *ret_alert,
-                              char ret_uid[UUID_TEXT], struct err *e);
+                              const char *sensor, struct arena *arena,
+                              struct ingest_alert *ret_alert, struct err *e);

@@ -180,6 +180,17 @@ bool json_items_next(struct json_items *it, struct json_span *ret_item)
     return true;
 }
 
+size_t json_items_count(const struct json_span *array)
+{
+    struct json_items it = json_items_of(array);
+    struct json_span item;
+    size_t n = 0;
+
+    while (json_items_next(&it, &item))
+        n++;
+    return n;
+}
+
 size_t json_span_text(const struct json_span *v, char *to)
 {
     size_t len = v->len;

@@ -45,12 +45,13 @@ static inline const char *json_span_raw(const struct json_span *v, size_t *ret_l
     return v->p - quotes;
 }
 
-/* The items of an array, in order: it = *array's start; true while there is another. */
+/* The items of an array, in order; true while there is another. All else has none. */
 struct json_items {
     const char *p;
 };
 struct json_items json_items_of(const struct json_span *array);
 bool json_items_next(struct json_items *it, struct json_span *ret_item);
+size_t json_items_count(const struct json_span *array);
 
 /*
  * A string without escapes into `to`, which has room for v->len + 1 bytes; ends with a NUL.
