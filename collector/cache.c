@@ -61,7 +61,8 @@ static void count(_Atomic uint64_t *n)
 
 int cache_get(struct cache *c, const char *key, struct buf *into)
 {
-    int r = c->shared != NULL ? cache_shared_get(c->shared, key, into) : REDIS_AWAY;
+    int r =
+        c->shared == NULL ? REDIS_AWAY : cache_redis_get(cache_shared_server(c->shared), key, into);
 
     if (r == REDIS_AWAY)
         r = cache_local_get(c->local, key, into, time_mono_ns());
@@ -74,7 +75,8 @@ void cache_put(struct cache *c, const char *key, const void *data, size_t n, int
     const struct cache_value v = {data, n, time_mono_ns() + (uint64_t)ttl_s * WIND_NS_PER_S};
     const struct redis_word word = {data, n};
 
-    if (c->shared == NULL || cache_shared_put(c->shared, key, &word, ttl_s) != 0)
+    if (c->shared == NULL ||
+        cache_redis_put(cache_shared_server(c->shared), key, &word, ttl_s) != 0)
         cache_local_put(c->local, key, &v);
 }
 
@@ -125,7 +127,7 @@ void cache_limit_give_back(struct cache_limit *l, const char *key)
 {
     ratelimit_give_back(l->here, key);
     if (l->cache->shared != NULL)
-        cache_shared_give_back(l->cache->shared, &l->rate, key);
+        cache_redis_give_back(cache_shared_server(l->cache->shared), &l->rate, key);
 }
 
 /* ---------------------------------------------------------------- topics */
@@ -140,9 +142,11 @@ static void deliver(void *arg, enum cache_topic t, const char *text)
     struct cache *c = arg;
     const struct listener *l = &c->listeners[t];
 
+    /* Twice: who compares before and after sees a message that came, and one that is being told. */
     atomic_fetch_add(&c->heard[t], 1);
     if (l->fn != NULL)
         l->fn(l->arg, text);
+    atomic_fetch_add(&c->heard[t], 1);
 }
 
 void cache_publish(struct cache *c, enum cache_topic t, const char *text)

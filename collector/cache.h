@@ -74,7 +74,7 @@ void cache_limit_give_back(struct cache_limit *l, const char *key);
 
 enum cache_topic {
     CACHE_COMMITTED,   /* something is in the database: look at the outbox. The text is "" */
-    CACHE_CREDENTIALS, /* "user 7", "session SID", "token JTI", "key 12" is not what it was */
+    CACHE_CREDENTIALS, /* "user 7" (and keys of that user), "session SID", "key 12" changed */
     CACHE_TOPICS
 };
 
@@ -90,7 +90,9 @@ void cache_publish(struct cache *c, enum cache_topic t, const char *text);
 /*
  * Whoever keeps what the database said about credentials, keeps it for CACHE_KEPT_S at most, and
  *
- *     believes it only while cache_is_current: false means that messages may be missing;
+ *     believes it only while cache_is_current: false means that messages may be missing. When
+ *     that is so after a cache_limit_take, and cache_heard is the same as before the look-up,
+ *     nothing was missing: what one collector revoked counts in all when the call has returned;
  *     forgets what a message names, and all of it when the text is NULL;
  *     takes cache_heard before asking the database, and keeps the answer only if it is still the
  *     same: the answer may be older than a message that came meanwhile.
@@ -99,7 +101,7 @@ void cache_publish(struct cache *c, enum cache_topic t, const char *text);
  */
 #define CACHE_KEPT_S 10
 bool cache_is_current(struct cache *c);
-uint64_t cache_heard(struct cache *c, enum cache_topic t); /* messages so far */
+uint64_t cache_heard(struct cache *c, enum cache_topic t); /* changes with each message */
 
 /* How it goes, for /metrics. */
 void cache_print(struct cache *c, struct buf *out);

@@ -1,17 +1,16 @@
 /*
- * cache_shared.h - cache.h's side of Redis: scripts, messages, and the thread behind them.
+ * cache_shared.h - the thread that keeps several collectors in step through Redis.
  *
- * Why      What is said to Redis is here, how it is reached is redis.h.
- * Owns     The pool, the subscription, and a thread.
+ * Why      Somebody has to connect, listen, notice silence, and say later what could not be said.
+ * Owns     A thread, the subscription, and what cache_redis.h owns.
  * Threads  Any; `deliver` is called by the thread.
  * Bounds   Those of redis.h. A subscription that was silent for CACHE_SILENCE_MS is none.
  */
 #pragma once
 
-#include "collector/cache.h"
-#include "collector/redis.h"
+#include "collector/cache_redis.h"
 
-#define CACHE_SILENCE_MS 1000
+#define CACHE_SILENCE_MS 500
 
 struct cache_shared;
 
@@ -27,23 +26,17 @@ WIND_MUST_USE int cache_shared_start(struct cache_shared *s, cache_deliver_fn *d
                                      struct err *e);
 void cache_shared_stop(struct cache_shared *s);
 
-/* 0, CACHE_ABSENT or REDIS_AWAY. */
-int cache_shared_get(struct cache_shared *s, const char *key, struct buf *into);
-/* 0 or REDIS_AWAY. */
-int cache_shared_put(struct cache_shared *s, const char *key, const struct redis_word *data,
-                     int64_t ttl_s);
+/* For all that needs no thread: values, and giving back. */
+struct cache_redis *cache_shared_server(struct cache_shared *s);
 
-/* What one event of a limit costs, and how many fit. */
-struct cache_rate {
-    const char *name;
-    int64_t burst;
-    double step_us;
-};
+/* 0 or REDIS_AWAY. */
 int cache_shared_take(struct cache_shared *s, const struct cache_rate *rate, const char *key,
                       struct ratelimit_verdict *ret);
-void cache_shared_give_back(struct cache_shared *s, const struct cache_rate *rate, const char *key);
 
-/* To the other collectors. */
+/*
+ * To the other collectors. What could not be said about credentials is waited for, until it was
+ * said or nobody believes what he keeps any more: at most CACHE_SILENCE_MS.
+ */
 void cache_shared_publish(struct cache_shared *s, enum cache_topic t, const char *text);
 bool cache_shared_is_current(const struct cache_shared *s);
 

@@ -190,12 +190,18 @@ void exchange_admit(struct exchange *x, int64_t body_len)
 {
     if (no_route(x))
         return;
-    const int outcome = authenticate(x);
-    if (outcome < 0) {
-        (void)failed(x, outcome);
+    struct cache *cache = x->gate->app->cache;
+    const bool was_current = cache_is_current(cache);
+    const uint64_t heard = cache_heard(cache, CACHE_CREDENTIALS);
+    int outcome = authenticate(x);
+    if (outcome >= 0 && is_over_limit(x))
         return;
-    }
-    if (is_over_limit(x) || may_not(x, outcome))
+    if (outcome == 0 && was_current &&
+        (!cache_is_current(cache) || cache_heard(cache, CACHE_CREDENTIALS) != heard))
+        outcome = authenticate(x); /* there is news about somebody: look again */
+    if (outcome < 0)
+        (void)failed(x, outcome);
+    if (outcome < 0 || may_not(x, outcome))
         return;
     if (body_len > (int64_t)body_max(x))
         (void)too_large(x);

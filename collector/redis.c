@@ -214,8 +214,8 @@ static void take_back(struct redis *r, redisContext *c, uint64_t age)
         redisFree(c);
 }
 
-/* All connections go: they lead to the same server. False: that it failed was known before. */
-static bool drop_all(struct redis *r, uint64_t age, const char *why)
+/* All connections go: they lead to the same server. */
+static void drop_all(struct redis *r, uint64_t age, const char *why)
 {
     redisContext *gone[REDIS_CONNECTIONS_MAX];
     unsigned n = 0;
@@ -234,14 +234,14 @@ static bool drop_all(struct redis *r, uint64_t age, const char *why)
     (void)pthread_mutex_unlock(&r->lock);
     for (unsigned i = 0; i < n; i++)
         redisFree(gone[i]);
-    return is_news;
+    if (is_news && r->on_down != NULL)
+        r->on_down(r->on_down_arg);
 }
 
 static void fail(struct redis *r, redisContext *c, uint64_t age, const char *why)
 {
     count(&r->failures);
-    if (drop_all(r, age, why) && r->on_down != NULL)
-        r->on_down(r->on_down_arg);
+    drop_all(r, age, why);
     redisFree(c);
 }
 
@@ -250,7 +250,7 @@ void redis_doubt(struct redis *r, const char *why)
     (void)pthread_mutex_lock(&r->lock);
     const uint64_t age = r->age;
     (void)pthread_mutex_unlock(&r->lock);
-    (void)drop_all(r, age, why);
+    drop_all(r, age, why);
 }
 
 static const char *reason(const redisContext *c)

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <criterion/criterion.h>
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <netinet/in.h>
@@ -17,6 +16,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "common/base.h"
 
 extern char **environ;
 
@@ -32,8 +33,8 @@ static inline int redis_server_free_port(void)
     socklen_t n = sizeof(a);
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    cr_assert_eq(bind(fd, (struct sockaddr *)&a, n), 0);
-    cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    WIND_CHECK(bind(fd, (struct sockaddr *)&a, n) == 0);
+    WIND_CHECK(getsockname(fd, (struct sockaddr *)&a, &n) == 0);
     (void)close(fd);
     return ntohs(a.sin_port);
 }
@@ -65,14 +66,14 @@ static inline void redis_server_again(struct redis_server *s)
     (void)posix_spawn_file_actions_init(&files);
     (void)posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     (void)posix_spawn_file_actions_adddup2(&files, STDOUT_FILENO, STDERR_FILENO);
-    cr_assert_eq(posix_spawnp(&s->pid, argv[0], &files, NULL, argv, environ), 0);
+    WIND_CHECK(posix_spawnp(&s->pid, argv[0], &files, NULL, argv, environ) == 0);
     (void)posix_spawn_file_actions_destroy(&files);
     for (int i = 0; c == NULL && i < 1000; i++) {
         (void)usleep(10000);
-        cr_assert_eq(waitpid(s->pid, NULL, WNOHANG), 0, "redis-server ended: is it installed?");
+        WIND_CHECK(waitpid(s->pid, NULL, WNOHANG) == 0); /* is redis-server installed? */
         c = redis_server_connect(s);
     }
-    cr_assert(c != NULL, "redis-server does not answer");
+    WIND_CHECK(c != NULL);
     redisFree(c);
 }
 
@@ -96,12 +97,12 @@ static inline redisReply *redis_server_do(const struct redis_server *s, const ch
     va_list args;
     redisContext *c = redis_server_connect(s);
 
-    cr_assert(c != NULL);
+    WIND_CHECK(c != NULL);
     va_start(args, fmt);
     redisReply *reply = redisvCommand(c, fmt, args);
     va_end(args);
-    cr_assert(reply != NULL, "%s", c->errstr);
-    cr_assert_neq(reply->type, REDIS_REPLY_ERROR, "%s: %s", fmt, reply->str);
+    WIND_CHECK(reply != NULL);
+    WIND_CHECK(reply->type != REDIS_REPLY_ERROR);
     redisFree(c);
     return reply;
 }
