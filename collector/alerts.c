@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "collector/db_bulk.h"
 #include "collector/outbox.h"
 #include "common/time.h"
 
@@ -33,32 +34,47 @@ static struct db_value score_value(const struct alert *a)
     return a->score < 0 ? db_null() : db_f64(a->score);
 }
 
+/* SQLite's alerts know their uid themselves: there it is a view. */
+static int put_uid(struct db_tx *tx, int64_t id, const struct alert *a, struct err *e)
+{
+    return db_engine(tx) == DB_SQLITE
+               ? 0
+               : db_defer(tx, "INSERT INTO alert_uids (uid, alert_id) VALUES ($1, $2)",
+                          DB_ARGS(db_bytes(a->uid, 16), db_int(id)), e);
+}
+
 static int insert(struct db_tx *tx, const struct alert *a, const char *entities, int64_t *ret_id,
                   struct err *e)
 {
     static const char sql[] =
-        "INSERT INTO alerts (uid, rev, detected_at, severity, type, source, description, status, "
+        "INSERT INTO alerts (id, uid, rev, detected_at, severity, type, source, description, "
+        "status, "
         "assigned_to, tactic, score, first_seen, last_seen, src, dst, src_port, dst_port, proto, "
         "metadata, entities, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-        "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $21) RETURNING id";
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+        "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22)";
     const struct db_value no = db_null();
+    int64_t id = 0;
 
-    int r = db_query_row(
-        tx, sql,
-        DB_ARGS(db_bytes(a->uid, 16), db_int(a->rev), db_int(a->detected_ns), db_int(a->severity),
-                db_str(a->type), db_str(a->source), db_str(a->description),
-                db_str(a->status ? a->status : "new"), db_str(a->assigned), db_str(a->tactic),
-                score_value(a), db_int(a->first_ns), db_int(a->last_ns),
-                a->has_flow ? db_bytes(a->src, 16) : no, a->has_flow ? db_bytes(a->dst, 16) : no,
-                a->has_flow ? db_int(a->src_port) : no, a->has_flow ? db_int(a->dst_port) : no,
-                db_str(a->proto), db_str(a->metadata), db_str(entities),
-                db_int((int64_t)time_wall_ns())),
-        &s, e);
-    if (r != DB_ROW)
+    int r = db_reserve(tx, "alerts", 1, &id, e);
+    if (r == 0)
+        r = put_uid(tx, id, a, e);
+    if (r != 0)
+        return r;
+    r = db_run(tx, sql,
+               DB_ARGS(db_int(id), db_bytes(a->uid, 16), db_int(a->rev), db_int(a->detected_ns),
+                       db_int(a->severity), db_str(a->type), db_str(a->source),
+                       db_str(a->description), db_str(a->status ? a->status : "new"),
+                       db_str(a->assigned), db_str(a->tactic), score_value(a), db_int(a->first_ns),
+                       db_int(a->last_ns), a->has_flow ? db_bytes(a->src, 16) : no,
+                       a->has_flow ? db_bytes(a->dst, 16) : no,
+                       a->has_flow ? db_int(a->src_port) : no,
+                       a->has_flow ? db_int(a->dst_port) : no, db_str(a->proto),
+                       db_str(a->metadata), db_str(entities), db_int((int64_t)time_wall_ns())),
+               NULL, e);
+    if (r != 0)
         return r < 0 ? r : err_set(e, -EIO, "alert: not inserted");
-    *ret_id = db_i64(s, 0);
-    return link_entities(tx, *ret_id, a, e);
+    *ret_id = id;
+    return link_entities(tx, id, a, e);
 }
 
 static int update(struct db_tx *tx, int64_t id, const struct alert *a, const char *entities,
@@ -109,7 +125,9 @@ int alert_put(struct db_tx *tx, const struct alert *a, int64_t *ret_id, struct e
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int64_t id = 0;
 
-    int r = db_query_row(tx, "SELECT id, rev FROM alerts WHERE uid = $1",
+    int r = db_query_row(tx,
+                         "SELECT u.alert_id, a.rev FROM alert_uids u "
+                         "JOIN alerts a ON a.id = u.alert_id WHERE u.uid = $1",
                          DB_ARGS(db_bytes(a->uid, 16)), &s, e);
     if (r < 0)
         return r;

@@ -147,6 +147,20 @@ static int make_openapi(struct collector *c, struct err *e)
     return c->openapi != NULL ? 0 : err_set(e, -ENOMEM, "openapi.json: out of memory");
 }
 
+struct db_conf collector_db_conf(const struct collector_conf *conf)
+{
+    const bool is_server = conf->db_url[0] != '\0';
+
+    return (struct db_conf){
+        .path = conf->db_path,
+        .url = conf->db_url,
+        .password_file = conf->db_password_file,
+        .replica_url = conf->db_replica_url,
+        .readers = (unsigned)(is_server ? conf->db_pool - 1 : conf->api_threads + SPARE_READERS),
+        .is_fast = conf->db_fast,
+    };
+}
+
 int collector_new(struct collector **ret_collector, const struct collector_conf *conf,
                   struct err *e)
 {
@@ -156,9 +170,7 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     c->conf = *conf;
     find_dashboard(&c->conf);
 
-    const struct db_conf db = {.path = conf->db_path,
-                               .readers = (unsigned)conf->api_threads + SPARE_READERS,
-                               .is_fast = conf->db_fast};
+    const struct db_conf db = collector_db_conf(&c->conf);
     int r = db_open(&c->db, &db, e);
     if (r == 0)
         r = metrics_new(&c->metrics, e);
@@ -233,7 +245,8 @@ int collector_run(struct collector *c, struct err *e)
     if (r != 0)
         return r;
     atomic_store_explicit(&c->is_ready, true, memory_order_relaxed);
-    log_info("serving on %s, database '%s'", http_server_url(c->http), c->conf.db_path);
+    log_info("serving on %s, database '%s'", http_server_url(c->http),
+             c->conf.db_url[0] != '\0' ? c->conf.db_url : c->conf.db_path);
     (void)sigwait(&ends, &signal_number);
     log_info("signal %d, stopping", signal_number);
     return 0;

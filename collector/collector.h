@@ -36,7 +36,8 @@ struct collector_conf {
     char api_tls_cert[256], api_tls_key[256];
     bool api_insecure;
     struct conf_list api_origins;
-    char db_path[256];
+    char db_path[256], db_url[512], db_password_file[256], db_replica_url[512];
+    int64_t db_pool;
     bool db_fast;
     char dashboard_dir[256];
     char auth_key_file[256];
@@ -69,6 +70,9 @@ struct collector {
     _Atomic bool
         is_ready; /* the first start is over: set once, by main; relaxed, /readyz says it */
 };
+
+/* What db_open takes; its texts are those of `conf`. */
+struct db_conf collector_db_conf(const struct collector_conf *conf);
 
 /* Opens the database and the listener; nothing is served before collector_run. */
 WIND_MUST_USE int collector_new(struct collector **ret_collector, const struct collector_conf *conf,

@@ -28,7 +28,11 @@ const struct conf_key collector_keys[] = {
     CONF_INT(C, api_rate, "api.rate", "12000", 0, 100000000, "Requests a minute of one user, key or (without either) address; 0 = no limit."),
     CONF_INT(C, api_burst, "api.burst", "1000", 1, 1000000, "Of them at once."),
 
-    CONF_TEXT(C, db_path, "db.path", "wind.db", "SQLite file; it is made when it isn't there."),
+    CONF_TEXT(C, db_path, "db.path", "wind.db", "SQLite file; it is made when it isn't there. Not used with db.url."),
+    CONF_TEXT(C, db_url, "db.url", "", "PostgreSQL instead of SQLite: postgresql://user@host:port/database, with all that libpq knows behind a ?; empty = SQLite."),
+    CONF_TEXT(C, db_password_file, "db.password_file", "", "File with the password for it, one line."),
+    CONF_TEXT(C, db_replica_url, "db.replica_url", "", "A streaming replica of it, for lists and search; empty = none."),
+    CONF_INT(C, db_pool, "db.pool", "8", 2, 1000, "Connections to PostgreSQL at a time, and as many to the replica; one of them writes."),
     CONF_BOOL(C, db_fast, "db.fast", "no", "Do not wait for the disk at each commit: a power cut may cost the last ones."),
     CONF_TEXT(C, dashboard_dir, "dashboard.dir", "auto", "Folder with the page; auto = dashboard beside the folder of this program, empty = none."),
 
@@ -134,13 +138,35 @@ static int check_args(const struct collector_args *args, struct err *e)
     return 0;
 }
 
+static int check_url(const char *key, const char *url, struct err *e)
+{
+    if (url[0] == '\0')
+        return 0;
+    if (strncmp(url, "postgresql://", 13) != 0 && strncmp(url, "postgres://", 11) != 0)
+        return err_set(e, -EINVAL, "%s must begin with postgresql://", key);
+    const char *user = strstr(url, "//") + 2, *host = strchr(url, '@');
+    if ((host != NULL && memchr(user, ':', (size_t)(host - user)) != NULL) ||
+        strstr(url, "password=") != NULL)
+        return err_set(e, -EINVAL, "%s has a password: put it into db.password_file", key);
+    return 0;
+}
+
+static int check_db(const struct collector_conf *c, struct err *e)
+{
+    if (c->db_path[0] == '\0' && c->db_url[0] == '\0')
+        return err_set(e, -EINVAL, "db.path and db.url are empty");
+    if (c->db_url[0] == '\0' && (c->db_replica_url[0] != '\0' || c->db_password_file[0] != '\0'))
+        return err_set(e, -EINVAL, "db.replica_url and db.password_file need db.url");
+    const int r = check_url("db.url", c->db_url, e);
+    return r == 0 ? check_url("db.replica_url", c->db_replica_url, e) : r;
+}
+
 static int check(const struct collector_conf *c, struct err *e)
 {
     if ((c->api_tls_cert[0] == '\0') != (c->api_tls_key[0] == '\0'))
         return err_set(e, -EINVAL, "api.tls_cert and api.tls_key belong together");
-    if (c->db_path[0] == '\0')
-        return err_set(e, -EINVAL, "db.path is empty");
-    return c->bus.brokers[0] != '\0' ? bus_check(&c->bus, e) : 0;
+    const int r = check_db(c, e);
+    return r == 0 && c->bus.brokers[0] != '\0' ? bus_check(&c->bus, e) : r;
 }
 
 int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,

@@ -85,7 +85,7 @@ void correlate_init(struct correlate *c, const struct correlate_conf *conf)
     " AND (SELECT count(*) FROM (SELECT DISTINCT v.incident_id FROM incident_entities v "          \
     "JOIN incidents vi ON vi.id = v.incident_id WHERE v.entity_id = ie.entity_id "                 \
     "AND v.role = 'victim' AND vi.last_seen >= $2 AND vi.first_seen <= $3 "                        \
-    "LIMIT " HUB(HUB_INCIDENTS) ")) < " HUB(HUB_INCIDENTS)
+    "LIMIT " HUB(HUB_INCIDENTS) ") AS few) < " HUB(HUB_INCIDENTS)
 
 static const char *const rules[] = {
     OPEN_INCIDENT ACTS " AND " ACTED LATEST,

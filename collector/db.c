@@ -1,41 +1,25 @@
 #include "collector/db.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "collector/db_backend.h"
+#include "collector/db_pool.h"
 
 #define READERS_DEFAULT 8
 #define BUSY_MS_DEFAULT 10000
 
-/* A prepared statement of one connection; `text` finds it again. */
-struct entry {
-    char *text;
-    size_t len;
-    void *native;
-    bool in_use, is_cached;
-};
-
-struct conn {
-    void *native;
-    struct entry *cache[DB_CACHED];
-    size_t n_cached;
-    struct conn *next; /* in the list of idle readers */
-};
-
 /* What callers hold. Loses its entry when its transaction ends first. */
 struct db_stmt {
     struct db_tx *tx;
-    struct entry *entry;
+    struct db_entry *entry;
     struct db_stmt *next;
 };
 
 struct db_tx {
     struct db *db;
-    struct conn *conn;
+    struct db_conn *conn;
     struct db_stmt *stmts;
     enum db_mode mode;
 };
@@ -43,99 +27,59 @@ struct db_tx {
 struct db {
     const struct db_ops *ops;
     struct db_conf conf;
-    char *path;
-    struct conn *writer;
-    pthread_mutex_t lock; /* guards what follows, up to `writing` */
-    pthread_cond_t reader_idle, writer_idle;
-    struct conn *idle;
-    unsigned n_readers;
-    bool is_writing;
-    pthread_t writing; /* whose write it is */
+    char *texts[4]; /* of conf */
+    struct db_pool writer, readers, replica;
     void (*on_commit)(void *arg);
     void *on_commit_arg;
-    _Atomic uint64_t commits, rollbacks, waits_failed;
+    _Atomic uint64_t commits, rollbacks;
     int schema;
 };
-
-static struct timespec deadline(int ms)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    t.tv_sec += ms / 1000;
-    t.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (t.tv_nsec >= 1000000000) {
-        t.tv_sec++;
-        t.tv_nsec -= 1000000000;
-    }
-    return t;
-}
-
-/* ---------------------------------------------------------------- connections */
-
-static void entry_free(const struct db_ops *ops, struct entry *en)
-{
-    if (en == NULL)
-        return;
-    ops->finalize(en->native);
-    free(en->text);
-    free(en);
-}
-
-static struct conn *conn_free(const struct db_ops *ops, struct conn *c)
-{
-    if (c == NULL)
-        return NULL;
-    for (size_t i = 0; i < c->n_cached; i++)
-        entry_free(ops, c->cache[i]);
-    ops->disconnect(c->native);
-    free(c);
-    return NULL;
-}
-
-static int conn_new(struct db *db, bool is_writer, struct conn **ret_conn, struct err *e)
-{
-    struct conn *c = calloc(1, sizeof(*c));
-
-    if (c == NULL)
-        return err_set(e, -ENOMEM, "database: out of memory");
-    const int r = db->ops->connect(&db->conf, is_writer, &c->native, e);
-    if (r != 0) {
-        free(c);
-        return r;
-    }
-    *ret_conn = c;
-    return 0;
-}
 
 struct db *db_free(struct db *db)
 {
     if (db == NULL)
         return NULL;
-    while (db->idle != NULL) {
-        struct conn *c = db->idle;
-        db->idle = c->next;
-        (void)conn_free(db->ops, c);
-    }
-    (void)conn_free(db->ops, db->writer); /* last: its close folds the WAL into the file */
-    (void)pthread_mutex_destroy(&db->lock);
-    (void)pthread_cond_destroy(&db->reader_idle);
-    (void)pthread_cond_destroy(&db->writer_idle);
-    free(db->path);
+    db_pool_done(&db->replica);
+    db_pool_done(&db->readers);
+    db_pool_done(&db->writer); /* last: SQLite's close folds the WAL into the file */
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(db->texts); i++)
+        free(db->texts[i]);
     free(db);
     return NULL;
 }
 
-static void locks_init(struct db *db)
+static int copy_conf(struct db *db, const struct db_conf *conf, struct err *e)
 {
-    pthread_condattr_t mono;
+    const char *const texts[] = {conf->path, conf->url, conf->password_file, conf->replica_url};
+    const char **const copies[] = {&db->conf.path, &db->conf.url, &db->conf.password_file,
+                                   &db->conf.replica_url};
 
-    (void)pthread_mutex_init(&db->lock, NULL);
-    (void)pthread_condattr_init(&mono);
-    (void)pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&db->reader_idle, &mono);
-    (void)pthread_cond_init(&db->writer_idle, &mono);
-    (void)pthread_condattr_destroy(&mono);
+    db->conf = *conf;
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(texts); i++) {
+        db->texts[i] = strdup(texts[i] == NULL ? "" : texts[i]);
+        if (db->texts[i] == NULL)
+            return err_set(e, -ENOMEM, "database: out of memory");
+        *copies[i] = db->texts[i];
+    }
+    if (conf->readers == 0)
+        db->conf.readers = READERS_DEFAULT;
+    if (conf->busy_ms == 0)
+        db->conf.busy_ms = BUSY_MS_DEFAULT;
+    return 0;
+}
+
+/* A server that is just starting, too, gets busy_ms. */
+static int wait_for_it(struct db *db, struct err *e)
+{
+    const int64_t until = db_now_ms() + db->conf.busy_ms;
+    struct db_conn *c = NULL;
+    int r;
+
+    while ((r = db_pool_take(&db->writer, &c, e)) == -EAGAIN && db_now_ms() < until)
+        (void)usleep(20000);
+    if (r == 0)
+        db_pool_give(c);
+    return r;
 }
 
 int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e)
@@ -144,18 +88,14 @@ int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e)
 
     if (db == NULL)
         return err_set(e, -ENOMEM, "database: out of memory");
-    db->ops = &db_sqlite_ops;
-    db->conf = *conf;
-    locks_init(db);
-    db->path = strdup(conf->path);
-    if (db->path == NULL)
-        return err_set(e, -ENOMEM, "database: out of memory");
-    db->conf.path = db->path;
-    if (conf->readers == 0)
-        db->conf.readers = READERS_DEFAULT;
-    if (conf->busy_ms == 0)
-        db->conf.busy_ms = BUSY_MS_DEFAULT;
-    int r = conn_new(db, true, &db->writer, e);
+    int r = copy_conf(db, conf, e);
+    if (r != 0)
+        return r;
+    db->ops = db->conf.url[0] != '\0' ? &db_postgres_ops : &db_sqlite_ops;
+    db_pool_init(&db->writer, db->ops, &db->conf, DB_WRITER, 1);
+    db_pool_init(&db->readers, db->ops, &db->conf, DB_READER, db->conf.readers);
+    db_pool_init(&db->replica, db->ops, &db->conf, DB_REPLICA, db->conf.readers);
+    r = wait_for_it(db, e);
     if (r == 0)
         r = db_migrate(db, db->ops->migrations, &db->schema, e);
     if (r != 0)
@@ -170,157 +110,80 @@ void db_on_commit(struct db *db, void (*fn)(void *arg), void *arg)
     db->on_commit_arg = arg;
 }
 
+static void add_pool(struct db_pool *p, struct db_stats *st)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    st->waits_failed += p->waits_failed;
+    st->connects_failed += p->connects_failed;
+    st->lost += p->lost;
+    st->connections += p->n;
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 void db_stats(struct db *db, struct db_stats *ret_stats)
 {
     *ret_stats = (struct db_stats){
         .commits = atomic_load_explicit(&db->commits, memory_order_relaxed),
         .rollbacks = atomic_load_explicit(&db->rollbacks, memory_order_relaxed),
-        .waits_failed = atomic_load_explicit(&db->waits_failed, memory_order_relaxed),
         .schema = db->schema,
     };
-    db->ops->sizes(&db->conf, &ret_stats->file_bytes, &ret_stats->wal_bytes);
+    add_pool(&db->writer, ret_stats);
+    add_pool(&db->readers, ret_stats);
+    add_pool(&db->replica, ret_stats);
+    if (db->ops->sizes != NULL)
+        db->ops->sizes(&db->conf, &ret_stats->file_bytes, &ret_stats->wal_bytes);
 }
 
 /* ---------------------------------------------------------------- transactions */
 
-/* Take an idle reader, or make one while fewer than conf.readers exist, or wait for one. */
-static int reader_take(struct db *db, struct conn **ret_conn, struct err *e)
+static int tx_new(struct db *db, struct db_pool *pool, enum db_mode mode, struct db_tx **ret_tx,
+                  struct err *e)
 {
-    const struct timespec until = deadline(db->conf.busy_ms);
-    struct conn *c = NULL;
-    int r = 0;
-
-    (void)pthread_mutex_lock(&db->lock);
-    while (r == 0 && db->idle == NULL && db->n_readers >= db->conf.readers)
-        r = pthread_cond_timedwait(&db->reader_idle, &db->lock, &until);
-    if (db->idle != NULL) {
-        c = db->idle;
-        db->idle = c->next;
-        r = 0;
-    } else if (r == 0) {
-        db->n_readers++;
-    }
-    (void)pthread_mutex_unlock(&db->lock);
-
-    if (r != 0) {
-        atomic_fetch_add_explicit(&db->waits_failed, 1, memory_order_relaxed);
-        return err_set(e, -EBUSY, "database: all %u readers are busy", db->conf.readers);
-    }
-    if (c == NULL) {
-        r = conn_new(db, false, &c, e);
-        if (r != 0) {
-            (void)pthread_mutex_lock(&db->lock);
-            db->n_readers--;
-            (void)pthread_cond_signal(&db->reader_idle);
-            (void)pthread_mutex_unlock(&db->lock);
-            return r;
-        }
-    }
-    *ret_conn = c;
-    return 0;
-}
-
-static void reader_give(struct db *db, struct conn *c)
-{
-    (void)pthread_mutex_lock(&db->lock);
-    c->next = db->idle;
-    db->idle = c;
-    (void)pthread_cond_signal(&db->reader_idle);
-    (void)pthread_mutex_unlock(&db->lock);
-}
-
-static int writer_take(struct db *db, struct conn **ret_conn, struct err *e)
-{
-    const struct timespec until = deadline(db->conf.busy_ms);
-    int r = 0;
-
-    (void)pthread_mutex_lock(&db->lock);
-    if (db->is_writing && pthread_equal(db->writing, pthread_self()))
-        r = EDEADLK;
-    while (r == 0 && db->is_writing)
-        r = pthread_cond_timedwait(&db->writer_idle, &db->lock, &until);
-    if (!db->is_writing) {
-        db->is_writing = true;
-        db->writing = pthread_self();
-        r = 0;
-    }
-    (void)pthread_mutex_unlock(&db->lock);
-
-    if (r == EDEADLK)
-        return err_set(e, -EDEADLK, "database: this thread writes already");
-    if (r != 0) {
-        atomic_fetch_add_explicit(&db->waits_failed, 1, memory_order_relaxed);
-        return err_set(e, -EBUSY, "database: the writer is busy");
-    }
-    *ret_conn = db->writer;
-    return 0;
-}
-
-static void writer_give(struct db *db)
-{
-    (void)pthread_mutex_lock(&db->lock);
-    db->is_writing = false;
-    (void)pthread_cond_signal(&db->writer_idle);
-    (void)pthread_mutex_unlock(&db->lock);
-}
-
-static void conn_give(struct db *db, struct conn *c, bool is_write)
-{
-    if (is_write)
-        writer_give(db);
-    else
-        reader_give(db, c);
-}
-
-static int tx_new(struct db *db, enum db_mode mode, struct db_tx **ret_tx, struct err *e)
-{
-    const bool is_write = mode == DB_MODE_WRITE;
-    struct conn *c = NULL;
     struct db_tx *tx = calloc(1, sizeof(*tx));
 
     if (tx == NULL)
         return err_set(e, -ENOMEM, "database: out of memory");
-    int r = is_write ? writer_take(db, &c, e) : reader_take(db, &c, e);
+    *tx = (struct db_tx){.db = db, .mode = mode};
+    int r = db_pool_take(pool, &tx->conn, e);
     if (r == 0) {
-        WIND_CHECK(c != NULL);
-        r = db->ops->begin(c->native, mode, e);
+        WIND_CHECK(tx->conn != NULL);
+        r = db->ops->begin(tx->conn->native, mode, e);
         if (r != 0)
-            conn_give(db, c, is_write);
+            db_pool_give(tx->conn);
     }
     if (r != 0) {
         free(tx);
         return r;
     }
-    *tx = (struct db_tx){.db = db, .conn = c, .mode = mode};
     *ret_tx = tx;
     return 0;
 }
 
 int db_begin_read(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, DB_MODE_READ, ret_tx, e);
+    return tx_new(db, &db->readers, DB_MODE_READ, ret_tx, e);
 }
 
 int db_begin_single(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, DB_MODE_SINGLE, ret_tx, e);
+    return tx_new(db, &db->readers, DB_MODE_SINGLE, ret_tx, e);
 }
 
 int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, DB_MODE_SINGLE, ret_tx, e);
+    return tx_new(db, &db->readers, DB_MODE_SINGLE, ret_tx, e);
 }
 
 int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, DB_MODE_WRITE, ret_tx, e);
+    return tx_new(db, &db->writer, DB_MODE_WRITE, ret_tx, e);
 }
 
 /* The entry goes back to the cache, or away. */
-static void entry_release(const struct db_ops *ops, struct entry *en)
+static void entry_release(const struct db_ops *ops, struct db_entry *en)
 {
     if (!en->is_cached) {
-        entry_free(ops, en);
+        db_entry_free(ops, en);
         return;
     }
     ops->reset(en->native);
@@ -329,14 +192,14 @@ static void entry_release(const struct db_ops *ops, struct entry *en)
 
 static void tx_end(struct db_tx *tx)
 {
-    struct db *db = tx->db;
+    const struct db_ops *ops = tx->db->ops;
 
     for (struct db_stmt *s = tx->stmts; s != NULL; s = s->next) {
-        entry_release(db->ops, s->entry);
+        entry_release(ops, s->entry);
         s->entry = NULL;
         s->tx = NULL;
     }
-    conn_give(db, tx->conn, tx->mode == DB_MODE_WRITE);
+    db_pool_give(tx->conn);
     free(tx);
 }
 
@@ -402,10 +265,10 @@ void *db_tx_conn(const struct db_tx *tx)
 
 /* ---------------------------------------------------------------- statements */
 
-static struct entry *cache_find(struct conn *c, const char *sql, size_t len)
+static struct db_entry *cache_find(struct db_conn *c, const char *sql, size_t len)
 {
     for (size_t i = 0; i < c->n_cached; i++) {
-        struct entry *en = c->cache[i];
+        struct db_entry *en = c->cache[i];
         if (!en->in_use && en->len == len && memcmp(en->text, sql, len) == 0)
             return en;
     }
@@ -413,7 +276,7 @@ static struct entry *cache_find(struct conn *c, const char *sql, size_t len)
 }
 
 /* A place in the cache; a full one gives up the first that nobody uses. */
-static bool cache_put(const struct db_ops *ops, struct conn *c, struct entry *en)
+static bool cache_put(const struct db_ops *ops, struct db_conn *c, struct db_entry *en)
 {
     if (c->n_cached < DB_CACHED) {
         c->cache[c->n_cached++] = en;
@@ -422,7 +285,7 @@ static bool cache_put(const struct db_ops *ops, struct conn *c, struct entry *en
     for (size_t i = 0; i < DB_CACHED; i++) {
         if (c->cache[i]->in_use)
             continue;
-        entry_free(ops, c->cache[i]);
+        db_entry_free(ops, c->cache[i]);
         for (; i + 1 < DB_CACHED; i++) /* the oldest stay in front */
             c->cache[i] = c->cache[i + 1];
         c->cache[DB_CACHED - 1] = en;
@@ -431,11 +294,11 @@ static bool cache_put(const struct db_ops *ops, struct conn *c, struct entry *en
     return false;
 }
 
-static int entry_take(struct db_tx *tx, const char *sql, struct entry **ret_entry, struct err *e)
+static int entry_take(struct db_tx *tx, const char *sql, struct db_entry **ret_entry, struct err *e)
 {
     const struct db_ops *ops = tx->db->ops;
     const size_t len = strlen(sql);
-    struct entry *en = cache_find(tx->conn, sql, len);
+    struct db_entry *en = cache_find(tx->conn, sql, len);
 
     if (en == NULL) {
         en = calloc(1, sizeof(*en));
@@ -467,6 +330,8 @@ int db_again(struct db_stmt *s, const struct db_value *args, size_t n_args, stru
     ops->reset(s->entry->native);
     for (size_t i = 0; r == 0 && i < n_args; i++)
         r = ops->bind(s->entry->native, i + 1, &args[i], e);
+    if (r == 0 && ops->ready != NULL)
+        r = ops->ready(s->entry->native, e);
     return r;
 }
 
@@ -567,8 +432,11 @@ int db_run(struct db_tx *tx, const char *sql, const struct db_value *args, size_
 int db_defer(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
              struct err *e)
 {
-    const int r = db_run(tx, sql, args, n_args, NULL, e);
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
+    if (tx->db->ops->ready != NULL)
+        return db_query(tx, sql, args, n_args, &s, e); /* it is under way */
+    const int r = db_run(tx, sql, args, n_args, NULL, e);
     return r == DB_CONFLICT ? err_set(e, -EINVAL, "database: a key does not fit") : r;
 }
 

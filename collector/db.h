@@ -31,6 +31,12 @@
 
 #define DB_CACHED 96
 
+/*
+ * In front of a statement whose plan depends on its values: a search. PostgreSQL keeps one plan
+ * for all others.
+ */
+#define DB_PLANNED "/* planned */ "
+
 /* Outcomes of db_step, db_query_row and db_run. */
 #define DB_ROW      1
 #define DB_CONFLICT 2 /* a unique or foreign key said no; in PostgreSQL the transaction is over */
@@ -39,11 +45,16 @@ struct db;
 struct db_tx;
 struct db_stmt;
 
+/* Texts are copied; NULL is "". */
 struct db_conf {
-    const char *path; /* SQLite file; copied */
-    unsigned readers; /* 0 = 8 */
+    const char *path;          /* SQLite file, or */
+    const char *url;           /* postgresql://... */
+    const char *password_file; /* for both URLs */
+    const char *replica_url;
+    unsigned readers; /* 0 = 8; as many again on the replica */
     int busy_ms;      /* 0 = 10 s */
     bool is_fast;     /* a commit needn't reach the disk: a power cut may cost the last ones */
+    bool is_tool;     /* statements may take as long as they want */
 };
 
 /*
@@ -61,7 +72,8 @@ void db_on_commit(struct db *db, void (*fn)(void *arg), void *arg);
 enum db_engine { DB_SQLITE, DB_POSTGRES };
 
 struct db_stats {
-    uint64_t commits, rollbacks, waits_failed, file_bytes, wal_bytes;
+    uint64_t commits, rollbacks, waits_failed, connects_failed, lost, file_bytes, wal_bytes;
+    unsigned connections;
     int schema; /* number of the newest migration */
 };
 void db_stats(struct db *db, struct db_stats *ret_stats);

@@ -1,8 +1,8 @@
 /*
  * db_backend.h - what a database has to offer to db.c. Only db*.c includes this.
  *
- * Why      SQLite now, PostgreSQL later: db.c keeps pool, statements, waiting and migrations,
- *          a backend speaks to one connection.
+ * Why      SQLite or PostgreSQL: db.c keeps pools, statements and migrations, a backend speaks to
+ *          one connection.
  * Owns     `conn` and `stmt` are the backend's own; db.c gives each back exactly once.
  * Threads  One thread at a time uses a connection and its statements.
  */
@@ -17,14 +17,16 @@ struct db_migration {
     const char *sql;
 };
 
+enum db_role { DB_READER, DB_WRITER, DB_REPLICA };
 enum db_mode { DB_MODE_READ, DB_MODE_SINGLE, DB_MODE_WRITE };
 
 struct db_ops {
     enum db_engine engine;
     const struct db_migration *migrations;
 
-    int (*connect)(const struct db_conf *conf, bool is_writer, void **ret_conn, struct err *e);
+    int (*connect)(const struct db_conf *conf, enum db_role role, void **ret_conn, struct err *e);
     void (*disconnect)(void *conn);
+    bool (*is_alive)(void *conn);                              /* NULL: always */
     int (*script)(void *conn, const char *sql, struct err *e); /* several statements, no rows */
     int (*begin)(void *conn, enum db_mode mode, struct err *e);
     int (*end)(void *conn, enum db_mode mode, bool is_commit, struct err *e);
@@ -33,7 +35,8 @@ struct db_ops {
     int (*prepare)(void *conn, const char *sql, void **ret_stmt, struct err *e);
     void (*finalize)(void *stmt);
     void (*reset)(void *stmt); /* and forget the parameters */
-    int (*bind)(void *stmt, size_t n, const struct db_value *v, struct err *e); /* copies */
+    int (*bind)(void *stmt, size_t n, const struct db_value *v, struct err *e);
+    int (*ready)(void *stmt, struct err *e); /* all is bound: send it. NULL: there is no way */
     int (*step)(void *stmt, struct err *e);
 
     bool (*col_null)(void *stmt, int col);
@@ -43,8 +46,8 @@ struct db_ops {
     const void *(*col_blob)(void *stmt, int col, size_t *ret_len);
 
     /* Rows into a table; NULL: an INSERT for each does. `end` frees it whatever it returns. */
-    int (*bulk_begin)(void *conn, const char *table, const char *columns, size_t n_columns,
-                      void **ret_bulk, struct err *e);
+    int (*bulk_begin)(void *conn, const char *table, const char *columns, void **ret_bulk,
+                      struct err *e);
     int (*bulk_row)(void *bulk, const struct db_value *values, size_t n, struct err *e);
     int (*bulk_end)(void *bulk, struct err *e);
     void (*bulk_free)(void *bulk);
@@ -55,7 +58,8 @@ struct db_ops {
 };
 
 extern const struct db_ops db_sqlite_ops;
-extern const struct db_migration db_sqlite_migrations[];
+extern const struct db_ops db_postgres_ops;
+extern const struct db_migration db_sqlite_migrations[], db_postgres_migrations[];
 
 /* db_migrate.c: bring `db` to the newest schema; *ret_number is that. */
 WIND_MUST_USE int db_migrate(struct db *db, const struct db_migration *m, int *ret_number,

@@ -26,13 +26,14 @@
 struct db_bulk;
 
 /*
- * `columns` as in INSERT; those left out get their default. Numbers go into BIGINT columns,
- * reals into DOUBLE PRECISION: nothing is converted.
+ * `table` and `columns` (as in INSERT) are borrowed; columns left out get their default. Numbers go
+ * into BIGINT columns, reals into DOUBLE PRECISION: nothing is converted.
  */
 WIND_MUST_USE int db_bulk_begin(struct db_tx *tx, const char *table, const char *columns,
                                 struct db_bulk **ret_bulk, struct err *e);
 
-/* As many values as columns. DB_CONFLICT as of db_run, now or at the end. */
+/* As many values as columns. DB_CONFLICT as of db_run: now, at the end, or -EINVAL of the commit.
+ */
 WIND_MUST_USE int db_bulk_row(struct db_bulk *b, const struct db_value *values, size_t n_values,
                               struct err *e);
 

@@ -101,7 +101,7 @@ static int make_file(const char *path, struct err *e)
     return 0;
 }
 
-static int connect(const struct db_conf *conf, bool is_writer, void **ret_conn, struct err *e)
+static int connect(const struct db_conf *conf, enum db_role role, void **ret_conn, struct err *e)
 {
     sqlite3 *conn = NULL;
 
@@ -113,7 +113,7 @@ static int connect(const struct db_conf *conf, bool is_writer, void **ret_conn, 
     r = conn == NULL ? err_set(e, -ENOMEM, "database: out of memory")
                      : outcome(conn, rc, "open", e);
     if (r == 0)
-        r = set_up(conn, conf, is_writer, e);
+        r = set_up(conn, conf, role == DB_WRITER, e);
     if (r != 0) {
         disconnect(conn);
         return err_wrap(e, r, "'%s'", conf->path);

@@ -12,7 +12,7 @@
 /* clang-format off */
 static const struct filter_key alert_keys[] = {
     {"id",       FILTER_INT,      "a.id # ?",                 NULL, NULL},
-    {"uid",      FILTER_UID,      "a.uid = ?",                NULL, NULL},
+    {"uid",      FILTER_UID,      "a.id IN (SELECT alert_id FROM alert_uids WHERE uid = ?)", NULL, NULL},
     {"incident", FILTER_INT,      "a.incident_id # ?",        NULL, "a.incident_id IS NULL"},
     {"status",   FILTER_WORD,     "a.status = ?",             alert_status_words, NULL},
     {"verdict",  FILTER_WORD,     "a.verdict = ?",            verdict_words, "a.verdict IS NULL"},

@@ -13,12 +13,13 @@ static int create_key(const struct collector_conf *conf, const struct collector_
                       struct err *e)
 {
     WIND_AUTO(db) struct db *db = NULL;
-    const struct db_conf db_conf = {.path = conf->db_path, .readers = 1};
+    struct db_conf db_conf = collector_db_conf(conf);
     const struct api_key_draft draft = {
         .name = args->create_key, .scopes = args->scopes, .sensor = args->sensor};
     char text[API_KEY_TEXT];
     int64_t id;
 
+    db_conf.readers = 1;
     int r = db_open(&db, &db_conf, e);
     if (r == 0)
         r = api_key_create(db, &draft, text, &id, e);

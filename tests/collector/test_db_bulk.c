@@ -70,16 +70,20 @@ Test(db_bulk, large_texts_and_reals_arrive)
 
     memset(text, 'x', 1000000);
     text[1000000] = '\0';
-    int r = db_bulk_begin(tx, "alerts",
-                          "uid, rev, detected_at, severity, type, source, description, score, "
+    int64_t first = 0;
+    int r = db_reserve(tx, "alerts", 10, &first, &e);
+    if (r == 0)
+        r = db_bulk_begin(tx, "alerts",
+                          "id, uid, rev, detected_at, severity, type, source, description, score, "
                           "first_seen, last_seen, created_at, updated_at",
                           &b, &e);
-    for (int i = 0; r == 0 && i < 3; i++) {
+    for (int i = 0; r == 0 && i < 10; i++) {
         uid[15] = (uint8_t)i;
         r = db_bulk_row(b,
-                        DB_ARGS(db_bytes(uid, 16), db_int(1), db_int(-5), db_int(3), db_str(""),
-                                db_str("s"), db_text_n(text, 1000000), db_f64(-0.125), db_int(1),
-                                db_int(INT64_MAX), db_int(INT64_MIN), db_int(0)),
+                        DB_ARGS(db_int(first + i), db_bytes(uid, 16), db_int(1), db_int(-5),
+                                db_int(3), db_str(""), db_str("s"), db_text_n(text, 1000000),
+                                db_f64(-0.125), db_int(1), db_int(INT64_MAX), db_int(INT64_MIN),
+                                db_int(0)),
                         &e);
     }
     cr_assert_eq(r, 0, "%s", e.text);
@@ -87,7 +91,7 @@ Test(db_bulk, large_texts_and_reals_arrive)
     cr_assert_null(b);
     cr_assert_eq(db_query_row(tx,
                               "SELECT description, score, type, last_seen, created_at, status "
-                              "FROM alerts ORDER BY id",
+                              "FROM alerts ORDER BY id DESC",
                               DB_NONE, &s, &e),
                  DB_ROW);
     cr_assert_str_eq(db_text(s, 0), text);

@@ -286,6 +286,10 @@ Test(ingest, a_listener_that_comes_too_late_is_told_so)
     cr_assert_eq(db_run(tx, "UPDATE outbox SET seq = 5 WHERE seq = $1",
                         DB_ARGS(db_int(2 * OUTBOX_KEEP + 1)), NULL, &e),
                  0);
+    if (db_engine(tx) == DB_POSTGRES)
+        cr_assert_eq(
+            db_run(tx, "SELECT setval('outbox_seq_seq', max(seq)) FROM outbox", DB_NONE, NULL, &e),
+            0);
     cr_assert_eq(outbox_add(tx, TOPIC_ALERTS, 1, false, &e), 0);
     cr_assert_eq(outbox_read(tx, 5, &b, &e), OUTBOX_GAP);
     cr_assert_eq(outbox_read(tx, 2 * OUTBOX_KEEP + 1, &b, &e), 0);
@@ -322,6 +326,8 @@ static void change(const char *sql)
 
 Test(ingest, an_alert_carries_its_entities_also_when_it_comes_from_an_older_schema)
 {
+    if (temp_db_url[0] != '\0')
+        cr_skip_test("SQLite alone has such schemas");
     json_t *odd = json_pack("[{s:s,s:s,s:s}]", "kind", "user", "value", "say \"hi\"\\ \xc3\xa9\n",
                             "role", "victim");
     struct ingest_result res = post_with(1, "wind", "entities", odd);
