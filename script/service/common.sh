@@ -54,7 +54,7 @@ daemon() {
     # shellcheck disable=SC2016 # the inner shell is the one to expand
     (cd "$1" && OWNER=$owner SIGNAL=$SIGNAL exec setsid bash -c '
         "$@" 9>&- &
-        pid=$!
+        pid=$! watch=
         echo $pid >pid.new && mv pid.new pid
         if [ -n "$OWNER" ]; then
             (
@@ -63,8 +63,10 @@ daemon() {
                 for _ in {1..20}; do kill -0 $pid || exit; sleep 1; done
                 kill -9 $pid
             ) 2>/dev/null 9>&- &
+            watch=$!
         fi
         wait $pid
+        [ -z "$watch" ] || kill $watch
     ' daemon "${@:2}" </dev/null >>log 2>&1 &)
     until [ -s "$1/pid" ]; do sleep 0.01; done
 }
