@@ -103,6 +103,10 @@ class Story:
         for sensor in self.sensors:
             sensor.wait()
 
+    def end(self):
+        for sensor in self.running:
+            sensor.process.stop(signal.SIGKILL)
+
     def check(self, collector, seconds=60):
         """All that was told is there, once; `seconds`: for those who store after a sensor ends."""
         told = {uid: last for sensor in self.sensors for uid, last in sensor.told.items()}

@@ -14,8 +14,7 @@ def story(tmp_path):
 
     yield make
     for one in made:
-        for sensor in one.running:
-            sensor.process.stop(9)
+        one.end()
 
 
 def restart(collector):

@@ -53,9 +53,11 @@ class Producer:
         self.lib.rd_kafka_destroy.argtypes = [pointer]
         conf = self.lib.rd_kafka_conf_new()
         error = ctypes.create_string_buffer(256)
-        settings = {"bootstrap.servers": brokers, "enable.idempotence": "true", "linger.ms": "5"} | {
-            name.replace("_", "."): value for name, value in settings.items()
-        }
+        settings = {
+            "bootstrap.servers": brokers,
+            "enable.idempotence": "true",
+            "linger.ms": "5",
+        } | {name.replace("_", "."): value for name, value in settings.items()}
         for name, value in settings.items():
             code = self.lib.rd_kafka_conf_set(conf, name.encode(), str(value).encode(), error, 256)
             assert code == 0, error.value

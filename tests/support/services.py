@@ -136,21 +136,27 @@ class Kafka(Service):
         return 0
 
     def produce(self, topic, values, key=None, headers=None, partition=None):
-        """values: texts or bytes, one message each."""
+        """values: texts or bytes, one message each; an empty one has no value at all."""
         words = ["-P", "-t", topic, "-X", "acks=all"]
         words += ["-k", key] if key else []
         words += ["-p", str(partition)] if partition is not None else []
         for name, value in (headers or {}).items():
             words += ["-H", f"{name}={value}"]
+        files = []
         with tempfile.TemporaryDirectory() as folder:
-            for i, value in enumerate(values):
+            for i, value in enumerate(filter(None, values)):
                 file = Path(folder) / str(i)
                 file.write_bytes(value.encode() if isinstance(value, str) else value)
-                words.append(file)
-            self._kcat(*words)
+                files.append(file)
+            if files:
+                self._kcat(*words, *files)
+        for _ in range(len(values) - len(files)):
+            self._kcat(*words, "-Z", "-K\t", input=f"{key or 0}\t\n")
 
     def consume(self, topic):
         """All that is in the topic: [{"key", "payload", "headers": {}, "partition", "offset"}]."""
+        if self.partitions(topic) == 0:
+            return []
         done = self._kcat("-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J")
         found = [json.loads(line) for line in done.stdout.splitlines()]
         for message in found:
@@ -158,12 +164,13 @@ class Kafka(Service):
             message["headers"] = dict(zip(pairs[::2], pairs[1::2], strict=True))
         return found
 
-    def _kcat(self, *words):
+    def _kcat(self, *words, input=""):
         done = subprocess.run(
             ["kcat", "-b", self.brokers, *map(str, words)],
-            stdin=subprocess.DEVNULL,
+            input=input,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # a message may be anything
             timeout=60,
         )
         assert done.returncode == 0, done.stderr
