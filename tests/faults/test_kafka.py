@@ -98,6 +98,12 @@ def test_one_of_two_collectors_dies(bus, collector_of, sensor, tmp_path):
     assert time.monotonic() - died < 10 + 5, "the replay itself takes three seconds and more"
 
 
+def counted(server, name, word=""):
+    """Sum of a metric over its labels, of those with `word`."""
+    lines = server.call("GET", "/metrics", token="").text.splitlines()
+    return sum(int(s.split()[-1]) for s in lines if s.startswith(name + "{") and word in s)
+
+
 def alert_of(tmp_path):
     run = support.run("wind-sensor", "-r", support.CAPTURE, "-l", tmp_path / "eve")
     assert run.returncode == 0, run.stderr
@@ -153,8 +159,9 @@ def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(bus, collector_of,
     for letter in letters:
         assert letter["headers"]["reason"] and letter["headers"]["topic"] == bus.topic("alerts")
     assert "this is no JSON" in [letter["payload"] for letter in letters]
-    metrics = server.call("GET", "/metrics", token="").text
-    assert "dead" in metrics and server.process.is_running
+    assert counted(server, "wind_bus_fetched_total") == expected + 1
+    assert counted(server, "wind_bus_messages_total", "stored") == 1
+    assert counted(server, "wind_bus_messages_total") == expected + 1, "the books of the bus"
     # what was taken is not taken again
     assert server.stop() == 0
     server.start()
