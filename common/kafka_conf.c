@@ -37,7 +37,7 @@ static int set(rd_kafka_conf_t *conf, const char *name, const char *value, struc
         return err_set(e, -EINVAL, "kafka.options: '%s' is no property of librdkafka", name);
     case RD_KAFKA_CONF_INVALID:
     default:
-        return err_set(e, -EINVAL, "kafka.options: %s", why);
+        return err_set(e, -EINVAL, "kafka.options: '%s': %s", name, why);
     }
 }
 

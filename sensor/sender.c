@@ -140,13 +140,14 @@ static void on_stats_sent(struct sender *s, uint64_t mono_ns)
     if (!s->has_stats)
         return;
     s->heartbeat_ns = mono_ns + s->conf.heartbeat_ns;
-    s->is_last_wanted = false;
+    s->is_last_wanted = s->is_last_wanted && s->n > 0;
 }
 
 static bool start_batch(struct sender *s, uint64_t mono_ns)
 {
     const struct spool_mark at = spool_where(s->spool);
-    const bool is_due = s->is_last_wanted || mono_ns >= s->heartbeat_ns;
+    const bool is_over = s->is_last_wanted && s->books->confirmed >= at.next;
+    const bool is_due = is_over || mono_ns >= s->heartbeat_ns;
     bool changed = skip_gap(s, spool_oldest(s->spool));
 
     if (mono_ns < s->not_before_ns || (s->books->confirmed >= at.next && !is_due))

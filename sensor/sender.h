@@ -57,7 +57,7 @@ WIND_DEFINE_FREE(sender)
 /* Move on without blocking. True when the books changed. */
 bool sender_step(struct sender *s, uint64_t mono_ns);
 
-/* From now on one last heartbeat is wanted, with the final stats. */
+/* A last heartbeat is wanted after the last alert, with the final stats. */
 void sender_finish(struct sender *s);
 
 /* After sender_finish: everything was sent; or waiting is pointless until an operator acts. */

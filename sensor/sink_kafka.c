@@ -17,6 +17,7 @@
 #define HEALTH_MAX  65536
 #define EVENTS_MAX  1000 /* a step; each may hold many delivery reports */
 #define FAREWELL_S  2
+#define FATAL_NS    WIND_NS_PER_S /* a dead producer's last reports */
 #define PATIENCE_NS WIND_NS_PER_S /* is_patient: so long without a report is long enough */
 
 enum topic { TOPIC_ALERTS, TOPIC_FLOWS, TOPIC_HEALTH, TOPICS };
@@ -48,6 +49,7 @@ struct sink_kafka {
     bool is_refused;                   /* by name and password, or by its certificate */
     char reason[160];                  /* the last thing that went wrong on a connection */
     rd_kafka_resp_err_t fatal;         /* the producer is beyond repair */
+    uint64_t fatal_ns;                 /* since then */
     char fatal_reason[160];
     struct buf health;
 };
@@ -328,6 +330,9 @@ static void take_error(struct sink_kafka *s, rd_kafka_event_t *event)
 
     if (rd_kafka_event_error_is_fatal(event)) {
         s->fatal = rd_kafka_fatal_error(s->client, s->fatal_reason, sizeof(s->fatal_reason));
+        s->fatal_ns = time_mono_ns();
+        (void)rd_kafka_purge(s->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
+                                            RD_KAFKA_PURGE_F_NON_BLOCKING);
         return;
     }
     s->is_refused |= error == RD_KAFKA_RESP_ERR__AUTHENTICATION || error == RD_KAFKA_RESP_ERR__SSL;
@@ -398,17 +403,20 @@ static void answer(struct sink_kafka *s, struct sink_answer *a)
     s->base.is_busy = false;
 }
 
-/* What the dead producer had is given up: alerts are in the spool, flows are counted. */
+/*
+ * What the dead producer didn't report in time is given up: alerts are in the spool, flows are
+ * counted.
+ */
 static void renew(struct sink_kafka *s)
 {
     struct err e = {0};
 
     log_warn("uplink: Kafka's producer gave up: %s; going on with a new one", s->fatal_reason);
     drop_client(s);
+    if (s->pending > 0 && s->error == RD_KAFKA_RESP_ERR_NO_ERROR)
+        s->error = s->fatal;
     s->books->flows_dropped += s->others - s->signs;
     s->others = s->other_bytes = s->signs = s->pending = 0;
-    if (s->error == RD_KAFKA_RESP_ERR_NO_ERROR)
-        s->error = s->fatal;
     s->fatal = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (make_client(s, &e) < 0) /* kafka_begin tries again */
         log_warn("uplink: %s", e.text);
@@ -421,7 +429,8 @@ static enum sink_event kafka_step(struct sink *base, struct sink_answer *ret_ans
 
     *ret_after_ns = 0;
     take_events(s, 0);
-    if (s->fatal != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (s->fatal != RD_KAFKA_RESP_ERR_NO_ERROR &&
+        (s->pending + s->others == 0 || time_mono_ns() - s->fatal_ns > FATAL_NS))
         renew(s);
     if (base->is_busy && s->pending == 0) {
         answer(s, ret_answer);
