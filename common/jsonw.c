@@ -109,8 +109,9 @@ static char *quote(char *at, const char *s, size_t n)
     return at + n + 1;
 }
 
-static void put_string(struct buf *b, const char *s, size_t n)
+void jsonw_put_str(struct jsonw *j, const char *s, size_t n)
 {
+    struct buf *const b = j->buf;
     const unsigned char *p = (const unsigned char *)s;
     char *const at = is_plain(p, n) ? buf_room(b, n + 2) : NULL;
 
@@ -133,39 +134,35 @@ static void put_string(struct buf *b, const char *s, size_t n)
     buf_putc(b, '"');
 }
 
-/* Comma and key: whatever stands before a value. */
-static void put_key(struct jsonw *j, const char *key)
+void jsonw_key(struct jsonw *j, const char *key, size_t n)
 {
     const bool in_object = j->depth > 0 && (j->arrays >> (j->depth - 1) & 1) == 0;
+    const bool comma = j->comma;
 
-    if ((key != NULL) != in_object || (j->depth == 0 && j->comma))
+    if ((key != NULL) != in_object || (j->depth == 0 && comma))
         j->buf->failed = true;
+    j->comma = true;
     if (key == NULL) {
-        if (j->comma)
+        if (comma)
             buf_putc(j->buf, ',');
-        j->comma = true;
         return;
     }
-    const size_t n = strlen(key), need = n + sizeof("\"\":") - 1 + j->comma;
-    char *at = is_plain((const unsigned char *)key, n) ? buf_room(j->buf, need) : NULL;
+#ifndef NDEBUG
+    WIND_CHECK(is_plain((const unsigned char *)key, n));
+#endif
+    const size_t need = n + sizeof("\"\":") - 1 + comma;
+    char *at = buf_room(j->buf, need);
 
-    if (WIND_LIKELY(at != NULL)) {
-        if (j->comma)
-            *at++ = ',';
-        *quote(at, key, n) = ':';
-        j->buf->len += need;
-    } else { /* no key of ours, or no room */
-        if (j->comma)
-            buf_putc(j->buf, ',');
-        put_string(j->buf, key, n);
-        buf_putc(j->buf, ':');
-    }
-    j->comma = true;
+    if (at == NULL)
+        return;
+    if (comma)
+        *at++ = ',';
+    *quote(at, key, n) = ':';
+    j->buf->len += need;
 }
 
-static void open_level(struct jsonw *j, const char *key, bool is_array)
+void jsonw_open(struct jsonw *j, bool is_array)
 {
-    put_key(j, key);
     if (j->depth == JSONW_DEPTH_MAX) {
         j->buf->failed = true;
         return;
@@ -175,16 +172,6 @@ static void open_level(struct jsonw *j, const char *key, bool is_array)
     j->depth++;
     j->comma = false;
     buf_putc(j->buf, is_array ? '[' : '{');
-}
-
-void jsonw_object(struct jsonw *j, const char *key)
-{
-    open_level(j, key, false);
-}
-
-void jsonw_array(struct jsonw *j, const char *key)
-{
-    open_level(j, key, true);
 }
 
 void jsonw_end(struct jsonw *j)
@@ -198,38 +185,25 @@ void jsonw_end(struct jsonw *j)
     buf_putc(j->buf, (j->arrays >> j->depth & 1) != 0 ? ']' : '}');
 }
 
-void jsonw_strn(struct jsonw *j, const char *key, const char *s, size_t n)
+void jsonw_put_u64(struct jsonw *j, uint64_t v)
 {
-    put_key(j, key);
-    put_string(j->buf, s, n);
-}
-
-void jsonw_str(struct jsonw *j, const char *key, const char *s)
-{
-    jsonw_strn(j, key, s, strlen(s));
-}
-
-void jsonw_u64(struct jsonw *j, const char *key, uint64_t v)
-{
-    put_key(j, key);
     char *at = buf_room(j->buf, DIGITS_U64_MAX);
+
     if (at != NULL)
         j->buf->len += (size_t)(digits_u64(at, v) - at);
 }
 
 void jsonw_i64(struct jsonw *j, const char *key, int64_t v)
 {
-    put_key(j, key);
+    jsonw_before(j, key);
     if (v < 0)
         buf_putc(j->buf, '-');
-    char *at = buf_room(j->buf, DIGITS_U64_MAX);
-    if (at != NULL)
-        j->buf->len += (size_t)(digits_u64(at, v < 0 ? -(uint64_t)v : (uint64_t)v) - at);
+    jsonw_put_u64(j, v < 0 ? -(uint64_t)v : (uint64_t)v);
 }
 
 void jsonw_raw(struct jsonw *j, const char *key, const char *text, size_t n)
 {
-    put_key(j, key);
+    jsonw_before(j, key);
     buf_put(j->buf, text, n);
 }
 
@@ -339,7 +313,7 @@ void jsonw_f64(struct jsonw *j, const char *key, double v)
 
 static void put_quoted(struct jsonw *j, const char *key, const char *text, size_t n)
 {
-    put_key(j, key);
+    jsonw_before(j, key);
     buf_putc(j->buf, '"');
     buf_put(j->buf, text, n);
     buf_putc(j->buf, '"');

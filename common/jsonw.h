@@ -11,11 +11,13 @@
  * What comes out without `failed` is always valid JSON in valid UTF-8: broken sequences become
  * U+FFFD, numbers that are not finite become null.
  *
- * `key` is NULL inside an array and at the top, and only there.
+ * `key` is NULL inside an array and at the top, and only there. It is a word of ours: what would
+ * need an escape has no place in it (a debug build checks).
  */
 #pragma once
 
 #include <stdint.h>
+#include <string.h>
 
 #include "common/buf.h"
 
@@ -31,13 +33,50 @@ struct jsonw {
 /* Ready to write one value to the end of `buf`. Nothing is written yet. */
 void jsonw_begin(struct jsonw *j, struct buf *buf);
 
-void jsonw_object(struct jsonw *j, const char *key);
-void jsonw_array(struct jsonw *j, const char *key);
+/* The comma and key of n bytes that stand before a value, which has to follow: see below. */
+void jsonw_key(struct jsonw *j, const char *key, size_t n);
+void jsonw_open(struct jsonw *j, bool is_array);
+void jsonw_put_str(struct jsonw *j, const char *s, size_t n);
+void jsonw_put_u64(struct jsonw *j, uint64_t v);
+
+/* Inline, so that the length of a literal is known when it is compiled. */
+static inline void jsonw_before(struct jsonw *j, const char *key)
+{
+    jsonw_key(j, key, key != NULL ? strlen(key) : 0);
+}
+
+static inline void jsonw_object(struct jsonw *j, const char *key)
+{
+    jsonw_before(j, key);
+    jsonw_open(j, false);
+}
+
+static inline void jsonw_array(struct jsonw *j, const char *key)
+{
+    jsonw_before(j, key);
+    jsonw_open(j, true);
+}
+
 void jsonw_end(struct jsonw *j); /* closes the innermost of either */
 
-void jsonw_str(struct jsonw *j, const char *key, const char *s);
-void jsonw_strn(struct jsonw *j, const char *key, const char *s, size_t n); /* may hold NULs */
-void jsonw_u64(struct jsonw *j, const char *key, uint64_t v);
+/* `s` may hold NULs. */
+static inline void jsonw_strn(struct jsonw *j, const char *key, const char *s, size_t n)
+{
+    jsonw_before(j, key);
+    jsonw_put_str(j, s, n);
+}
+
+static inline void jsonw_str(struct jsonw *j, const char *key, const char *s)
+{
+    jsonw_strn(j, key, s, strlen(s));
+}
+
+static inline void jsonw_u64(struct jsonw *j, const char *key, uint64_t v)
+{
+    jsonw_before(j, key);
+    jsonw_put_u64(j, v);
+}
+
 void jsonw_i64(struct jsonw *j, const char *key, int64_t v);
 void jsonw_bool(struct jsonw *j, const char *key, bool v);
 void jsonw_null(struct jsonw *j, const char *key);

@@ -90,6 +90,15 @@ static void check_real(double v, bool is_float)
     buf_done(&b);
 }
 
+/* A key: nothing in it needs an escape. */
+static void take_word(struct source *s, char key[41])
+{
+    const size_t n = take_text(s, key);
+
+    for (size_t i = 0; i < n; i++)
+        key[i] = (char)('a' + (key[i] & 15));
+}
+
 /* One call of the writer; whether it fits the place is the writer's to notice. */
 static void step(struct jsonw *j, struct source *s)
 {
@@ -100,7 +109,7 @@ static void step(struct jsonw *j, struct source *s)
     take(s, &op, 1);
     const char *k = (op & 0x80) != 0 ? key : NULL;
     if (k != NULL)
-        (void)take_text(s, key);
+        take_word(s, key);
     switch (op & 0x0f) {
     case 0:
         jsonw_object(j, k);
