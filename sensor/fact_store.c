@@ -17,9 +17,11 @@ struct piece {
 struct facts {
     struct piece *next, *last; /* last: NULL while the first is not full */
     uint16_t len;              /* of all */
-    uint16_t used;             /* bytes of the last piece, or of the first */
+    uint16_t newest;           /* where the newest begins */
+    uint16_t open;
+    uint16_t used; /* bytes of the last piece, or of the first */
     bool is_cut;
-    uint8_t bytes[PIECE - 2 * sizeof(struct piece *) - 6];
+    uint8_t bytes[PIECE - 2 * sizeof(struct piece *) - 10];
 };
 
 _Static_assert(sizeof(struct piece) == PIECE, "both come from one pool");
@@ -85,7 +87,7 @@ static bool make(struct fact_store *s, struct facts **ret_facts)
     if (f == NULL)
         return false;
     f->next = f->last = NULL;
-    f->len = f->used = 0;
+    f->len = f->used = f->newest = f->open = 0;
     f->is_cut = false;
     *ret_facts = f;
     return true;
@@ -162,6 +164,7 @@ static bool add(struct fact_store *s, struct facts *f, enum record_fact_type typ
         counters_add(s->counters, COUNTER_facts_no_memory, 1);
         return false;
     }
+    f->newest = f->len;
     append(f, &head, sizeof(head));
     append(f, p, len);
     return true;
@@ -201,19 +204,47 @@ size_t fact_len(const struct facts *f)
     return f == NULL ? 0 : f->len;
 }
 
+static void copy(const struct facts *f, size_t from, size_t to, uint8_t *ret_bytes)
+{
+    const uint8_t *bytes = f->bytes;
+    const struct piece *next = f->next;
+    size_t n = sizeof(f->bytes);
+
+    while (from < to) {
+        const size_t end = to < n ? to : n;
+
+        if (from < end) {
+            memcpy(ret_bytes, bytes + from, end - from);
+            ret_bytes += end - from;
+            from = end;
+        }
+        if (from == to)
+            return;
+        from -= n; /* as the next piece counts */
+        to -= n;
+        bytes = next->bytes;
+        n = sizeof(next->bytes);
+        next = next->next;
+    }
+}
+
 size_t fact_copy(const struct facts *f, uint8_t *ret_bytes)
 {
     if (f == NULL)
         return 0;
-    size_t n = f->len < sizeof(f->bytes) ? f->len : sizeof(f->bytes), done = n;
+    copy(f, 0, f->len, ret_bytes);
+    return f->len;
+}
 
-    memcpy(ret_bytes, f->bytes, n);
-    for (const struct piece *p = f->next; done < f->len; p = p->next) {
-        n = f->len - done < sizeof(p->bytes) ? f->len - done : sizeof(p->bytes);
-        memcpy(ret_bytes + done, p->bytes, n);
-        done += n;
-    }
-    return done;
+size_t fact_newest(const struct facts *f, uint8_t *ret_bytes, size_t max, size_t *ret_at)
+{
+    if (f == NULL || f->len == 0)
+        return 0;
+    const size_t n = (size_t)f->len - f->newest;
+
+    *ret_at = f->newest;
+    copy(f, f->newest, f->newest + (n < max ? n : max), ret_bytes);
+    return n < max ? n : max;
 }
 
 static uint8_t *byte_at(struct facts *f, size_t at)
@@ -225,6 +256,11 @@ static uint8_t *byte_at(struct facts *f, size_t at)
     for (; at >= sizeof(p->bytes); at -= sizeof(p->bytes))
         p = p->next;
     return &p->bytes[at];
+}
+
+uint16_t *fact_open(struct facts *f)
+{
+    return &f->open;
 }
 
 void fact_withdraw(struct facts *f, size_t at)

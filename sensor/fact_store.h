@@ -40,6 +40,15 @@ size_t fact_len(const struct facts *f);
 /* All facts, as they lie in a record. Returns fact_len. */
 size_t fact_copy(const struct facts *f, uint8_t *ret_bytes);
 
+/*
+ * The newest fact: its header and first bytes, at most `max`. Returns how many, 0 when there is
+ * none; *ret_at is where it begins in what fact_copy writes.
+ */
+size_t fact_newest(const struct facts *f, uint8_t *ret_bytes, size_t max, size_t *ret_at);
+
+/* A number for whoever adds facts that may be withdrawn: how many of them are left. */
+uint16_t *fact_open(struct facts *f);
+
 /* Withdraw the fact whose header lies `at` bytes into what fact_copy wrote: it is FACT_NONE now. */
 void fact_withdraw(struct facts *f, size_t at);
 

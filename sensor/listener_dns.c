@@ -92,15 +92,34 @@ static bool is_question_of(const struct listener_dns *l, const struct draft *d, 
            memcmp(p + at + sizeof(a), l->fact + at + sizeof(b), a.name_len) == 0;
 }
 
+/* Most often it is the only one that is open, and what was heard last. */
+static bool withdraw_newest(struct listener_dns *l, struct facts *facts, const struct draft *d)
+{
+    size_t at = 0, next = 0;
+    const size_t len = fact_newest(facts, l->known, sizeof(l->known), &at);
+    struct record_fact fact;
+    const uint8_t *const p = fact_next(l->known, len, &next, &fact);
+
+    if (p == NULL || fact.type != FACT_DNS || !is_question_of(l, d, p, fact.len))
+        return false;
+    fact_withdraw(facts, at);
+    *fact_open(facts) = 0;
+    return true;
+}
+
 static void withdraw_question(struct listener_dns *l, struct facts *facts, const struct draft *d)
 {
+    if (*fact_open(facts) == 0 || (*fact_open(facts) == 1 && withdraw_newest(l, facts, d)))
+        return;
     const size_t len = fact_copy(facts, l->known);
     struct record_fact fact;
     const uint8_t *p;
 
     for (size_t at = 0, next = 0; (p = fact_next(l->known, len, &next, &fact)) != NULL; at = next)
-        if (fact.type == FACT_DNS && is_question_of(l, d, p, fact.len))
+        if (fact.type == FACT_DNS && is_question_of(l, d, p, fact.len)) {
             fact_withdraw(facts, at);
+            --*fact_open(facts);
+        }
 }
 
 /* ---------------------------------------------------------------- the news */
@@ -202,7 +221,8 @@ bool listener_dns_message(struct listener_dns *l, struct facts **facts, const st
     if (!fact_is_full(*facts)) {
         if ((h.flags & DNS_FLAG_QR) != 0 && *facts != NULL)
             withdraw_question(l, *facts, &d);
-        (void)fact_add(l->facts, facts, FACT_DNS, l->fact, d.len);
+        if (fact_add(l->facts, facts, FACT_DNS, l->fact, d.len))
+            *fact_open(*facts) = (uint16_t)(*fact_open(*facts) + ((h.flags & DNS_FLAG_QR) == 0));
     }
     return outcome >= 0 || d.head.n_items > 0;
 }

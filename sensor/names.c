@@ -73,6 +73,17 @@ static void learn(struct names *n, const struct names_key *key, const char *name
     k->until_ns = until_ns > k->until_ns ? until_ns : k->until_ns;
 }
 
+static void prefetch_both(const struct names *n, const uint8_t client[16],
+                          const uint8_t address[16])
+{
+    struct names_key key = {.client = {0}};
+
+    memcpy(key.address, address, sizeof(key.address));
+    lru_prefetch(n->known, &key);
+    memcpy(key.client, client, sizeof(key.client));
+    lru_prefetch(n->known, &key);
+}
+
 void names_learn(struct names *n, const struct named_record *r)
 {
     static const uint8_t anybody[16];
@@ -80,6 +91,8 @@ void names_learn(struct names *n, const struct named_record *r)
     struct names_key key;
 
     memcpy(name, r->name, strnlen(r->name, sizeof(name) - 1));
+    for (uint32_t i = 0; i < r->n_addresses; i++)
+        prefetch_both(n, r->client, r->address[i].address);
     for (uint32_t i = 0; i < r->n_addresses; i++) {
         const uint64_t until_ns = r->header.time_ns + lifetime(n, r->address[i].ttl);
 
