@@ -84,7 +84,7 @@ const struct conf_key sensor_keys[] = {
 
     CONF_BOOL(S, dpi_enabled, "dpi.enabled", "yes", "Find the application with nDPI."),
     CONF_INT(S, dpi_flows, "dpi.max", "100000", 16, 10000000, "Flows that nDPI looks at, at a time; more go without."),
-    CONF_INT(S, dpi_packets, "dpi.packets", "7", 1, 255, "Packets of a flow after which nDPI gives up; those without payload count a quarter."),
+    CONF_INT(S, dpi_packets, "dpi.packets", "4", 1, 255, "Packets of a flow after which nDPI gives up; those without payload count a quarter."),
     CONF_SIZE(S, facts_memory, "facts.memory", "64mb", MB, 16384 * MB, "Memory for what is said on flows (TLS, HTTP, DNS); when full, a flow goes without."),
     CONF_INT(S, facts_streams, "facts.streams", "1024", 1, 1000000, "Beginnings of TLS and DNS that lie in several TCP segments, at a time (8 kb each); more are given up."),
 
