@@ -245,6 +245,7 @@ const struct route alerts_routes[] = {
      .summary = "Raise an alert by hand",
      .body = &create_schema,
      .reply = &alert_schema,
+     .flags = ROUTE_GROUPED,
      .body_max = (size_t)256 * 1024,
      .status = 201},
     {.method = "GET",
@@ -261,6 +262,7 @@ const struct route alerts_routes[] = {
      .object = &object,
      .summary = "Triage",
      .body = &patch_schema,
-     .reply = &alert_schema},
+     .reply = &alert_schema,
+     .flags = ROUTE_GROUPED},
     {.method = NULL},
 };

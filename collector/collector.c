@@ -61,7 +61,8 @@ static int make_auth(struct collector *c, struct err *e)
 {
     const struct collector_conf *conf = &c->conf;
     const struct auth_conf auth = {
-        .cache = c->cache,
+        /* without a shared cache nobody says what other collectors change in the server */
+        .cache = conf->db_url[0] == '\0' || conf->cache_url[0] != '\0' ? c->cache : NULL,
         .key_file = conf->auth_key_file,
         .access_s = conf->auth_access_ns / (int64_t)WIND_NS_PER_S,
         .refresh_s = conf->auth_refresh_ns / (int64_t)WIND_NS_PER_S,

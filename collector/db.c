@@ -29,6 +29,8 @@ struct db {
     struct db_conf conf;
     char *texts[4]; /* of conf */
     struct db_pool writer, readers, replica;
+    struct db_conn *group; /* the writer, while it is a group's; written under writer.lock */
+    bool has_part;         /* of the group's thread alone */
     void (*on_commit)(void *arg);
     void *on_commit_arg;
     _Atomic uint64_t commits, rollbacks;
@@ -159,6 +161,32 @@ static int tx_new(struct db *db, struct db_pool *pool, enum db_mode mode, struct
     return 0;
 }
 
+static bool is_in_group(struct db *db)
+{
+    (void)pthread_mutex_lock(&db->writer.lock);
+    const bool is_in = db->group != NULL && pthread_equal(db->writer.holder, pthread_self());
+    (void)pthread_mutex_unlock(&db->writer.lock);
+    return is_in;
+}
+
+static int part_new(struct db *db, struct db_tx **ret_tx, struct err *e)
+{
+    if (db->has_part)
+        return err_set(e, -EDEADLK, "database: this thread writes already");
+    struct db_tx *tx = calloc(1, sizeof(*tx));
+    if (tx == NULL)
+        return err_set(e, -ENOMEM, "database: out of memory");
+    *tx = (struct db_tx){.db = db, .conn = db->group, .mode = DB_MODE_PART};
+    const int r = db->ops->begin(tx->conn->native, DB_MODE_PART, e);
+    if (r != 0) {
+        free(tx);
+        return r;
+    }
+    db->has_part = true;
+    *ret_tx = tx;
+    return 0;
+}
+
 int db_begin_read(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
     return tx_new(db, &db->readers, DB_MODE_READ, ret_tx, e);
@@ -176,7 +204,8 @@ int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e)
 
 int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, &db->writer, DB_MODE_WRITE, ret_tx, e);
+    return is_in_group(db) ? part_new(db, ret_tx, e)
+                           : tx_new(db, &db->writer, DB_MODE_WRITE, ret_tx, e);
 }
 
 /* The entry goes back to the cache, or away. */
@@ -199,7 +228,10 @@ static void tx_end(struct db_tx *tx)
         s->entry = NULL;
         s->tx = NULL;
     }
-    db_pool_give(tx->conn);
+    if (tx->mode == DB_MODE_PART)
+        tx->db->has_part = false;
+    else
+        db_pool_give(tx->conn);
     free(tx);
 }
 
@@ -222,6 +254,14 @@ struct db_tx *db_tx_free(struct db_tx *tx)
     return NULL;
 }
 
+static int committed(struct db *db)
+{
+    atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
+    if (db->on_commit != NULL)
+        db->on_commit(db->on_commit_arg);
+    return 0;
+}
+
 int db_commit(struct db_tx **tx, struct err *e)
 {
     struct db *db = (*tx)->db;
@@ -235,12 +275,47 @@ int db_commit(struct db_tx **tx, struct err *e)
     }
     tx_end(*tx);
     *tx = NULL;
-    if (mode == DB_MODE_WRITE) {
-        atomic_fetch_add_explicit(&db->commits, 1, memory_order_relaxed);
-        if (db->on_commit != NULL)
-            db->on_commit(db->on_commit_arg);
+    return mode == DB_MODE_WRITE ? committed(db) : 0;
+}
+
+/* ---------------------------------------------------------------- groups */
+
+static void group_set(struct db *db, struct db_conn *c)
+{
+    (void)pthread_mutex_lock(&db->writer.lock);
+    db->group = c;
+    (void)pthread_mutex_unlock(&db->writer.lock);
+}
+
+int db_group_begin(struct db *db, struct err *e)
+{
+    struct db_conn *c = NULL;
+
+    int r = db_pool_take(&db->writer, &c, e);
+    if (r != 0)
+        return r;
+    WIND_CHECK(c != NULL);
+    r = db->ops->begin(c->native, DB_MODE_WRITE, e);
+    if (r == 0)
+        group_set(db, c);
+    else
+        db_pool_give(c);
+    return r;
+}
+
+int db_group_end(struct db *db, struct err *e)
+{
+    struct db_conn *c = db->group;
+    int r = db->ops->end(c->native, DB_MODE_WRITE, true, e);
+
+    if (r != 0) {
+        (void)db->ops->end(c->native, DB_MODE_WRITE, false, NULL);
+        atomic_fetch_add_explicit(&db->rollbacks, 1, memory_order_relaxed);
+        r = r < 0 ? r : err_set(e, -EINVAL, "database: commit: a key does not fit");
     }
-    return 0;
+    group_set(db, NULL);
+    db_pool_give(c);
+    return r == 0 ? committed(db) : r;
 }
 
 int db_script(struct db_tx *tx, const char *sql, struct err *e)

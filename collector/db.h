@@ -92,6 +92,14 @@ WIND_MUST_USE int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err
 /* Make it last, end it and set *tx to NULL; on failure it is rolled back and ended too. */
 WIND_MUST_USE int db_commit(struct db_tx **tx, struct err *e);
 
+/*
+ * Several writes as one: until db_group_end, what this thread begins as a write is a part that is
+ * kept (db_commit) or undone alone. What was kept lasts when db_group_end returns 0, or all of it
+ * is undone. Others wait for the writer meanwhile; on_commit is called once.
+ */
+WIND_MUST_USE int db_group_begin(struct db *db, struct err *e);
+WIND_MUST_USE int db_group_end(struct db *db, struct err *e);
+
 /* End it; a write that was not committed is undone. */
 struct db_tx *db_tx_free(struct db_tx *tx);
 WIND_DEFINE_FREE(db_tx)

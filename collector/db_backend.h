@@ -18,7 +18,8 @@ struct db_migration {
 };
 
 enum db_role { DB_READER, DB_WRITER, DB_REPLICA };
-enum db_mode { DB_MODE_READ, DB_MODE_SINGLE, DB_MODE_WRITE };
+/* PART: within a write. It must not begin when the database has ended that write by itself. */
+enum db_mode { DB_MODE_READ, DB_MODE_SINGLE, DB_MODE_WRITE, DB_MODE_PART };
 
 struct db_ops {
     enum db_engine engine;

@@ -16,7 +16,11 @@ static int begin(void *conn, enum db_mode mode, struct err *e)
 {
     struct pg_conn *c = conn;
 
-    (void)e;
+    if (mode == DB_MODE_PART) {
+        c->is_part = true;
+        c->is_saved = false;
+        return c->is_broken ? err_set(e, -EAGAIN, "database: the connection was lost") : 0;
+    }
     c->mode = mode;
     c->is_begun = false;
     c->failed = 0;
@@ -42,6 +46,37 @@ static int commit(struct pg_conn *c, struct err *e)
     return r;
 }
 
+/* What was sent for it has been answered when it is kept: a failure is of this part. */
+static int part_end(struct pg_conn *c, bool is_commit, struct err *e)
+{
+    const bool is_saved = c->is_saved;
+    int r = 0;
+
+    if (c->is_broken)
+        return is_commit ? err_set(e, -EAGAIN, "database: the connection was lost") : 0;
+    if (is_commit && is_saved)
+        r = pg_command(c, "RELEASE part", e);
+    if (is_commit && r == 0)
+        r = pg_wait(c, 0, e);
+    if (is_commit && r == 0 && c->failed != 0)
+        r = pg_failure(c, e);
+    if (is_commit && r != 0)
+        return r; /* db.c rolls back */
+    if (!is_commit && is_saved) {
+        r = sync_now(c, e);
+        if (r == 0)
+            r = pg_command(c, "ROLLBACK TO part", e);
+        if (r == 0)
+            r = pg_command(c, "RELEASE part", e);
+        c->plan = PLAN_UNKNOWN;
+        if (r == 0)
+            r = pg_wait(c, 0, NULL);
+        c->failed = 0;
+    }
+    c->is_part = c->is_saved = false;
+    return r;
+}
+
 /*
  * A commit that fails leaves the transaction open: db.c rolls back. What was sent before a
  * failure is skipped by the server up to the next sync, so there is one in front of the end.
@@ -51,6 +86,8 @@ static int end(void *conn, enum db_mode mode, bool is_commit, struct err *e)
     struct pg_conn *c = conn;
     int r = 0;
 
+    if (mode == DB_MODE_PART)
+        return part_end(c, is_commit, e);
     if (c->is_broken)
         return is_commit ? err_set(e, -EAGAIN, "database: the connection was lost") : 0;
     if (c->is_begun && mode == DB_MODE_WRITE && is_commit)

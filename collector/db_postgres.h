@@ -53,6 +53,7 @@ struct pg_conn {
     uint64_t tickets, txs; /* of the statements, transactions so far */
     enum db_mode mode;
     bool is_begun, is_synced, is_broken, is_plan_new;
+    bool is_part, is_saved; /* within a part of a group of writes; its savepoint was sent */
     enum pg_plan plan;
     int failed; /* of this transaction; DB_CONFLICT or < 0 */
     struct err failure;

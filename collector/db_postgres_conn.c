@@ -258,6 +258,10 @@ int pg_start(struct pg_conn *c, bool is_planned, struct err *e)
         if (r == 0 && c->mode == DB_MODE_WRITE)
             r = pg_command(c, LOCK_SQL, e);
     }
+    if (r == 0 && c->is_part && !c->is_saved) {
+        c->is_saved = true;
+        r = pg_command(c, "SAVEPOINT part", e);
+    }
     if (r == 0 && c->plan != plan) {
         c->plan = plan;
         c->is_plan_new = true;

@@ -124,14 +124,21 @@ static int connect(const struct db_conf *conf, enum db_role role, void **ret_con
 
 static int begin(void *conn, enum db_mode mode, struct err *e)
 {
-    static const char *const sql[] = {
-        [DB_MODE_READ] = "BEGIN", [DB_MODE_SINGLE] = NULL, [DB_MODE_WRITE] = "BEGIN IMMEDIATE"};
+    static const char *const sql[] = {[DB_MODE_READ] = "BEGIN",
+                                      [DB_MODE_SINGLE] = NULL,
+                                      [DB_MODE_WRITE] = "BEGIN IMMEDIATE",
+                                      [DB_MODE_PART] = "SAVEPOINT part"};
 
+    /* A full disk can end it; a savepoint would then silently begin another. */
+    if (mode == DB_MODE_PART && sqlite3_get_autocommit(conn))
+        return err_set(e, -EIO, "database: the transaction was ended by a failure");
     return sql[mode] == NULL ? 0 : script(conn, sql[mode], e);
 }
 
 static int end(void *conn, enum db_mode mode, bool is_commit, struct err *e)
 {
+    if (mode == DB_MODE_PART)
+        return script(conn, is_commit ? "RELEASE part" : "ROLLBACK TO part; RELEASE part", e);
     return mode == DB_MODE_SINGLE ? 0 : script(conn, is_commit ? "COMMIT" : "ROLLBACK", e);
 }
 

@@ -403,3 +403,13 @@ void exchange_run(struct exchange *x)
     else
         handle(x);
 }
+
+void exchange_settle(struct exchange *x, int result, const struct err *why)
+{
+    x->is_settled = true;
+    if (result >= 0)
+        return;
+    x->rs.n_headers = x->n_headers; /* no Location of what does not exist */
+    x->rq.err = *why;
+    (void)failed(x, result);
+}

@@ -15,6 +15,7 @@
 
 #include "collector/http_server.h"
 #include "collector/static_files.h"
+#include "collector/write_queue.h"
 #include "common/buf.h"
 
 struct cache_limit;
@@ -41,6 +42,9 @@ struct exchange {
     struct buf body;
     size_t held;    /* our part of gate->bodies */
     size_t skipped; /* bytes of a body that nobody wants */
+    struct write_job job;
+    size_t n_headers; /* of the response, before the job ran */
+    bool is_settled;  /* the job has ended */
 };
 
 void exchange_init(struct exchange *x, struct gate *g, void *connection);
@@ -53,3 +57,6 @@ void exchange_admit(struct exchange *x, int64_t body_len);
 bool exchange_take_body(struct exchange *x, const char *p, size_t n);
 
 void exchange_run(struct exchange *x);
+
+/* It was run in a group of writes, and this is how their commit went. */
+void exchange_settle(struct exchange *x, int result, const struct err *why);

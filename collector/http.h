@@ -41,6 +41,7 @@ enum route_flag {
     ROUTE_LOGIN = 4,     /* counts against the login limit of user and address */
     ROUTE_HIDDEN = 8,    /* not in openapi.json */
     ROUTE_IF_MATCH = 16, /* its handler asks request_if_match */
+    ROUTE_GROUPED = 32,  /* may share a commit with others: nothing but the database changes */
 };
 
 struct api_object;

@@ -20,6 +20,7 @@
 #include "collector/listener.h"
 #include "collector/metrics.h"
 #include "collector/routes.h"
+#include "collector/write_queue.h"
 #include "collector/ws.h"
 #include "common/crypto.h"
 #include "common/log.h"
@@ -38,6 +39,7 @@ static const char page_policy[] =
 struct http_server {
     struct collector *app; /* borrowed */
     struct gate gate;
+    struct write_queue *writes;
     struct MHD_Daemon *daemon;
     struct listener listener;
     bool is_tls;
@@ -302,6 +304,34 @@ static enum MHD_Result begin(struct http_server *s, struct exchange *x,
     return MHD_YES;
 }
 
+static void run_job(void *exchange)
+{
+    exchange_run(exchange);
+}
+
+static void job_ended(void *exchange, int result, const struct err *why)
+{
+    struct exchange *x = exchange;
+
+    exchange_settle(x, result, why);
+    MHD_resume_connection(x->rq.connection); /* on_request is called once more */
+}
+
+static void suspend(void *connection)
+{
+    MHD_suspend_connection(connection);
+}
+
+/* True: it is run together with others, and answered then. */
+static bool is_put_off(struct http_server *s, struct exchange *x)
+{
+    if (x->is_refused || x->is_settled || (x->rq.route->flags & ROUTE_GROUPED) == 0)
+        return false;
+    x->n_headers = x->rs.n_headers;
+    x->job = (struct write_job){.run = run_job, .ended = job_ended, .arg = x};
+    return write_queue_put(s->writes, &x->job, suspend, x->rq.connection);
+}
+
 /* NOLINTNEXTLINE(readability-function-size): the library's signature */
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
@@ -325,7 +355,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         *upload_size = 0;
         return go_on ? MHD_YES : MHD_NO;
     }
-    if (!x->is_refused)
+    if (is_put_off(s, x))
+        return MHD_YES;
+    if (!x->is_refused && !x->is_settled)
         exchange_run(x);
     return send_answer(s, connection, x);
 }
@@ -438,7 +470,9 @@ int http_server_new(struct http_server **ret, struct collector *app, struct err 
         return err_set(e, -ENOMEM, "http: out of memory");
     s->app = app;
     s->listener.fd = -1;
-    int r = read_tls(s, &app->conf, e);
+    int r = write_queue_new(&s->writes, app->db, app->metrics, e);
+    if (r == 0)
+        r = read_tls(s, &app->conf, e);
     if (r == 0)
         r = make_gate(s, &app->conf, e);
     if (r == 0)
@@ -455,7 +489,8 @@ int http_server_start(struct http_server *s, struct err *e)
     const struct collector_conf *conf = &s->app->conf;
     struct MHD_OptionItem options[16];
     size_t n = 0;
-    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_UPGRADE | MHD_ALLOW_SUSPEND_RESUME |
+                     MHD_USE_ERROR_LOG;
 
 #define OPTION(...) options[n++] = (struct MHD_OptionItem){__VA_ARGS__}
     OPTION(MHD_OPTION_LISTEN_SOCKET, s->listener.fd, NULL);
@@ -483,7 +518,7 @@ int http_server_start(struct http_server *s, struct err *e)
     if (s->daemon == NULL)
         return err_set(e, -EIO, "the HTTP server does not start%s",
                        s->is_tls ? "; are api.tls_cert and api.tls_key a PEM pair?" : "");
-    return 0;
+    return write_queue_start(s->writes, e);
 }
 
 void http_server_quiesce(struct http_server *s)
@@ -496,8 +531,10 @@ struct http_server *http_server_free(struct http_server *s)
 {
     if (s == NULL)
         return NULL;
+    write_queue_stop(s->writes); /* nobody waits for it any more: the daemon may stop */
     if (s->daemon != NULL)
         MHD_stop_daemon(s->daemon);
+    write_queue_free(s->writes);
     if (s->listener.fd >= 0)
         (void)close(s->listener.fd);
     cache_limit_free(s->gate.requests);

@@ -30,7 +30,9 @@ struct metrics;
     COUNTER(WS_DROPPED, "wind_ws_dropped_total", "WebSocket clients closed: stuck or silent.")     \
     COUNTER(WS_SENT, "wind_ws_messages_total", "Events put on WebSocket connections.")             \
     COUNTER(INGEST_BATCHES, "wind_ingest_batches_total", "Batches of sensors that were stored.")   \
-    COUNTER(INGEST_REJECTED, "wind_ingest_rejected_total", "Alerts that were refused for good.")
+    COUNTER(INGEST_REJECTED, "wind_ingest_rejected_total", "Alerts that were refused for good.")   \
+    COUNTER(WRITE_GROUPS, "wind_http_commits_total", "Commits of what requests write.")            \
+    COUNTER(WRITE_GROUPED, "wind_http_writes_total", "Requests in them: several share one.")
 
 enum metrics_counter {
 #define COUNTER(name, text, help) METRICS_##name,
