@@ -170,8 +170,9 @@ def described(message):
 def is_plain(p):
     """tshark shows names raw; one with odd characters, or with the separator, can't be compared."""
     names = [n for f in ("dns.qry.name", "dns.resp.name", "dns.cname", "dns.ns") for n in p[f]]
-    return all(n.isascii() and n.isprintable() for n in names) and len(p["dns.qry.type"]) == len(
-        p["dns.qry.name"]
+    pairs = (("dns.qry.type", "dns.qry.name"), ("dns.resp.type", "dns.resp.name"))
+    return all(n.isascii() and n.isprintable() for n in names) and all(
+        len(p[a]) == len(p[b]) for a, b in pairs
     )
 
 
