@@ -9,6 +9,7 @@
 
 #define READERS_DEFAULT 8
 #define BUSY_MS_DEFAULT 10000
+#define SIZED_EACH_MS   15000
 
 /* What callers hold. Loses its entry when its transaction ends first. */
 struct db_stmt {
@@ -33,7 +34,8 @@ struct db {
     bool has_part;         /* of the group's thread alone */
     void (*on_commit)(void *arg);
     void *on_commit_arg;
-    _Atomic uint64_t commits, rollbacks;
+    _Atomic uint64_t commits, rollbacks, size;
+    _Atomic int64_t sized_ms; /* when `size` was asked for */
     int schema;
 };
 
@@ -122,6 +124,22 @@ static void add_pool(struct db_pool *p, struct db_stats *st)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+/* A server reads its folder for this: not more often than it is worth. */
+static uint64_t server_bytes(struct db *db)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int64_t bytes = 0;
+    const int64_t now = db_now_ms();
+    int64_t last = atomic_load_explicit(&db->sized_ms, memory_order_relaxed);
+
+    if ((last == 0 || now - last >= SIZED_EACH_MS) &&
+        atomic_compare_exchange_strong(&db->sized_ms, &last, now) &&
+        db_begin_single(db, &tx, NULL) == 0 &&
+        db_query_i64(tx, "SELECT pg_database_size(current_database())", DB_NONE, &bytes, NULL) == 0)
+        atomic_store_explicit(&db->size, (uint64_t)bytes, memory_order_relaxed);
+    return atomic_load_explicit(&db->size, memory_order_relaxed);
+}
+
 void db_stats(struct db *db, struct db_stats *ret_stats)
 {
     *ret_stats = (struct db_stats){
@@ -134,6 +152,8 @@ void db_stats(struct db *db, struct db_stats *ret_stats)
     add_pool(&db->replica, ret_stats);
     if (db->ops->sizes != NULL)
         db->ops->sizes(&db->conf, &ret_stats->file_bytes, &ret_stats->wal_bytes);
+    else
+        ret_stats->file_bytes = server_bytes(db);
 }
 
 /* ---------------------------------------------------------------- transactions */

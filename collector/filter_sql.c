@@ -138,8 +138,8 @@ static int query(const struct filter *f, struct db_tx *tx, const char *columns,
     buf_init(&q.text, SQL_MAX);
     buf_init(&q.match, SQL_MAX);
     (void)buf_grow(&q.match, FILTER_TEXTS * 2); /* args point into it */
-    buf_printf(&q.text, "SELECT %s, %s, %s FROM %s WHERE 1 = 1", columns, f->sort->sql,
-               f->table->id, f->table->from);
+    buf_printf(&q.text, "%sSELECT %s, %s, %s FROM %s WHERE 1 = 1", f->n_terms > 0 ? DB_PLANNED : "",
+               columns, f->sort->sql, f->table->id, f->table->from);
     put_where(&q, f);
     buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT %lld", f->sort->sql, way, f->table->id, way,
                (long long)f->limit + 1);

@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "collector/db.h"
+#include "collector/db_backend.h"
 #include "support/child.h"
 #include "support/temp_db.h"
 
@@ -49,6 +49,15 @@ Test(db, opens_a_private_file_and_knows_its_schema)
     db_stats(temp_db, &stats);
     cr_assert_geq(stats.schema, 1);
     cr_assert_eq(count_rows(temp_db, "SELECT count(*) FROM schema_migrations"), stats.schema);
+}
+
+Test(db, both_databases_have_the_same_migrations)
+{
+    const struct db_migration *a = db_sqlite_migrations, *b = db_postgres_migrations;
+
+    for (; a->number != 0 && b->number != 0; a++, b++)
+        cr_assert_str_eq(a->name, b->name);
+    cr_assert_eq(a->number, b->number, "a file is missing in sql/sqlite or sql/postgres");
 }
 
 Test(db, what_is_committed_is_there_after_opening_again)

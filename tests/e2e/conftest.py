@@ -1,6 +1,7 @@
 """Fixtures: a real collector on a database of its own, a sensor's key, a logged-in admin."""
 
 import importlib
+import os
 import sys
 
 import pytest
@@ -14,10 +15,21 @@ globals().update(services.FIXTURES)
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "services: wants a real Kafka, PostgreSQL, Redis or search")
+    config.addinivalue_line("markers", "sqlite: about the embedded database alone")
 
 
 def pytest_collection_modifyitems(items):
     services.mark(items)
+    if os.environ.get("WIND_TEST_DB") == "postgres":
+        items[:] = [item for item in items if item.get_closest_marker("sqlite") is None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def store(request):
+    """WIND_TEST_DB=postgres: the collectors of all tests keep their things there."""
+    if os.environ.get("WIND_TEST_DB") == "postgres":
+        servers = request.getfixturevalue("servers")
+        support.server = servers.get(services.Postgres, "postgres")
 
 
 @pytest.fixture

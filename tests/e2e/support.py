@@ -1,10 +1,12 @@
 """What the whole-system tests share: real programs, started and ended, and the API as a client.
 
 Nothing here replaces a part of Wind: the programs come from WIND_BIN (default build/release/bin),
-each collector has a SQLite file and a port of its own, and everything that was started is ended.
+each collector has a database and a port of its own, and everything that was started is ended.
+The database is a SQLite file; with WIND_TEST_DB=postgres in the environment one of a real server.
 """
 
 import collections
+import contextlib
 import fcntl
 import json
 import os
@@ -13,6 +15,7 @@ import re
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import termios
 import time
@@ -171,6 +174,9 @@ class Terminal:
             os.close(self.master)
 
 
+server = None  # services.Postgres, when the collectors of this run use it (conftest)
+
+
 class Collector:
     """A real wind-collector. start() after stop() or kill() goes on with the same database."""
 
@@ -183,8 +189,10 @@ class Collector:
             "db.path": self.folder / "wind.db",
             "auth.hash_memory": "1mb",  # many logins, and they are not what is tested
             "auth.hash_passes": "1",
-            **{key.replace("__", "."): value for key, value in more.items()},
         }
+        if server is not None:
+            self.settings["db.url"] = server.database()
+        self.settings |= {key.replace("__", "."): value for key, value in more.items()}
         self.process = None
         self.password = None
         self._token = None
@@ -211,6 +219,13 @@ class Collector:
 
     def kill(self):
         return self.process.stop(signal.SIGKILL)
+
+    def sql(self, statement):
+        """Rows of a statement in its database: lists of texts, bytes as \\x0a or as they are."""
+        if server is not None:
+            return server.sql(statement, self.settings["db.url"])
+        with contextlib.closing(sqlite3.connect(self.settings["db.path"])) as db, db:
+            return [list(row) for row in db.execute(statement)]
 
     def create_key(self, name="edge", scope="ingest", *more):
         """A file with a new key."""

@@ -1,6 +1,5 @@
 """/api/users/ and /api/keys/: passwords, registration, keys that end."""
 
-import sqlite3
 import uuid
 
 import pytest
@@ -93,7 +92,6 @@ def test_a_key_speaks_for_its_sensor_alone(shared):
 
 def test_a_key_that_has_expired(collector):
     key = collector.create_key("old", "sensors:read").read_text().strip()
-    with sqlite3.connect(collector.settings["db.path"]) as db:
-        db.execute("UPDATE api_keys SET expires_ns = 1000000000")
+    collector.sql("UPDATE api_keys SET expires_ns = 1000000000")
     headers = {"X-API-Key": key}
     refused(collector.call("GET", "/api/sensors/", token="", headers=headers), 401, "token_expired")

@@ -3,7 +3,6 @@
 import base64
 import hmac
 import json
-import sqlite3
 import time
 import uuid
 
@@ -30,8 +29,8 @@ def test_a_wrong_password_and_an_unknown_user_are_told_alike(shared):
 
 
 def signing_key(collector):
-    with sqlite3.connect(f"file:{collector.settings['db.path']}?mode=ro", uri=True) as db:
-        return db.execute("SELECT value FROM secrets WHERE name = 'jwt'").fetchone()[0]
+    value = collector.sql("SELECT value FROM secrets WHERE name = 'jwt'")[0][0]
+    return bytes.fromhex(value[2:]) if isinstance(value, str) else value
 
 
 def claims_of(token):
