@@ -45,7 +45,7 @@ static const struct field alert_fields[] = {
     {.name = "updated_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED},
     {.name = NULL},
 };
-static const struct schema alert_schema = {.name = "Alert", .fields = alert_fields};
+const struct schema alert_schema = {.name = "Alert", .fields = alert_fields};
 
 static const struct field create_fields[] = {
     {SEVERITY_FIELD, .flags = FIELD_REQUIRED},
@@ -220,19 +220,19 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
 
 /* ---------------------------------------------------------------- routes */
 
-static const struct api_object object = {.name = "alert",
-                                         .filter = FILTER_ALERTS,
-                                         .list = alert_list,
-                                         .show = alert_show,
-                                         .add = add,
-                                         .change = change};
+const struct api_object alert_object = {.name = "alert",
+                                        .filter = FILTER_ALERTS,
+                                        .list = alert_list,
+                                        .show = alert_show,
+                                        .add = add,
+                                        .change = change};
 
 const struct route alerts_routes[] = {
     {.method = "GET",
      .pattern = "/api/alerts/",
      .need = PERMISSION_ALERTS_READ,
      .handler = api_list,
-     .object = &object,
+     .object = &alert_object,
      .summary = "Alerts, the newest first",
      .reply = &alert_schema,
      .query = list_query,
@@ -241,7 +241,7 @@ const struct route alerts_routes[] = {
      .pattern = "/api/alerts/",
      .need = PERMISSION_ALERTS_WRITE,
      .handler = api_create,
-     .object = &object,
+     .object = &alert_object,
      .summary = "Raise an alert by hand",
      .body = &create_schema,
      .reply = &alert_schema,
@@ -252,14 +252,14 @@ const struct route alerts_routes[] = {
      .pattern = "/api/alerts/{id}",
      .need = PERMISSION_ALERTS_READ,
      .handler = api_show,
-     .object = &object,
+     .object = &alert_object,
      .summary = "One alert, with the reasons for it",
      .reply = &alert_schema},
     {.method = "PATCH",
      .pattern = "/api/alerts/{id}",
      .need = PERMISSION_ALERTS_WRITE,
      .handler = api_patch,
-     .object = &object,
+     .object = &alert_object,
      .summary = "Triage",
      .body = &patch_schema,
      .reply = &alert_schema,

@@ -101,7 +101,7 @@ int api_list(struct request *rq, struct response *rs)
         r = read_filter(rq, f);
     if (r == API_FAULT)
         return respond_invalid(rq, rs);
-    if (r == 0 && filter_has_words(f))
+    if (r == 0 && (filter_has_words(f) || (rq->route->flags & ROUTE_INDEX) != 0))
         r = api_ask(rq, rs, f);
     if (r == 0)
         r = db_begin_list(rq->db, &tx, &rq->err);

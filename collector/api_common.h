@@ -55,6 +55,9 @@ int api_show(struct request *rq, struct response *rs);
 int api_create(struct request *rq, struct response *rs);
 int api_patch(struct request *rq, struct response *rs);
 
+extern const struct api_object alert_object, incident_object; /* api_alerts.c, api_incidents.c */
+extern const struct schema alert_schema, incident_schema;
+
 /* 404 in one sentence. */
 int api_absent(struct response *rs, const struct api_object *o);
 

@@ -72,7 +72,7 @@ static const struct field incident_fields[] = {
      .help = "What people changed; not in lists."},
     {.name = NULL},
 };
-static const struct schema incident_schema = {.name = "Incident", .fields = incident_fields};
+const struct schema incident_schema = {.name = "Incident", .fields = incident_fields};
 
 /* clang-format off */
 #define TITLE_FIELD       .name = "title", .type = FIELD_TEXT, .min = 1, .max = TITLE_MAX
@@ -216,13 +216,13 @@ static int change(struct request *rq, struct db_tx *tx, int64_t id)
     return r == 0 ? put_rest(rq, tx, id, false) : r;
 }
 
-static const struct api_object object = {.name = "incident",
-                                         .filter = FILTER_INCIDENTS,
-                                         .list = incident_list,
-                                         .show = show,
-                                         .add = add,
-                                         .change = change,
-                                         .version = incident_version};
+const struct api_object incident_object = {.name = "incident",
+                                           .filter = FILTER_INCIDENTS,
+                                           .list = incident_list,
+                                           .show = show,
+                                           .add = add,
+                                           .change = change,
+                                           .version = incident_version};
 
 static int comment(struct request *rq, struct response *rs)
 {
@@ -241,7 +241,7 @@ static int comment(struct request *rq, struct response *rs)
     if (r == 0)
         return respond_buf(rs, 201, &made);
     buf_done(&made);
-    return r == STORE_ABSENT ? api_absent(rs, &object) : r;
+    return r == STORE_ABSENT ? api_absent(rs, &incident_object) : r;
 }
 
 /* ---------------------------------------------------------------- routes */
@@ -251,7 +251,7 @@ const struct route incidents_routes[] = {
      .pattern = "/api/incidents/",
      .need = PERMISSION_INCIDENTS_READ,
      .handler = api_list,
-     .object = &object,
+     .object = &incident_object,
      .summary = "Incidents, the newest first",
      .reply = &incident_schema,
      .query = list_query,
@@ -260,7 +260,7 @@ const struct route incidents_routes[] = {
      .pattern = "/api/incidents/",
      .need = PERMISSION_INCIDENTS_WRITE,
      .handler = api_create,
-     .object = &object,
+     .object = &incident_object,
      .summary = "Open an incident by hand",
      .body = &create_schema,
      .reply = &incident_schema,
@@ -270,14 +270,14 @@ const struct route incidents_routes[] = {
      .pattern = "/api/incidents/{id}",
      .need = PERMISSION_INCIDENTS_READ,
      .handler = api_show,
-     .object = &object,
+     .object = &incident_object,
      .summary = "One incident, with its history",
      .reply = &incident_schema},
     {.method = "PATCH",
      .pattern = "/api/incidents/{id}",
      .need = PERMISSION_INCIDENTS_WRITE,
      .handler = api_patch,
-     .object = &object,
+     .object = &incident_object,
      .summary = "Work on it; with If-Match only if nobody else did meanwhile",
      .body = &patch_schema,
      .reply = &incident_schema,

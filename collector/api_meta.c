@@ -7,6 +7,7 @@
 #include "collector/http_server.h"
 #include "collector/metrics.h"
 #include "collector/routes.h"
+#include "collector/search.h"
 #include "collector/session.h"
 #include "collector/ws.h"
 #include "common/buf.h"
@@ -55,6 +56,7 @@ static int metrics(struct request *rq, struct response *rs)
     cache_print(rq->app->cache, &text);
     if (rq->app->auth->known != NULL)
         session_cache_print(rq->app->auth->known, &text);
+    search_print(rq->app->search, &text);
     db_stats(rq->db, &stats);
     metrics_print_one(&text, "wind_db_commits_total", "counter", "Transactions that lasted.",
                       stats.commits);

@@ -26,6 +26,7 @@
     PERMISSION(USERS_WRITE, "users:write", "create and change users")                              \
     PERMISSION(KEYS_READ, "keys:read", "see API keys")                                             \
     PERMISSION(KEYS_WRITE, "keys:write", "create and revoke API keys")                             \
+    PERMISSION(SEARCH_WRITE, "search:write", "fill the text index anew")                           \
     PERMISSION(INGEST, "ingest", "post batches as a sensor")
 
 enum permission {

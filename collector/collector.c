@@ -134,7 +134,16 @@ static int make_ingest(struct collector *c, struct err *e)
 
 static int make_search(struct collector *c, struct err *e)
 {
-    const struct search_conf conf = {.db = c->db};
+    const struct search_conf conf = {
+        .db = c->db,
+        .url = c->conf.search_url,
+        .user = c->conf.search_user,
+        .password_file = c->conf.search_password_file,
+        .ca_file = c->conf.search_ca_file,
+        .prefix = c->conf.search_index,
+        .is_gzip = c->conf.search_gzip,
+        .retention_ns = c->conf.search_retention_ns,
+    };
 
     return search_new(&c->search, &conf, e);
 }

@@ -49,6 +49,10 @@ struct collector_conf {
     int64_t ws_clients, ws_queue_bytes, ws_ping_ns;
     char cache_url[256], cache_password_file[256], cache_prefix[CACHE_PREFIX_MAX + 1];
     int64_t cache_timeout_ns, cache_connections, cache_memory;
+    char search_url[512], search_user[128], search_password_file[256], search_ca_file[256];
+    char search_index[32];
+    bool search_gzip;
+    int64_t search_retention_ns;
     struct correlate_conf correlate;
     struct bus_conf bus;
 };

@@ -57,6 +57,14 @@ const struct conf_key collector_keys[] = {
     CONF_INT(C, cache_connections, "cache.connections", "8", 1, 256, "Connections to it."),
     CONF_SIZE(C, cache_memory, "cache.memory", "16mb", 64 * KB, 65536 * MB, "Answers and other values that are kept in the process."),
 
+    CONF_TEXT(C, search_url, "search.url", "", "Elasticsearch (7.10 or newer) or OpenSearch, such as https://search.example.com:9200, several with commas; empty = words are searched in the database."),
+    CONF_TEXT(C, search_user, "search.user", "", "Who we are there."),
+    CONF_TEXT(C, search_password_file, "search.password_file", "", "File with its password, one line."),
+    CONF_TEXT(C, search_ca_file, "search.ca_file", "", "Authority (PEM) that signed its certificate; empty = those of the system."),
+    CONF_TEXT(C, search_index, "search.index", "wind", "What the names of our indices, aliases and templates begin with; one for each database."),
+    CONF_BOOL(C, search_gzip, "search.gzip", "no", "Compress what is sent to it."),
+    CONF_TIME(C, search_retention_ns, "search.retention", "0s", 0, NS(315360000), "It keeps alerts so long, in whole months; 0 = as long as the database does."),
+
     CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
     CONF_INT(C, correlate.alerts_max, "correlate.alerts", "1000", 1, 1000000, "Alerts of one incident; the next opens another one."),
 

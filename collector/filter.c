@@ -36,7 +36,7 @@ int filter_new(struct filter **ret_filter, enum filter_table t, struct err *e)
     f->n_terms = f->n_values = f->text_len = 0;
     f->sort = &f->table->sorts[0];
     f->is_descending = true;
-    f->has_cursor = false;
+    f->has_cursor = f->is_picked = false;
     f->limit = LIMIT_DFLT;
     *ret_filter = f;
     return 0;

@@ -28,12 +28,13 @@ struct filter_key {
     const char *name;
     enum filter_kind kind;
     const char *sql;
+    const char *field; /* in the documents of a search server (search_doc.h) */
     const char *const *words;
     const char *none; /* what `none` means; NULL: it is no value of this key */
 };
 
 struct filter_order {
-    const char *name, *sql;
+    const char *name, *sql, *field;
     bool is_real;
 };
 
@@ -41,7 +42,7 @@ struct filter_keys {
     const char *from, *id;
     const struct filter_key *keys;
     const struct filter_order *sorts;
-    const char *match; /* behind the id: is among those whose text has the words */
+    const char *match[2]; /* by db_engine, behind the id: among those whose text has the words */
 };
 
 /* By enum filter_table; both have the key "host", which an address without a key means. Keys and

@@ -8,6 +8,7 @@
 #define SQL_ARGS (2 * FILTER_ARGS + 8)
 
 struct sql {
+    enum db_engine engine;
     struct buf text, match;
     struct db_value args[SQL_ARGS];
     size_t n_args;
@@ -77,9 +78,27 @@ static void put_fts5(struct buf *b, const struct filter *f, const struct filter_
     buf_printf(b, "\"%s\"%s", f->values[t->first].text, t->is_prefix ? " *" : "");
 }
 
+/* 'evil' <-> 'c2' <-> 'com':*  of PostgreSQL. */
+static void put_tsquery(struct buf *b, const struct filter *f, const struct filter_term *t)
+{
+    const char *token = f->values[t->first].text;
+
+    buf_putc(b, '(');
+    for (size_t len = 0; *token != '\0'; token += len + (token[len] != '\0')) {
+        len = strcspn(token, " ");
+        buf_printf(b, "'%.*s'%s", (int)len, token,
+                   token[len] != '\0' ? " <-> "
+                   : t->is_prefix     ? ":*"
+                                      : "");
+    }
+    buf_putc(b, ')');
+}
+
 /* All words of one sign, as one question to the text index. */
 static void put_words(struct sql *q, const struct filter *f, bool is_negated)
 {
+    static const char *const signs[2][2] = {
+        [DB_SQLITE] = {" AND ", " OR "}, [DB_POSTGRES] = {" & ", " | "}};
     const size_t before = q->match.len;
     size_t n = 0;
 
@@ -88,15 +107,17 @@ static void put_words(struct sql *q, const struct filter *f, bool is_negated)
         if (t->key != NULL || t->is_negated != is_negated)
             continue;
         if (n++ > 0)
-            buf_puts(&q->match, is_negated ? " OR " : " AND ");
-        put_fts5(&q->match, f, t);
+            buf_puts(&q->match, signs[q->engine][is_negated]);
+        if (q->engine == DB_SQLITE)
+            put_fts5(&q->match, f, t);
+        else
+            put_tsquery(&q->match, f, t);
     }
     if (n == 0)
         return;
     buf_printf(&q->text, " AND %s%s", f->table->id, is_negated ? " NOT" : "");
-    put_sql(q, f->table->match, "");
-    add_arg(q, db_bytes(q->match.data + before, q->match.len - before));
-    q->args[q->n_args - 1].type = DB_TYPE_TEXT;
+    put_sql(q, f->table->match[q->engine], "");
+    add_arg(q, db_text_n(q->match.data + before, q->match.len - before));
 }
 
 /* ---------------------------------------------------------------- the query */
@@ -115,6 +136,11 @@ static void put_term(struct sql *q, const struct filter *f, const struct filter_
 
 static void put_where(struct sql *q, const struct filter *f)
 {
+    if (f->is_picked) {
+        buf_printf(&q->text, " AND %s = ANY($1)", f->table->id);
+        add_arg(q, db_ints(f->picked, f->n_picked));
+        return;
+    }
     for (size_t i = 0; i < f->n_terms; i++)
         if (f->terms[i].key != NULL)
             put_term(q, f, &f->terms[i]);
@@ -134,6 +160,7 @@ static int query(const struct filter *f, struct db_tx *tx, const char *columns,
     const char *way = f->is_descending ? "DESC" : "ASC";
     struct sql q;
 
+    q.engine = db_engine(tx);
     q.n_args = 0;
     buf_init(&q.text, SQL_MAX);
     buf_init(&q.match, SQL_MAX);
@@ -159,10 +186,12 @@ int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *ro
     char last[FILTER_CURSOR] = "";
     int64_t n = 0;
 
+    memcpy(ret_cursor, f->is_picked ? f->picked_cursor : last, sizeof(last));
+    if (f->is_picked && f->n_picked == 0)
+        return 0;
     int r = query(f, tx, rows->columns, &s, e);
     if (r != 0)
         return r;
-    ret_cursor[0] = '\0';
     while ((r = db_step(s, e)) == DB_ROW) {
         if (n++ == f->limit) {
             memcpy(ret_cursor, last, sizeof(last));

@@ -42,6 +42,10 @@ struct filter {
     bool has_cursor; /* the last row that was given: its value (as the order says) and id */
     int64_t cursor_int, cursor_id;
     double cursor_real;
+    bool is_picked; /* a search server picked the rows of this page */
+    size_t n_picked;
+    int64_t picked[FILTER_PAGE_MAX];
+    char picked_cursor[FILTER_CURSOR];
     struct filter_term terms[FILTER_TERMS];
     struct filter_value values[FILTER_ARGS];
     char text[FILTER_TEXTS];

@@ -42,6 +42,7 @@ enum route_flag {
     ROUTE_HIDDEN = 8,    /* not in openapi.json */
     ROUTE_IF_MATCH = 16, /* its handler asks request_if_match */
     ROUTE_GROUPED = 32,  /* may share a commit with others: nothing but the database changes */
+    ROUTE_INDEX = 64,    /* api_list: asks the text index whatever the search is */
 };
 
 struct api_object;

@@ -9,7 +9,7 @@
 /* Each new row ends an old one: whoever writes, sensors or people, the table stays small. */
 static int trim(struct db_tx *tx, int64_t seq, struct err *e)
 {
-    int64_t taken = seq; /* by the slowest index */
+    int64_t taken = seq; /* by the slowest index; this row stays: it sees that none is missing */
     int r = seq <= OUTBOX_KEEP ? 0
                                : db_query_i64(tx, "SELECT coalesce(min(seq), $1) FROM search_state",
                                               DB_ARGS(db_int(seq)), &taken, e);
@@ -17,8 +17,8 @@ static int trim(struct db_tx *tx, int64_t seq, struct err *e)
     if (r < 0)
         return r;
     int64_t last = seq - OUTBOX_KEEP;
-    if (taken < last)
-        last = taken > seq - OUTBOX_HELD ? taken : seq - OUTBOX_HELD;
+    if (taken - 1 < last)
+        last = taken - 1 > seq - OUTBOX_HELD ? taken - 1 : seq - OUTBOX_HELD;
     return db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(last)), NULL, e);
 }
 

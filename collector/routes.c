@@ -8,6 +8,7 @@ const struct route *const all_routes[] = {
     alerts_routes,    /* api_alerts.c */
     incidents_routes, /* api_incidents.c */
     ingest_routes,    /* api_ingest.c */
+    search_routes,    /* api_search.c */
     sensors_routes,   /* api_sensors.c */
     stats_routes,     /* api_stats.c */
     NULL,

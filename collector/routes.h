@@ -18,6 +18,7 @@ extern const struct route meta_routes[];
 extern const struct route alerts_routes[];
 extern const struct route incidents_routes[];
 extern const struct route ingest_routes[];
+extern const struct route search_routes[];
 extern const struct route sensors_routes[];
 extern const struct route stats_routes[];
 

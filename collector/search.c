@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "collector/metrics.h"
 #include "collector/outbox.h"
 #include "collector/search_index.h"
+#include "collector/search_rest.h"
+#include "common/crypto.h"
 #include "common/log.h"
 #include "common/time.h"
 
@@ -24,15 +27,16 @@ struct search {
     struct db *db;
     const struct search_ops *ops;
     void *index;
-    bool is_open; /* of the follower, as is what comes next */
+    bool is_ready; /* of the follower, as is what comes next */
     bool ids_turn;
-    char generation[SEARCH_GENERATION];
+    uint64_t prune_ns;
     pthread_t thread;
     bool is_started;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t woken, moved;
     bool is_stopping, is_awake;
-    int64_t seq;
+    int64_t seq;  /* -1: not known yet */
+    int64_t left; /* ids of a rebuild */
     uint64_t taken, refused, failed;
     char trouble[240];
 };
@@ -41,7 +45,7 @@ struct search {
 
 #define STATE_COLUMNS "generation, seq, alerts_done, alerts_to, incidents_done, incidents_to"
 
-/* *ret_is_there false: never filled. */
+/* *ret_is_there false: it was never filled. */
 static int load(struct search *s, struct db_tx *tx, struct state *st, bool *ret_is_there,
                 struct err *e)
 {
@@ -62,34 +66,107 @@ static int load(struct search *s, struct db_tx *tx, struct state *st, bool *ret_
     return 0;
 }
 
-/* Another collector that was faster with the same batch wrote the same. */
-static int save(struct search *s, struct db_tx *tx, const struct state *st, struct err *e)
+#define STATE_ARGS(s, st)                                                                          \
+    db_str((s)->ops->name), db_str((st)->generation), db_int((st)->seq),                           \
+        db_int((st)->done[TOPIC_ALERTS]), db_int((st)->to[TOPIC_ALERTS]),                          \
+        db_int((st)->done[TOPIC_INCIDENTS]), db_int((st)->to[TOPIC_INCIDENTS])
+
+/* From `old` to `st`. Who was faster (another collector, a rebuild that was asked for) wins. */
+static int save(struct search *s, struct db_tx *tx, const struct state *old, const struct state *st,
+                struct err *e)
 {
     return db_run(tx,
-                  "INSERT INTO search_state (name, " STATE_COLUMNS ") "
-                  "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET "
-                  "generation = $2, seq = $3, alerts_done = $4, alerts_to = $5, "
-                  "incidents_done = $6, incidents_to = $7",
-                  DB_ARGS(db_str(s->ops->name), db_str(st->generation), db_int(st->seq),
-                          db_int(st->done[TOPIC_ALERTS]), db_int(st->to[TOPIC_ALERTS]),
-                          db_int(st->done[TOPIC_INCIDENTS]), db_int(st->to[TOPIC_INCIDENTS])),
+                  "UPDATE search_state SET generation = $2, seq = $3, alerts_done = $4, "
+                  "alerts_to = $5, incidents_done = $6, incidents_to = $7 WHERE name = $1 AND "
+                  "seq = $8 AND alerts_done = $9 AND incidents_done = $10",
+                  DB_ARGS(STATE_ARGS(s, st), db_int(old->seq), db_int(old->done[TOPIC_ALERTS]),
+                          db_int(old->done[TOPIC_INCIDENTS])),
                   NULL, e);
 }
 
 /* All rows that are there now, and the changes after now. */
-static int anew(struct search *s, struct db_tx *tx, struct state *st, struct err *e)
+static int anew(struct search *s, struct db_tx *tx, const char *generation, struct err *e)
 {
-    memcpy(st->generation, s->generation, sizeof(st->generation));
-    st->done[TOPIC_ALERTS] = st->done[TOPIC_INCIDENTS] = 0;
-    st->to[TOPIC_ALERTS] = st->to[TOPIC_INCIDENTS] = 0;
-    int r = outbox_last(tx, &st->seq, e);
+    struct state st = {.seq = 0};
+    int64_t first;
+
+    (void)snprintf(st.generation, sizeof(st.generation), "%s", generation);
+    int r = outbox_range(tx, &first, &st.seq, e);
     if (r == 0)
         r = db_query_i64(tx, "SELECT coalesce(max(id), 0) FROM alerts", DB_NONE,
-                         &st->to[TOPIC_ALERTS], e);
-    if (r >= 0)
+                         &st.to[TOPIC_ALERTS], e);
+    if (r == 0)
         r = db_query_i64(tx, "SELECT coalesce(max(id), 0) FROM incidents", DB_NONE,
-                         &st->to[TOPIC_INCIDENTS], e);
-    return r < 0 ? r : save(s, tx, st, e);
+                         &st.to[TOPIC_INCIDENTS], e);
+    if (r == 0)
+        r = db_run(tx,
+                   "INSERT INTO search_state (name, " STATE_COLUMNS ") "
+                   "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET "
+                   "generation = $2, seq = $3, alerts_done = $4, alerts_to = $5, "
+                   "incidents_done = $6, incidents_to = $7",
+                   DB_ARGS(STATE_ARGS(s, &st)), NULL, e);
+    return r;
+}
+
+/* ---------------------------------------------------------------- getting ready */
+
+static void new_generation(const struct search *s, char ret[SEARCH_GENERATION])
+{
+    uint8_t random[8];
+
+    crypto_random(random, sizeof(random));
+    const int n = snprintf(ret, SEARCH_GENERATION, "%.8s.", s->ops->version);
+    for (size_t i = 0; i < sizeof(random); i++)
+        (void)snprintf(ret + n + 2 * i, 3, "%02x", random[i]);
+}
+
+/*
+ * The generation of our index in this database; a new one when it was filled with something else.
+ * An index that nobody fills any more is forgotten, so that the outbox needn't keep for it.
+ */
+static int know_generation(struct search *s, char ret[SEARCH_GENERATION], struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    const size_t len = strlen(s->ops->version);
+    struct state st = {.seq = 0};
+    bool is_there = false;
+
+    int r = db_begin_write(s->db, &tx, e);
+    if (r == 0)
+        r = load(s, tx, &st, &is_there, e);
+    if (r == 0)
+        r = db_run(tx, "DELETE FROM search_state WHERE name <> $1", DB_ARGS(db_str(s->ops->name)),
+                   NULL, e);
+    if (r == 0 && (!is_there || strncmp(st.generation, s->ops->version, len) != 0 ||
+                   st.generation[len] != '.')) {
+        new_generation(s, st.generation);
+        r = anew(s, tx, st.generation, e);
+    }
+    if (r == 0)
+        r = db_commit(&tx, e);
+    if (r == 0)
+        memcpy(ret, st.generation, SEARCH_GENERATION);
+    return r;
+}
+
+static int make_ready(struct search *s, struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    char generation[SEARCH_GENERATION];
+    bool is_empty = false;
+
+    int r = know_generation(s, generation, e);
+    if (r == 0)
+        r = s->ops->open(s->index, generation, &is_empty, e);
+    if (r == 0 && is_empty) {
+        r = db_begin_write(s->db, &tx, e);
+        if (r == 0)
+            r = anew(s, tx, generation, e);
+        if (r == 0)
+            r = db_commit(&tx, e);
+    }
+    s->is_ready = r == 0;
+    return r;
 }
 
 /* ---------------------------------------------------------------- what to take next */
@@ -126,6 +203,15 @@ static int plan_ids(struct db_tx *tx, const struct state *st, enum topic t,
     return r < 0 ? r : PLAN_SPAN;
 }
 
+/*
+ * Has the outbox lost changes that we don't know? Numbers have gaps, but ours is of a row that was
+ * there, and trimming keeps that one.
+ */
+static bool has_forgotten(const struct state *st, int64_t first, int64_t last)
+{
+    return st->seq > last || (st->seq > 0 ? first > st->seq : last > OUTBOX_HELD);
+}
+
 static int plan(struct search *s, struct db_tx *tx, struct state *st, struct search_span *ret_span,
                 struct err *e)
 {
@@ -137,8 +223,7 @@ static int plan(struct search *s, struct db_tx *tx, struct state *st, struct sea
         r = outbox_range(tx, &first, &last, e);
     if (r < 0)
         return r;
-    if (!is_there || strcmp(st->generation, s->generation) != 0 || st->seq < first - 1 ||
-        st->seq > last)
+    if (!is_there || has_forgotten(st, first, last))
         return PLAN_ANEW;
     const enum topic t =
         st->done[TOPIC_ALERTS] < st->to[TOPIC_ALERTS] ? TOPIC_ALERTS : TOPIC_INCIDENTS;
@@ -147,9 +232,12 @@ static int plan(struct search *s, struct db_tx *tx, struct state *st, struct sea
         return plan_ids(tx, st, t, ret_span, e);
     if (st->seq == last)
         return PLAN_NOTHING;
-    *ret_span = (struct search_span){
-        .from = st->seq, .to = last - st->seq > SEARCH_BATCH ? st->seq + SEARCH_BATCH : last};
-    return PLAN_SPAN;
+    *ret_span = (struct search_span){.from = st->seq};
+    r = db_query_i64(tx,
+                     "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE seq > $1 "
+                     "ORDER BY seq LIMIT $2) x",
+                     DB_ARGS(db_int(st->seq), db_int(SEARCH_BATCH)), &ret_span->to, e);
+    return r < 0 ? r : PLAN_SPAN;
 }
 
 /* ---------------------------------------------------------------- one batch */
@@ -158,6 +246,9 @@ static void moved(struct search *s, const struct state *st, uint64_t taken, uint
 {
     (void)pthread_mutex_lock(&s->lock);
     s->seq = st->seq;
+    s->left = 0;
+    for (int t = 0; t < TOPICS; t++)
+        s->left += st->to[t] - st->done[t];
     s->taken += taken;
     s->refused += refused;
     s->trouble[0] = '\0';
@@ -169,6 +260,7 @@ static void moved(struct search *s, const struct state *st, uint64_t taken, uint
 static int take(struct search *s, struct db_tx **tx, struct state *st,
                 const struct search_span *span, struct err *e)
 {
+    const struct state old = *st;
     uint64_t taken = 0, refused = 0;
 
     int r = s->ops->take(s->index, *tx, span, &taken, e);
@@ -184,7 +276,7 @@ static int take(struct search *s, struct db_tx **tx, struct state *st,
         st->seq = span->to;
     s->ids_turn = !s->ids_turn;
     if (r == 0)
-        r = save(s, *tx, st, e);
+        r = save(s, *tx, &old, st, e);
     if (r == 0)
         r = db_commit(tx, e);
     if (r == 0)
@@ -199,10 +291,9 @@ int search_step(struct search *s, struct err *e)
     struct state st = {.seq = 0};
     int what;
 
-    int r = s->is_open ? 0 : s->ops->open(s->index, s->generation, e);
+    int r = s->is_ready ? 0 : make_ready(s, e);
     if (r != 0)
         return r;
-    s->is_open = true;
     r = db_begin_read(s->db, &tx, e);
     what = r == 0 ? plan(s, tx, &st, &span, e) : r;
     if (what == PLAN_NOTHING)
@@ -219,7 +310,7 @@ int search_step(struct search *s, struct err *e)
     if (what == PLAN_SPAN) {
         r = take(s, &tx, &st, &span, e);
     } else {
-        r = anew(s, tx, &st, e);
+        r = anew(s, tx, st.generation, e);
         if (r == 0)
             r = db_commit(&tx, e);
     }
@@ -263,6 +354,19 @@ static void failed(struct search *s, const char *text)
         log_warn("search: %s; trying again", text);
 }
 
+/* 0: not yet, or there was nothing to do. */
+static int prune_when_due(struct search *s, struct err *e)
+{
+    const uint64_t now = time_mono_ns();
+
+    if (now < s->prune_ns)
+        return 0;
+    const int r = search_prune(s, e);
+    if (r == 0)
+        s->prune_ns = now + SEARCH_PRUNE_S * WIND_NS_PER_S;
+    return r;
+}
+
 static void *follow(void *arg)
 {
     struct search *s = arg;
@@ -271,8 +375,11 @@ static void *follow(void *arg)
 
     while (goes_on) {
         struct err e = {0};
-        const int r = search_step(s, &e);
+        int r = search_step(s, &e);
+        if (r == 0)
+            r = prune_when_due(s, &e);
         if (r < 0) {
+            s->is_ready = false; /* it may come back as another one */
             backoff = backoff == 0                ? BACKOFF_MS
                       : backoff > BACKOFF_MAX / 2 ? BACKOFF_MAX
                                                   : 2 * backoff;
@@ -285,6 +392,23 @@ static void *follow(void *arg)
     return NULL;
 }
 
+static int make_index(struct search *s, const struct search_conf *conf, struct err *e)
+{
+    const struct search_rest_conf rest = {.http = {.urls = conf->url,
+                                                   .user = conf->user,
+                                                   .password_file = conf->password_file,
+                                                   .ca_file = conf->ca_file,
+                                                   .is_gzip = conf->is_gzip},
+                                          .prefix = conf->prefix,
+                                          .retention_ns = conf->retention_ns};
+
+    s->ops = &search_text_ops;
+    if (conf->url == NULL || conf->url[0] == '\0')
+        return 0;
+    s->ops = &search_rest_ops;
+    return search_rest_new(&s->index, &rest, e);
+}
+
 int search_new(struct search **ret_search, const struct search_conf *conf, struct err *e)
 {
     pthread_condattr_t mono;
@@ -293,7 +417,12 @@ int search_new(struct search **ret_search, const struct search_conf *conf, struc
     if (s == NULL)
         return err_set(e, -ENOMEM, "search: out of memory");
     s->db = conf->db;
-    s->ops = &search_text_ops;
+    s->seq = -1;
+    const int r = make_index(s, conf, e);
+    if (r != 0) {
+        free(s);
+        return r;
+    }
     (void)pthread_mutex_init(&s->lock, NULL);
     (void)pthread_condattr_init(&mono);
     (void)pthread_condattr_setclock(&mono, CLOCK_MONOTONIC);
@@ -332,7 +461,7 @@ struct search *search_free(struct search *s)
     if (s == NULL)
         return NULL;
     search_stop(s);
-    if (s->ops->done != NULL)
+    if (s->index != NULL)
         s->ops->done(s->index);
     (void)pthread_mutex_destroy(&s->lock);
     (void)pthread_cond_destroy(&s->woken);
@@ -353,36 +482,39 @@ void search_wake(struct search *s)
 
 /* ---------------------------------------------------------------- questions */
 
-/* Waits for the changes up to now; *ret_behind: those that are missing all the same. */
+/* With the lock held: what a question after `last` changes would not find. */
+static int64_t missing(const struct search *s, int64_t last)
+{
+    return (s->seq < last ? last - s->seq : 0) + s->left;
+}
+
+/* Waits for the changes up to now, unless they are too many; *ret_behind: those still missing. */
 static int settle(struct search *s, int64_t *ret_behind, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const uint64_t end = time_mono_ns() + (uint64_t)SEARCH_SETTLE_MS * WIND_NS_PER_MS;
-    struct timespec until = {.tv_sec = (time_t)(end / WIND_NS_PER_S),
-                             .tv_nsec = (long)(end % WIND_NS_PER_S)};
-    struct state st;
-    bool is_there;
+    const struct timespec until = {.tv_sec = (time_t)(end / WIND_NS_PER_S),
+                                   .tv_nsec = (long)(end % WIND_NS_PER_S)};
     int64_t first, last;
 
     int r = db_begin_read(s->db, &tx, e);
     if (r == 0)
         r = outbox_range(tx, &first, &last, e);
-    if (r == 0)
-        r = load(s, tx, &st, &is_there, e);
     if (r != 0)
         return r;
     tx = db_tx_free(tx);
     (void)pthread_mutex_lock(&s->lock);
-    s->is_awake = true;
-    (void)pthread_cond_signal(&s->woken);
+    if (missing(s, last) > 0) {
+        s->is_awake = true;
+        (void)pthread_cond_signal(&s->woken);
+    }
     const uint64_t failures = s->failed;
-    while (r == 0 && s->is_started && !s->is_stopping && s->seq < last && s->failed == failures &&
+    while (r == 0 && s->is_started && !s->is_stopping && missing(s, last) > 0 &&
+           (s->seq < 0 || missing(s, last) <= SEARCH_NEAR) && s->failed == failures &&
            s->trouble[0] == '\0')
         r = pthread_cond_timedwait(&s->moved, &s->lock, &until);
-    *ret_behind = s->seq < last ? last - s->seq : 0;
+    *ret_behind = missing(s, last);
     (void)pthread_mutex_unlock(&s->lock);
-    for (int t = 0; t < TOPICS; t++)
-        *ret_behind += st.to[t] - st.done[t];
     return 0;
 }
 
@@ -399,11 +531,19 @@ int search_rebuild(struct search *s, struct err *e)
 
     int r = db_begin_write(s->db, &tx, e);
     if (r == 0)
-        r = db_run(tx, "UPDATE search_state SET generation = '' WHERE name = $1",
+        r = db_run(tx,
+                   "UPDATE search_state SET alerts_done = 0, incidents_done = 0, alerts_to = "
+                   "(SELECT coalesce(max(id), 0) FROM alerts), incidents_to = "
+                   "(SELECT coalesce(max(id), 0) FROM incidents) WHERE name = $1",
                    DB_ARGS(db_str(s->ops->name)), NULL, e);
     if (r == 0)
         r = db_commit(&tx, e);
     return r < 0 ? r : 0;
+}
+
+int search_prune(struct search *s, struct err *e)
+{
+    return s->ops->prune(s->index, s->db, e);
 }
 
 int search_stats(struct search *s, struct search_stats *ret_stats, struct err *e)
@@ -433,4 +573,23 @@ int search_stats(struct search *s, struct search_stats *ret_stats, struct err *e
         ret_stats->rebuild_to += st.to[t];
     }
     return 0;
+}
+
+void search_print(struct search *s, struct buf *out)
+{
+    struct search_stats stats;
+
+    if (search_stats(s, &stats, NULL) != 0)
+        return;
+    metrics_print_one(out, "wind_search_behind", "gauge", "Changes the text index does not know.",
+                      (uint64_t)stats.behind);
+    metrics_print_one(out, "wind_search_rebuild_left", "gauge",
+                      "Ids that a rebuild of the text index has before it.",
+                      (uint64_t)(stats.rebuild_to - stats.rebuild_at));
+    metrics_print_one(out, "wind_search_taken_total", "counter",
+                      "Alerts and incidents that the text index took.", stats.taken);
+    metrics_print_one(out, "wind_search_refused_total", "counter",
+                      "Documents that the search server refused for good.", stats.refused);
+    metrics_print_one(out, "wind_search_failed_total", "counter",
+                      "Batches for the text index that failed, and are made again.", stats.failed);
 }

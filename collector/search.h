@@ -11,8 +11,8 @@
  *          taken, up to OUTBOX_HELD changes; beyond, the index is filled anew from the tables.
  *
  * What was committed before a question is found: the question waits for the index, at most
- * SEARCH_SETTLE_MS. When that is not enough (a rebuild, the server away), it is answered from
- * what is there, and *ret_behind says how many changes that does not know.
+ * SEARCH_SETTLE_MS and SEARCH_NEAR changes. When that is not enough (a rebuild, the server away),
+ * it is answered from what is there, and *ret_behind says how many changes that does not know.
  */
 #pragma once
 
@@ -20,11 +20,17 @@
 
 #define SEARCH_BATCH     1000
 #define SEARCH_SETTLE_MS 1000
+#define SEARCH_NEAR      (INT64_C(20) * SEARCH_BATCH) /* a question waits for no more than that */
+#define SEARCH_PRUNE_S   600
 
 struct search;
 
 struct search_conf {
     struct db *db;
+    const char *url; /* of a search server; NULL or "": the database's own index */
+    const char *user, *password_file, *ca_file, *prefix;
+    bool is_gzip;
+    int64_t retention_ns;
 };
 
 WIND_MUST_USE int search_new(struct search **ret_search, const struct search_conf *conf,
@@ -47,8 +53,11 @@ WIND_MUST_USE int search_step(struct search *s, struct err *e);
 WIND_MUST_USE int search_ask(struct search *s, struct filter *f, int64_t *ret_behind,
                              struct err *e);
 
-/* Fill it anew from the tables, while it goes on answering. */
+/* Fill it anew from the tables, in the background, while it goes on answering. */
 WIND_MUST_USE int search_rebuild(struct search *s, struct err *e);
+
+/* For tests: what the follower does every SEARCH_PRUNE_S. 1: there is more of it. */
+WIND_MUST_USE int search_prune(struct search *s, struct err *e);
 
 struct search_stats {
     const char *index;               /* "text", "rest" */
@@ -58,3 +67,6 @@ struct search_stats {
     char trouble[240];               /* why the last batch failed; "" when it did not */
 };
 WIND_MUST_USE int search_stats(struct search *s, struct search_stats *ret_stats, struct err *e);
+
+/* As Prometheus text. */
+void search_print(struct search *s, struct buf *out);

@@ -12,6 +12,7 @@
 #include "collector/store.h"
 
 #define SEARCH_GENERATION 64
+#define SEARCH_ENTITIES   2000 /* of an incident */
 
 /* Rows to take: those that the changes (from, to] of the outbox touched, or ids (from, to]. */
 struct search_span {
@@ -22,11 +23,9 @@ struct search_span {
 
 struct search_ops {
     const char *name;
-    /*
-     * Make it ready. *ret_generation: what it is; when that is not what it was before, it is
-     * filled anew.
-     */
-    int (*open)(void *index, char ret_generation[SEARCH_GENERATION], struct err *e);
+    const char *version; /* of what it is filled with */
+    /* Make it ready. *ret_is_empty: it is not what this generation filled, fill it anew. */
+    int (*open)(void *index, const char *generation, bool *ret_is_empty, struct err *e);
     /* Bring the rows of a span up to date: in `tx`, a write, or to be sent by `send`. */
     int (*take)(void *index, struct db_tx *tx, const struct search_span *span, uint64_t *ret_taken,
                 struct err *e);
@@ -34,6 +33,8 @@ struct search_ops {
     int (*send)(void *index, uint64_t *ret_refused, struct err *e);
     /* Pick the rows of a page; NULL: the filter's SQL asks the index itself. */
     int (*find)(void *index, struct filter *f, struct err *e);
+    /* Now and then: what the database has no more, and what is too old. */
+    int (*prune)(void *index, struct db *db, struct err *e);
     void (*done)(void *index);
 };
 

@@ -6,18 +6,21 @@
 #include "collector/search_index.h"
 #include "collector/search_token.h"
 
+#define PRUNE_ROWS 5000
 #define TOKENS_MAX ((size_t)256 * 1024)
-#define GENERATION "1" /* raise it when texts become other tokens, or other texts are taken */
+#define VERSION    "1" /* raise it when texts become other tokens, or other texts are taken */
 
 static const struct topic_sql {
-    const char *rows, *drop, *add;
+    const char *rows, *drop, *add[2]; /* by db_engine */
 } sqls[TOPICS] = {
     [TOPIC_ALERTS] = {"SELECT id, description, type, source, entities FROM alerts WHERE ",
                       "DELETE FROM alert_text WHERE row",
-                      "INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2)"},
+                      {"INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2)",
+                       "INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2::tsvector)"}},
     [TOPIC_INCIDENTS] = {"SELECT id, title, description, type FROM incidents WHERE ",
                          "DELETE FROM incident_text WHERE row",
-                         "INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2)"},
+                         {"INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2)",
+                          "INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2::tsvector)"}},
 };
 
 static void put_text(struct buf *tokens, const char *text)
@@ -47,7 +50,7 @@ static int put_incident_entities(struct buf *tokens, struct db_tx *tx, int64_t i
                      "SELECT DISTINCT en.value FROM incident_entities ie "
                      "JOIN entities en ON en.id = ie.entity_id WHERE ie.incident_id = $1 "
                      "ORDER BY 1 LIMIT $2",
-                     DB_ARGS(db_int(id), db_int(INCIDENT_ENTITIES)), &s, e);
+                     DB_ARGS(db_int(id), db_int(SEARCH_ENTITIES)), &s, e);
 
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
         put_text(tokens, db_text(s, 0));
@@ -71,7 +74,17 @@ static int put_row(struct buf *tokens, struct db_tx *tx, struct db_stmt *s, enum
 
 static int add(struct db_tx *tx, enum topic t, int64_t id, struct buf *tokens, struct err *e)
 {
-    return db_run(tx, sqls[t].add, DB_ARGS(db_int(id), db_str(buf_text(tokens))), NULL, e);
+    struct buf vector;
+
+    if (db_engine(tx) == DB_SQLITE)
+        return db_run(tx, sqls[t].add[DB_SQLITE], DB_ARGS(db_int(id), db_str(buf_text(tokens))),
+                      NULL, e);
+    buf_init(&vector, 4 * TOKENS_MAX);
+    search_tsvector(&vector, buf_text(tokens));
+    const int r =
+        db_defer(tx, sqls[t].add[DB_POSTGRES], DB_ARGS(db_int(id), db_str(buf_text(&vector))), e);
+    buf_done(&vector);
+    return r;
 }
 
 static int take_topic(struct db_tx *tx, const struct search_span *span, enum topic t,
@@ -111,12 +124,31 @@ static int text_take(void *index, struct db_tx *tx, const struct search_span *sp
     return r <= 0 ? r : err_set(e, -EIO, "the text index has a row twice");
 }
 
-static int text_open(void *index, char ret_generation[SEARCH_GENERATION], struct err *e)
+static int text_open(void *index, const char *generation, bool *ret_is_empty, struct err *e)
 {
-    (void)index, (void)e;
-    (void)snprintf(ret_generation, SEARCH_GENERATION, GENERATION);
+    (void)index, (void)generation, (void)e;
+    *ret_is_empty = false;
     return 0;
 }
 
+/* Retention takes the oldest alerts away. 1: there are more. */
+static int text_prune(void *index, struct db *db, struct err *e)
+{
+    static const char sql[] = "DELETE FROM alert_text WHERE rowid IN (SELECT rowid FROM "
+                              "alert_text WHERE rowid < $1 ORDER BY rowid LIMIT $2)";
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int64_t first = 0, n = 0;
+
+    (void)index;
+    int r = db_begin_write(db, &tx, e);
+    if (r == 0)
+        r = db_query_i64(tx, "SELECT coalesce(min(id), 0) FROM alerts", DB_NONE, &first, e);
+    if (r == 0 && first > 1)
+        r = db_run(tx, sql, DB_ARGS(db_int(first), db_int(PRUNE_ROWS)), &n, e);
+    if (r == 0)
+        r = db_commit(&tx, e);
+    return r < 0 ? r : n == PRUNE_ROWS;
+}
+
 const struct search_ops search_text_ops = {
-    .name = "text", .open = text_open, .take = text_take, .send = NULL, .find = NULL, .done = NULL};
+    .name = "text", .version = VERSION, .open = text_open, .take = text_take, .prune = text_prune};

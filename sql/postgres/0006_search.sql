@@ -1,19 +1,17 @@
--- The text index, filled behind the commits by collector/search.h: words as
--- collector/search_token.h writes them, so that to_tsvector has nothing to decide.
+-- The text index, filled behind the commits by collector/search.h: lexemes and places as
+-- collector/search_token.h writes them. to_tsvector would cut them in its own way.
 
 CREATE TABLE alert_text (
     rowid  BIGINT PRIMARY KEY,
-    tokens TEXT COLLATE "C" NOT NULL,
-    words  TSVECTOR GENERATED ALWAYS AS (to_tsvector('simple', tokens)) STORED
+    tokens TSVECTOR NOT NULL
 );
-CREATE INDEX alert_text_words ON alert_text USING gin (words);
+CREATE INDEX alert_text_tokens ON alert_text USING gin (tokens);
 
 CREATE TABLE incident_text (
     rowid  BIGINT PRIMARY KEY,
-    tokens TEXT COLLATE "C" NOT NULL,
-    words  TSVECTOR GENERATED ALWAYS AS (to_tsvector('simple', tokens)) STORED
+    tokens TSVECTOR NOT NULL
 );
-CREATE INDEX incident_text_words ON incident_text USING gin (words);
+CREATE INDEX incident_text_tokens ON incident_text USING gin (tokens);
 
 -- How far an index has followed the outbox. A rebuild goes through the tables by id beside that.
 CREATE TABLE search_state (

@@ -17,6 +17,7 @@ SCOPES = (
     "users:write",
     "keys:read",
     "keys:write",
+    "search:write",
     "ingest",
 )
 EVERYBODY = ("nobody", *ROLES, *SCOPES)
@@ -46,6 +47,10 @@ RULES = {
     "PATCH /api/incidents/{id}": [*WRITERS.split(), "incidents:write"],
     "POST /api/incidents/{id}/comments": [*WRITERS.split(), "incidents:write"],
     "POST /api/ingest": ["ingest"],
+    "GET /api/search/": [*READERS.split(), "alerts:read"],
+    "GET /api/search/incidents": [*READERS.split(), "incidents:read"],
+    "GET /api/search/status": [*READERS.split(), "sensors:read"],
+    "POST /api/search/rebuild": [ADMIN, "search:write"],
     "GET /api/sensors/": [*READERS.split(), "sensors:read"],
     "GET /api/stats/": [*READERS.split(), "sensors:read"],
     "GET /api/openapi.json": EVERYBODY,
