@@ -89,27 +89,37 @@ static bool block_is(const struct sequence *s, size_t at, int64_t base)
     return at < s->n && s->blocks[at].base == base;
 }
 
-static void tell(struct sequence_range *lost, size_t *n, int64_t seq)
+/* Losses that are being told. */
+struct telling {
+    struct sequence_events *ev;
+    struct sequence_range *ranges; /* NULL: only counted */
+    size_t n;
+    int64_t last; /* a number behind it makes the range longer */
+};
+
+static void tell(struct telling *t, int64_t seq)
 {
-    if (*n > 0 && lost[*n - 1].to == seq - 1)
-        lost[*n - 1].to = seq;
-    else if (*n < SEQUENCE_TOLD)
-        lost[(*n)++] = (struct sequence_range){seq, seq};
+    const bool is_next = seq == t->last + 1;
+
+    t->ev->missing++;
+    t->ev->gaps += !is_next;
+    t->last = seq;
+    if (t->ranges == NULL)
+        return;
+    if (is_next && t->ranges[t->n - 1].to == seq - 1)
+        t->ranges[t->n - 1].to = seq;
+    else if (!is_next && t->n < SEQUENCE_TOLD)
+        t->ranges[t->n++] = (struct sequence_range){seq, seq};
 }
 
-/* What is missing of it below `to` is lost. `end`: the last loss before, to join with. */
-static void lose(const struct sequence *s, struct sequence_block *b, int64_t to, int64_t *end,
-                 struct sequence_events *ev, struct sequence_range *lost, size_t *n)
+/* What is missing of it below `to` is lost. */
+static void lose(const struct sequence *s, struct sequence_block *b, int64_t to, struct telling *t)
 {
     for (int i = 0; i < SEQUENCE_WORDS; i++) {
         for (uint64_t left = missing_in(s, b, i, to, false); left != 0; left &= left - 1) {
             const int64_t seq = b->base + (int64_t)i * 64 + __builtin_ctzll(left);
             set_bit(b->lost, seq - b->base);
-            ev->missing++;
-            ev->gaps += *end != seq - 1;
-            *end = seq;
-            if (lost != NULL)
-                tell(lost, n, seq);
+            tell(t, seq);
         }
     }
 }
@@ -118,7 +128,7 @@ static void lose(const struct sequence *s, struct sequence_block *b, int64_t to,
 static void block_add(struct sequence *s, int64_t base, struct sequence_events *ev)
 {
     const size_t at = block_find(s, base);
-    int64_t end = -2;
+    struct telling t = {.ev = ev, .last = -2};
 
     if (s->n == s->room) {
         s->room = s->room == 0 ? 4 : 2 * s->room;
@@ -129,7 +139,7 @@ static void block_add(struct sequence *s, int64_t base, struct sequence_events *
     s->blocks[at] = (struct sequence_block){.base = base};
     s->n++;
     if (s->n > SEQUENCE_BLOCKS) {
-        lose(s, &s->blocks[0], INT64_MAX, &end, ev, NULL, NULL);
+        lose(s, &s->blocks[0], INT64_MAX, &t);
         block_remove(s, 0);
     }
 }
@@ -209,13 +219,12 @@ bool sequence_take(struct sequence *s, int64_t seq, struct sequence_events *ev)
 size_t sequence_settle(struct sequence *s, int64_t now_ns, int64_t wait_ns,
                        struct sequence_events *ev, struct sequence_range *ret_lost)
 {
-    int64_t end = -2;
-    size_t n = 0;
+    struct telling t = {.ev = ev, .ranges = ret_lost, .last = -2};
 
     for (size_t i = 0; i < s->n; i++) {
         struct sequence_block *b = &s->blocks[i];
         if (b->since_ns != 0 && b->since_ns + wait_ns <= now_ns) {
-            lose(s, b, b->mark, &end, ev, ret_lost, &n);
+            lose(s, b, b->mark, &t);
             b->since_ns = 0;
         }
         if (b->since_ns != 0 && !has_missing(s, b, b->mark))
@@ -225,7 +234,7 @@ size_t sequence_settle(struct sequence *s, int64_t now_ns, int64_t wait_ns,
             b->mark = s->next;
         }
     }
-    return n;
+    return t.n;
 }
 
 int64_t sequence_due(const struct sequence *s, int64_t wait_ns)
@@ -327,15 +336,14 @@ static void take_row(struct sequence *s, struct db_stmt *stmt, int col)
 
     if (sequence_read(s, db_i64(stmt, col), db_i64(stmt, col + 1), blocks, len) != 0)
         *s = (struct sequence){0};
+    s->is_kept = true;
 }
 
-int sequence_load(struct db_stmt *stmt, struct sequence *ret_sequence, bool *ret_is_new,
-                  struct err *e)
+int sequence_load(struct db_stmt *stmt, struct sequence *ret_sequence, struct err *e)
 {
     const int r = db_step(stmt, e);
 
     *ret_sequence = (struct sequence){0};
-    *ret_is_new = r == 0;
     if (r == DB_ROW)
         take_row(ret_sequence, stmt, 0);
     return r == DB_ROW ? 0 : r;
@@ -357,7 +365,7 @@ static int forget(struct db_tx *tx, const struct sequence_key *key, struct err *
 }
 
 int sequence_save(struct db_tx *tx, const struct sequence_key *key, const struct sequence *s,
-                  bool is_new, int64_t wait_ns, const struct sequence_events *ev, struct err *e)
+                  int64_t wait_ns, const struct sequence_events *ev, struct err *e)
 {
     static const char insert[] =
         "INSERT INTO bus_sequences (sensor, topic, run, first, next, blocks, due_at, used_at) "
@@ -373,13 +381,13 @@ int sequence_save(struct db_tx *tx, const struct sequence_key *key, const struct
         return err_set(e, -ENOMEM, "bus: out of memory");
     sequence_write(s, blocks);
     const struct db_value due_value = due > 0 ? db_int(due) : db_null();
-    int r = db_defer(tx, is_new ? insert : update,
+    int r = db_defer(tx, s->is_kept ? update : insert,
                      DB_ARGS(db_str(key->sensor), db_str(key->topic), db_str(key->run),
                              db_int(s->first), db_int(s->next), db_bytes(blocks, len), due_value,
                              db_int((int64_t)time_wall_ns())),
                      e);
     free(blocks);
-    if (r == 0 && is_new)
+    if (r == 0 && !s->is_kept)
         r = forget(tx, key, e);
     if (r == 0 && (ev->gaps != 0 || ev->missing != 0))
         r = db_defer(tx,
@@ -420,22 +428,36 @@ static int load_due(struct db_tx *tx, int64_t now_ns, struct swept *sw, size_t *
     return r;
 }
 
-static int sweep(struct db *db, int64_t now_ns, int64_t wait_ns, struct swept *sw, size_t *ret_n,
-                 struct sequence_events *ev, struct err *e)
+struct sweep {
+    int64_t now_ns, wait_ns;
+    struct sequence_events ev;
+    struct swept swept[SWEEP];
+    size_t n;
+};
+
+static int settle_due(struct db_tx *tx, struct sweep *w, struct err *e)
+{
+    int r = load_due(tx, w->now_ns, w->swept, &w->n, e);
+
+    for (size_t i = 0; r == 0 && i < w->n; i++) {
+        struct swept *sw = &w->swept[i];
+        const struct sequence_key key = {sw->sensor, sw->topic, sw->run};
+        struct sequence_events ev = {0};
+        sw->n_lost = sequence_settle(&sw->sequence, w->now_ns, w->wait_ns, &ev, sw->lost);
+        w->ev.gaps += ev.gaps;
+        w->ev.missing += ev.missing;
+        r = sequence_save(tx, &key, &sw->sequence, w->wait_ns, &ev, e);
+    }
+    return r;
+}
+
+static int settle_in(struct db *db, struct sweep *w, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-
     int r = db_begin_write(db, &tx, e);
+
     if (r == 0)
-        r = load_due(tx, now_ns, sw, ret_n, e);
-    for (size_t i = 0; r == 0 && i < *ret_n; i++) {
-        const struct sequence_key key = {sw[i].sensor, sw[i].topic, sw[i].run};
-        struct sequence_events own = {0};
-        sw[i].n_lost = sequence_settle(&sw[i].sequence, now_ns, wait_ns, &own, sw[i].lost);
-        ev->gaps += own.gaps;
-        ev->missing += own.missing;
-        r = sequence_save(tx, &key, &sw[i].sequence, false, wait_ns, &own, e);
-    }
+        r = settle_due(tx, w, e);
     return r == 0 ? db_commit(&tx, e) : r;
 }
 
@@ -462,26 +484,27 @@ static void swept_done(struct swept *sw)
 int sequence_sweep(struct db *db, int64_t now_ns, int64_t wait_ns, sequence_lost *lost,
                    struct sequence_events *ev, struct err *e)
 {
-    struct sequence_events sum = {0};
-    size_t n = 0;
     int r = 0;
 
     if (!is_any_due(db, now_ns, &r, e))
         return r;
-    struct swept *sw = calloc(SWEEP, sizeof(*sw));
-    if (sw == NULL)
+    struct sweep *w = calloc(1, sizeof(*w));
+    if (w == NULL)
         return err_set(e, -ENOMEM, "bus: out of memory");
-    r = sweep(db, now_ns, wait_ns, sw, &n, &sum, e);
+    w->now_ns = now_ns;
+    w->wait_ns = wait_ns;
+    r = settle_in(db, w, e);
     if (r == 0) {
-        ev->gaps += sum.gaps;
-        ev->missing += sum.missing;
+        ev->gaps += w->ev.gaps;
+        ev->missing += w->ev.missing;
     }
-    for (size_t i = 0; i < n; i++) {
-        const struct sequence_key key = {sw[i].sensor, sw[i].topic, sw[i].run};
-        for (size_t k = 0; r == 0 && k < sw[i].n_lost; k++)
-            lost(&key, &sw[i].lost[k]);
-        swept_done(&sw[i]);
+    for (size_t i = 0; i < w->n; i++) {
+        struct swept *sw = &w->swept[i];
+        const struct sequence_key key = {sw->sensor, sw->topic, sw->run};
+        for (size_t k = 0; r == 0 && k < sw->n_lost; k++)
+            lost(&key, &sw->lost[k]);
+        swept_done(sw);
     }
-    free(sw);
+    free(w);
     return r;
 }

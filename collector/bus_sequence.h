@@ -39,6 +39,7 @@ struct sequence {
     int64_t first, next; /* next 0: nothing was heard yet */
     size_t n, room;
     struct sequence_block *blocks; /* in order; those that are not here are complete */
+    bool is_kept;                  /* the table has it */
 };
 
 void sequence_done(struct sequence *s);
@@ -82,13 +83,12 @@ struct sequence_key {
 WIND_MUST_USE int sequence_ask(struct db_tx *tx, const struct sequence_key *key,
                                struct db_stmt **ret_stmt, struct err *e);
 
-/* A sequence that isn't there is an empty one. *ret_is_new: it wasn't. */
-WIND_MUST_USE int sequence_load(struct db_stmt *stmt, struct sequence *ret_sequence,
-                                bool *ret_is_new, struct err *e);
+/* A sequence that isn't there is an empty one. */
+WIND_MUST_USE int sequence_load(struct db_stmt *stmt, struct sequence *ret_sequence, struct err *e);
 
 /* Keep it, and add `ev` to the sensor's gaps and missing. */
 WIND_MUST_USE int sequence_save(struct db_tx *tx, const struct sequence_key *key,
-                                const struct sequence *s, bool is_new, int64_t wait_ns,
+                                const struct sequence *s, int64_t wait_ns,
                                 const struct sequence_events *ev, struct err *e);
 
 /* Called for each loss after the transaction that says so has lasted. */

@@ -216,9 +216,8 @@ static int number_run(struct bus_store *s, struct db_tx *tx, const struct group 
     struct sequence_range lost[SEQUENCE_TOLD];
     struct sequence_events ev = {0};
     struct sequence q;
-    bool is_new;
 
-    int r = sequence_load(asked, &q, &is_new, e);
+    int r = sequence_load(asked, &q, e);
     if (r != 0)
         return r;
     while (*at != NONE && strcmp(s->m[*at].run, key.run) == 0) {
@@ -228,7 +227,7 @@ static int number_run(struct bus_store *s, struct db_tx *tx, const struct group 
     const size_t n = sequence_settle(&q, s->now_ns, s->conf.gap_wait_ns, &ev, lost);
     note_lost(&s->now, &key, lost, n);
     add_events(&s->now.events, &ev);
-    r = sequence_save(tx, &key, &q, is_new, s->conf.gap_wait_ns, &ev, e);
+    r = sequence_save(tx, &key, &q, s->conf.gap_wait_ns, &ev, e);
     sequence_done(&q);
     return r;
 }
@@ -365,10 +364,21 @@ static void take_outcomes(struct bus_store *s, size_t n, const struct ingest_res
     }
 }
 
+static bool is_any_left(const struct bus_message *m, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!m[i].is_stored)
+            return true;
+    return false;
+}
+
 /* All that is not stored yet, or nothing. */
 static int put_once(struct bus_store *s, struct bus_message *m, size_t n, struct err *e)
 {
     struct ingest_result res;
+
+    if (!is_any_left(m, n))
+        return 0;
 
     s->now = (struct outcome){0};
     s->m = m;
@@ -412,22 +422,25 @@ static int put_single(struct bus_store *s, struct bus_message *m, struct err *e)
     return r;
 }
 
+/* What is refused is halved until it is one message; what is not may double again. */
 int bus_store_put(struct bus_store *s, struct bus_message *m, size_t n, struct err *e)
 {
-    size_t pending = 0;
+    size_t size = n;
 
-    for (size_t i = 0; i < n; i++)
-        pending += !m[i].is_stored;
-    if (pending == 0)
-        return 0;
-    if (n == 1)
-        return put_single(s, m, e);
-    int r = put_once(s, m, n, e);
-    if (r == 0 || is_away(r))
-        return r;
-    count(&s->tally.splits, 1);
-    r = bus_store_put(s, m, n / 2, e);
-    return r == 0 ? bus_store_put(s, m + n / 2, n - n / 2, e) : r;
+    for (size_t at = 0; at < n;) {
+        const size_t now = size < n - at ? size : n - at;
+        const int r = now == 1 ? put_single(s, &m[at], e) : put_once(s, &m[at], now, e);
+        if (r == 0) {
+            at += now;
+            size *= 2;
+        } else if (now == 1 || is_away(r)) {
+            return r;
+        } else {
+            count(&s->tally.splits, 1);
+            size = now / 2;
+        }
+    }
+    return 0;
 }
 
 int bus_store_sweep(struct bus_store *s, struct err *e)

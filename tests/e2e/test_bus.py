@@ -1,6 +1,14 @@
 """The collector behind Kafka: what sensors put on the bus is in the database, each once."""
 
+import contextlib
 import json
+import os
+import random
+import re
+import sqlite3
+import threading
+import time
+from pathlib import Path
 
 import bus as bus_module
 import pytest
@@ -18,10 +26,11 @@ def start(tmp_path, bus):
     """Starts collectors behind the bus: start("name", setting=value). All are ended."""
     made = []
 
-    def go(name="collector", **settings):
+    def go(name="collector", password=None, **settings):
         folder = tmp_path / name
         folder.mkdir()
         one = support.Collector(folder, **bus.settings, **settings)
+        one.password = password
         made.append(one)
         return one.start()
 
@@ -72,3 +81,334 @@ def test_what_comes_twice_is_known_and_a_higher_rev_updates(bus, start):
     balance(collector)
     m = metrics(collector)
     assert (m["wind_bus_duplicates_total"], m["wind_bus_gap_total"]) == (100, 0)
+
+
+# ---------------------------------------------------------------- what can't be stored
+
+
+def without(name):
+    value = alert(0)
+    del value["wind"][name]
+    return json.dumps(value)
+
+
+def with_wind(**more):
+    value = alert(0)
+    value["wind"] |= more
+    return json.dumps(value)
+
+
+TWICE = json.dumps(alert(0))[:-1] + ', "event_type": "alert"}'
+
+# What it is: the value, the headers that are different, and what the reason says.
+POISON = {
+    "no JSON": ("out of order", {}, "JSON|object"),
+    "cut short": (json.dumps(alert(0))[:-40], {}, "JSON|object"),
+    "a number": ("7", {}, "object"),
+    "a wrong type": (with_wind(rev="one"), {}, "wind.rev"),
+    "no uid": (without("uid"), {}, "wind.uid"),
+    "huge": (with_wind(explain=["x" * 300_000]), {}, "bytes, more than"),
+    "empty": ("", {}, "empty"),
+    "a tombstone": (None, {}, "empty"),
+    "binary": (bytes(range(256)) * 4, {}, "JSON|object"),
+    "a flow": (json.dumps({"event_type": "flow", "flow_id": 1}), {}, "wind"),
+    "a key twice": (TWICE, {}, "JSON|object"),
+    "time before all times": (json.dumps(alert(0, timestamp="1492-01-01T00:00:00Z")), {}, "time"),
+    "time after all times": (with_wind(last_seen="9999-01-01T00:00:00Z"), {}, "last_seen"),
+    "another schema": (json.dumps(alert(0)), {"schema": "2"}, "schema"),
+    "no sensor": (json.dumps(alert(0)), {"sensor": None}, "sensor"),
+    "a sensor of two lines": (json.dumps(alert(0)), {"sensor": "a\nb"}, "sensor"),
+    "a number that is none": (json.dumps(alert(0)), {"seq": "first"}, "seq"),
+}
+
+
+def test_poison_goes_to_the_dlq_with_the_reason_and_the_rest_is_stored(bus, start):
+    bus.create(partitions=1)
+    with bus.producer() as p:
+        for i, (value, more, _) in enumerate(POISON.values()):
+            good = json.dumps(alert(1000 + i))
+            p.put(bus.topic("alerts"), good, "k", headers(2 * i), 0)
+            p.put(bus.topic("alerts"), value, "k", headers(2 * i + 1) | more, 0)
+    collector = start()
+    support.until("all are done", lambda: outcomes(collector)["fetched"] == 2 * len(POISON))
+    support.until("none is in hand", lambda: metrics(collector)["wind_bus_in_hand"] == 0)
+    dead = {int(message["headers"]["offset"]): message for message in bus.dead()}
+    assert [what for i, what in enumerate(POISON) if 2 * i + 1 not in dead] == []
+    assert len(dead) == len(POISON)
+    until_stored(collector, len(POISON))
+    for i, (what, (value, more, said)) in enumerate(POISON.items()):
+        message = dead[2 * i + 1]
+        assert re.search(said, message["headers"]["reason"]), (what, message["headers"])
+        assert message["headers"]["topic"] == bus.topic("alerts")
+        assert message["headers"]["partition"] == "0"
+        assert message["headers"]["sensor"] == ("" if "sensor" in more else "edge")
+        if isinstance(value, str) and "cut" not in message["headers"]:
+            assert (message["payload"] or "") == value, what
+    books = outcomes(collector)
+    assert (books["stored"], books["dlq"]) == (len(POISON), len(POISON))
+    balance(collector)
+    (sensor,) = collector.call("GET", "/api/sensors/").json["data"]
+    assert sensor["rejected"] >= len(POISON) - 2  # not of those without a sensor
+
+
+def test_a_message_too_large_for_the_dlq_is_cut(bus, start):
+    bus.create(words=("alerts", "health"))
+    bus.kafka.create_topic(bus.topic("dlq"), 1, max_message_bytes=100_000)
+    value = "x" * 500_000
+    with bus.producer() as p:
+        p.put(bus.topic("alerts"), value, "k", headers(1))
+    collector = start()
+    support.until("it is dead", lambda: outcomes(collector)["dlq"] == 1)
+    (message,) = bus.dead()
+    assert message["headers"]["cut"] == str(len(value))
+    assert message["payload"] == value[: len(message["payload"])]
+
+
+def test_what_the_database_refuses_is_found_and_the_rest_is_stored(bus, start, tmp_path):
+    """A table that lets one sensor's alerts not in, as a full table or a broken trigger would."""
+    bus.create()
+    collector = start()
+    assert collector.stop() == 0
+    uid = alert(77)["wind"]["uid"].replace("-", "")
+    sqlite(
+        collector,
+        f"CREATE TRIGGER refuse BEFORE INSERT ON alerts WHEN new.uid = x'{uid}' "
+        "BEGIN SELECT RAISE(ABORT, 'not this one'); END",
+    )
+    bus.send(range(200))
+    collector.start()
+    until_stored(collector, 199)
+    (message,) = bus.dead()
+    assert "the database refuses it" in message["headers"]["reason"]
+    assert json.loads(message["payload"])["wind"]["uid"] == alert(77)["wind"]["uid"]
+    assert metrics(collector)["wind_bus_splits_total"] > 0
+    balance(collector)
+
+
+def sqlite(collector, script):
+    with contextlib.closing(sqlite3.connect(collector.settings["db.path"])) as db:
+        db.executescript(script)
+
+
+# ---------------------------------------------------------------- what comes late or goes away
+
+
+def test_topics_that_are_made_late_and_partitions_that_are_added(bus, start):
+    collector = start()
+    support.until(
+        "the group is there",
+        lambda: collector.call("GET", "/readyz", token="").json["bus"] != "away",
+    )
+    assert collector.process.is_running
+    bus.create(partitions=1)
+    bus.send(range(100))
+    until_stored(collector, 100, 20)
+    bus.kafka.grow_topic(bus.topic("alerts"), 4)
+    bus.send(range(100, 1100))
+    until_stored(collector, 1100, 20)
+    m = metrics(collector)
+    assert m["wind_bus_partitions"] == 5
+    assert 'wind_bus_lag{topic="alerts",partition="3"}' in m
+    balance(collector)
+
+
+def test_a_locked_database_stops_the_bus_and_loses_nothing(bus, start):
+    bus.create()
+    collector = start()
+    bus.send(range(100))
+    until_stored(collector, 100)
+    lock = sqlite3.connect(collector.settings["db.path"], isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    bus.send(range(100, 1000))
+
+    def waits():
+        return collector.call("GET", "/metrics", token="").text.count('state="database"} 1')
+
+    support.until("it says so", waits, 40)
+    before = cpu_seconds(collector)
+    time.sleep(2)
+    assert cpu_seconds(collector) - before < 0.5, "it does not wait, it spins"
+    m = metrics(collector)
+    assert m["wind_bus_database_failures_total"] >= 1
+    lock.execute("ROLLBACK")
+    lock.close()
+    until_stored(collector, 1000)
+    assert "messages wait, trying again" in collector.process.log
+    assert metrics(collector)['wind_bus_state{state="ok"}'] == 1
+    balance(collector)
+
+
+def cpu_seconds(collector):
+    fields = Path(f"/proc/{collector.process.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_a_dlq_no_offset_goes_by(bus, start):
+    bus.create(words=("alerts", "health"))
+    bus.kafka.create_topic(bus.topic("dlq"), 1, max_message_bytes=100)  # it takes nothing
+    collector = start()
+    bus.send(range(50))
+    until_stored(collector, 50)
+    with bus.producer() as p:
+        p.put(bus.topic("alerts"), "no JSON", "k", headers(50))
+    bus.send(range(51, 60))
+    state = 'state="dlq"} 1'
+    support.until("it waits", lambda: state in collector.call("GET", "/metrics", token="").text, 40)
+    assert "dlq does not take 1 of 1" in collector.process.log
+    support.until("it shows", lambda: metrics(collector)["wind_bus_lag_sum"] > 0)
+    bus.kafka.delete_topic(bus.topic("dlq"))
+    bus.kafka.create_topic(bus.topic("dlq"), 1)
+    until_stored(collector, 59, 60)
+    assert len(bus.dead()) == 1
+    balance(collector)
+
+
+def test_a_broker_that_goes_away_and_comes_back(bus, start):
+    bus.create()
+    collector = start()
+    bus.send(range(100))
+    until_stored(collector, 100)
+    bus.kafka.kill()
+    support.until(
+        "it says so", lambda: collector.call("GET", "/readyz", token="").json["bus"] == "away"
+    )
+    assert collector.call("GET", "/api/alerts/?limit=1").status == 200
+    bus.kafka.start()
+    bus.send(range(100, 200))
+    until_stored(collector, 200, 60)
+    support.until(
+        "it is well", lambda: collector.call("GET", "/readyz", token="").json["bus"] == "ok"
+    )
+    balance(collector)
+
+
+def test_it_stops_while_the_broker_is_away(bus, start):
+    bus.create()
+    collector = start()
+    bus.send(range(10))
+    until_stored(collector, 10)
+    bus.kafka.kill()
+    assert collector.process.stop() == 0  # within 20 s
+    bus.kafka.start()
+
+
+# ---------------------------------------------------------------- kills
+
+
+def test_killed_at_random_each_alert_is_there_once(bus, start):
+    bus.create()
+    collector = start()
+    total, choose = 6000, random.Random(5)
+    sender = threading.Thread(target=trickle, args=(bus, total))
+    sender.start()
+    for _ in range(6):
+        time.sleep(0.2 + choose.random())
+        collector.kill()
+        collector.start()
+    sender.join()
+    until_stored(collector, total, 60)
+    assert incidents_agree(collector)
+    (sensor,) = collector.call("GET", "/api/sensors/").json["data"]
+    assert (sensor["alerts"], sensor["missing"]) == (total, 0)
+    balance(collector)
+
+
+def trickle(bus, total):
+    """Several thousand alerts over several seconds."""
+    with bus.producer() as p:
+        for n in range(total):
+            value = alert(n)
+            p.put(bus.topic("alerts"), json.dumps(value), value["src_ip"], headers(n))
+            if n % 10 == 0:
+                time.sleep(0.01)
+
+
+def incidents_agree(collector):
+    with contextlib.closing(sqlite3.connect(collector.settings["db.path"])) as db:
+        (counted,) = db.execute("SELECT sum(alert_count) FROM incidents").fetchone()
+        (joined,) = db.execute("SELECT count(*) FROM alerts WHERE incident_id > 0").fetchone()
+    return counted == joined
+
+
+def test_when_one_of_two_dies_the_other_takes_over_within_ten_seconds(bus, start, tmp_path):
+    """Both on one database, as SQLite allows on one machine."""
+    bus.create(partitions=4)
+    path = tmp_path / "shared.db"
+    one = start("one", db__path=path)
+    two = start("two", one.password, db__path=path)
+
+    def shares():
+        both = [metrics(c)["wind_bus_partitions"] for c in (one, two)]
+        return sum(both) == 8 and min(both) > 0
+
+    support.until("they share", shares, 30)
+    bus.send(range(500))
+    until_stored(one, 500)
+    assert outcomes(two)["stored"] > 0, "the other had nothing to do"
+    one.kill()
+    began = time.monotonic()
+    bus.send(range(500, 1000))
+    support.until("all are there", lambda: stored(two) == 1000, 30)
+    assert time.monotonic() - began < 10
+    balance(two)
+    one.start()
+    support.until("they share again", shares, 30)
+    bus.send(range(1000, 1500))
+    until_stored(two, 1500)
+    assert metrics(two)["wind_bus_gap_total"] == 0
+
+
+# ---------------------------------------------------------------- numbers and signs of life
+
+
+def test_a_gap_is_noticed_told_and_taken_off_when_it_comes_after_all(bus, start):
+    bus.create()
+    collector = start(kafka__gap_wait="2s")
+    bus.send([*range(100), *range(120, 200), *range(201, 300)])
+    until_stored(collector, 279)
+
+    def sensor():
+        return collector.call("GET", "/api/sensors/").json["data"][0]
+
+    support.until("it is noticed", lambda: sensor()["missing"] == 21, 30)
+    assert sensor()["gaps"] == 2
+    log = collector.process.log
+    assert "sensor 'edge': alerts 100 to 119 of run 'run-1' did not come, 20 are lost" in log
+    m = metrics(collector)
+    assert (m["wind_bus_gap_total"], m["wind_bus_missing_total"]) == (2, 21)
+    bus.send(range(100, 110))
+    support.until("it is taken off", lambda: sensor()["missing"] == 11, 30)
+    assert metrics(collector)["wind_bus_found_total"] == 10
+
+
+def test_signs_of_life(bus, start):
+    bus.create()
+    collector = start()
+    beat = {"event_type": "stats", "stats": {"uptime": 5}, "wind": {"version": "9.8.7"}}
+    with bus.producer() as p:
+        p.put(bus.topic("health"), json.dumps(beat), "edge", headers(0, run="start-1"))
+        p.put(bus.topic("health"), json.dumps({"event_type": "stats"}), "edge", headers(1))
+    sensors = lambda: collector.call("GET", "/api/sensors/").json["data"]  # noqa: E731
+    (sensor,) = support.until("it is known", sensors)
+    assert (sensor["state"], sensor["version"], sensor["stats"]) == (
+        "online",
+        "9.8.7",
+        {"uptime": 5},
+    )
+    support.until("the other is dead", lambda: outcomes(collector, "health")["dlq"] == 1)
+    assert "heartbeat" in bus.dead()[0]["headers"]["reason"]
+    balance(collector)
+
+
+def test_a_wrong_property_is_named_when_the_configuration_is_tested(tmp_path):
+    for option, said in (
+        ("acks=none", "acks"),
+        ("nonsense=1", "'nonsense' is no property"),
+        ("enable.auto.commit=true", "'enable.auto.commit' can't be changed"),
+        ("sasl.password=x", "kafka.password_file"),
+        ("ssl.ca.location=/nowhere,security.protocol=ssl", "ssl.ca.location"),
+    ):
+        values = {"kafka.brokers": "127.0.0.1:1", "kafka.options": option}
+        done = support.run("wind-collector", "-T", *support.settings(values))
+        assert done.returncode == 3, (option, done.stderr)
+        assert said in done.stderr

@@ -35,9 +35,8 @@ def alert(n, rev=1, entity=None, **more):
             "last_seen": at,
             "entities": [{"kind": "host", "value": entity, "role": "attacker"}],
             "explain": [{"name": "distinct_ports", "text": "many", "value": 10}],
-        }
-        | more,
-    }
+        },
+    } | more
 
 
 def headers(seq, sensor="edge", run="run-1", **more):

@@ -33,6 +33,11 @@ def _library():
         ("rd_kafka_NewTopic_destroy", None, pointer),
         ("rd_kafka_DeleteTopic_new", pointer, text),
         ("rd_kafka_DeleteTopic_destroy", None, pointer),
+        ("rd_kafka_event_CreatePartitions_result", pointer, pointer),
+        ("rd_kafka_CreatePartitions_result_topics", pointer, pointer, pointer),
+        ("rd_kafka_NewPartitions_new", pointer, text, size, text, size),
+        ("rd_kafka_NewPartitions_destroy", None, pointer),
+        ("rd_kafka_CreatePartitions", None, pointer, pointer, size, pointer, pointer),
         ("rd_kafka_CreateTopics", None, pointer, pointer, size, pointer, pointer),
         ("rd_kafka_DeleteTopics", None, pointer, pointer, size, pointer, pointer),
     ):
@@ -74,6 +79,14 @@ class Admin:
         topic = self.lib.rd_kafka_DeleteTopic_new(name.encode())
         self._ask("DeleteTopics", topic, (_ERROR_UNKNOWN_TOPIC,))
         self.lib.rd_kafka_DeleteTopic_destroy(topic)
+
+    def grow(self, name, partitions):
+        """To so many partitions."""
+        error = ctypes.create_string_buffer(256)
+        more = self.lib.rd_kafka_NewPartitions_new(name.encode(), partitions, error, 256)
+        assert more, error.value
+        self._ask("CreatePartitions", more)
+        self.lib.rd_kafka_NewPartitions_destroy(more)
 
     def _ask(self, what, topic, allowed=()):
         lib = self.lib

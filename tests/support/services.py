@@ -121,6 +121,10 @@ class Kafka(Service):
         with kafka_admin.Admin(self.brokers) as admin:
             admin.create(name, partitions, replicas, config)
 
+    def grow_topic(self, name, partitions):
+        with kafka_admin.Admin(self.brokers) as admin:
+            admin.grow(name, partitions)
+
     def delete_topic(self, *names):
         """Those that are not there are no error."""
         with kafka_admin.Admin(self.brokers) as admin:
