@@ -32,6 +32,10 @@ local function search(i)
    return get(string.format("/api/alerts/?limit=50&q=entity:ws-%04d", i % 2000))
 end
 
+local function words_of(i)
+   return get(string.format("/api/alerts/?limit=50&q=%d+failed+logins+10.0.%d.%d", 20 + i % 5000, i % 80, i % 250 + 1))
+end
+
 local function mixed(i, highest)
    local dice = i % 20
    if dice < 2 then return post_alert(i) end
@@ -54,6 +58,7 @@ function init(args)
       post = post_alert,
       mix = function(i) return mixed(i, highest) end,
       search = search,
+      words = words_of,
    }
    for i = 1, POOL do pool[i] = make[case](i) end
    for i = POOL, 2, -1 do

@@ -221,3 +221,53 @@ def seed_sqlite(path, count):
     db.execute("COMMIT")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
+
+
+def copy_text(value):
+    """A column of COPY's text form; none of ours has a tab, a line's end or a backslash."""
+    if value is None:
+        return "\\N"
+    return "\\\\x" + value.hex() if isinstance(value, bytes) else str(value)
+
+
+def copy_line(row):
+    return ("\t".join(map(copy_text, row)) + "\n").encode()
+
+
+def copy_start(psql, table, columns):
+    command = [*psql, "-c", f"COPY {table} ({', '.join(columns)}) FROM STDIN"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+
+def copy_end(process):
+    process.stdin.close()
+    if process.wait() != 0:
+        raise RuntimeError("psql failed: " + process.args[-1])
+
+
+def copy_rows(psql, table, columns, rows):
+    process = copy_start(psql, table, columns)
+    process.stdin.writelines(map(copy_line, rows))
+    copy_end(process)
+
+
+def seed_postgres(psql, count):
+    """Into the database whose schema wind-collector has made."""
+
+    def run(sql):
+        subprocess.run([*psql, "-c", sql], check=True, stdout=subprocess.DEVNULL)
+
+    run(f"SELECT wind_reserve('alerts_id_seq', {count})")
+    copy_rows(psql, "entities", ["id", "kind", "value", "addr"], entity_rows())
+    copy_rows(psql, "incidents", INCIDENT_COLUMNS, incident_rows(count))
+    into = copy_start(psql, "alerts", ALERT_COLUMNS)
+    beside = copy_start(psql, "alert_entities", ["alert_id", "pos", "entity_id", "role"])
+    for a in alerts(count):
+        into.stdin.write(copy_line(alert_row(a)))
+        beside.stdin.writelines(map(copy_line, alert_entity_rows(a)))
+    copy_end(into)
+    copy_end(beside)
+    run("INSERT INTO alert_uids SELECT uid, id FROM alerts")
+    for table in ("entities", "incidents"):
+        run(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}")
+    run("VACUUM ANALYZE")

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -243,6 +244,25 @@ class Servers:
             user = {"username": USER, "password": PASSWORD, "role": "analyst"}
             call(found[1], "POST", "/api/users/", 201, user, admin)
         return found[1]
+
+    def wait_for_index(self, settings, seconds=600):
+        """Until the text index has taken all alerts that were there at the start."""
+        sql = "SELECT count(*) FROM search_state WHERE alerts_done >= alerts_to AND alerts_to > 0"
+        end = time.monotonic() + seconds
+        while not int(self.ask(settings, sql) or 0):
+            if time.monotonic() > end:
+                raise RuntimeError("the text index is not filled")
+            time.sleep(0.5)
+
+    def ask(self, settings, sql):
+        """One value of the collector's database."""
+        if "db.url" not in settings:
+            with sqlite3.connect(settings["db.path"], timeout=30) as db:
+                return db.execute(sql).fetchone()[0]
+        done = subprocess.run(
+            [*self.psql("wind"), "-At", "-c", sql], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
 
     def key(self, settings):
         """An API key that may ingest."""

@@ -156,7 +156,7 @@ def memory(servers, server, base, alerts):
 # ---------------------------------------------------------------- growth
 
 
-def batches(alerts, size, run):
+def batches(alerts, size):
     """Bodies of /api/ingest as a sensor sends them, 1.6 kB an alert."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     made = []
@@ -166,7 +166,7 @@ def batches(alerts, size, run):
             e | {"why": "above what is usual for this host", "percentile": 0.999}
             for e in metadata["explain"] * 3
         ]
-        uid = f"{a['uid'][:12]}7{run:03x}8{n >> 12 & 0xFFF:03x}{n:012x}"
+        uid = f"{a['uid'][:12]}7fff8{n >> 12 & 0xFFF:03x}{n:012x}"
         src, dst = api_rows.HOST_TEXT[a["host"]], api_rows.PEER_TEXT[a["peer"]]
         made.append(
             {
@@ -208,9 +208,9 @@ def batches(alerts, size, run):
     ]
 
 
-def ingest(servers, server, base, key, alerts, run):
+def ingest(servers, server, base, key, alerts):
     size = 500
-    bodies = batches(alerts, size, run)
+    bodies = batches(alerts, size)
     before, start = cpu_seconds(servers.pids[server]), time.monotonic()
     for body in bodies:
         request = urllib.request.Request(
@@ -223,28 +223,32 @@ def ingest(servers, server, base, key, alerts, run):
     return {"ingest_us": round(spent / alerts * 1e6, 1), "ingest_s": round(alerts / wall)}
 
 
-def growth(servers, name, base, settings, alerts, args, run):
+def growth(servers, name, settings, alerts, args):
     """What list, search and ingest cost with so many alerts there."""
+    base = servers.wind(name, settings)
+    servers.wait_for_index(settings)
     bearer = token(base)
     line = {"bench": "growth", "server": name, "alerts": alerts}
-    for case in ("list50", "search"):
+    for case in ("list50", "search", "words"):
         x = measure(servers, name, base, case, bearer, 1, max(2, args.seconds // 2))
         line |= {f"{case}_us": x["service_us"], f"{case}_p99_ms": x["p99_ms"]}
         assert "non_2xx" not in x, x
-    line |= ingest(servers, name, base, servers.key(settings), 10_000, run)
+    line |= ingest(servers, name, base, servers.key(settings), 10_000)
+    servers.end(name)
     say(f"growth: {line}")
     return line
 
 
-def grow_all(servers, args):
+def grow_all(servers, settings, args):
+    """On SQLite; the database of the load is one of the sizes already."""
     lines = []
-    for run, alerts in enumerate(args.growth, 1):
-        name = "grown"
-        settings = make_sqlite(servers, name, alerts)
-        base = servers.wind(name, settings)
-        lines.append(growth(servers, name, base, settings, alerts, args, run))
-        servers.end(name)
-        for file in servers.folder.glob(f"{name}.db*"):
+    for alerts in args.growth:
+        if alerts == args.alerts and settings:
+            lines.append(growth(servers, "wind-sqlite", settings, alerts, args))
+            continue
+        grown = make_sqlite(servers, "grown", alerts)
+        lines.append(growth(servers, "grown", grown, alerts, args))
+        for file in servers.folder.glob("grown.db*"):
             file.unlink()
     return lines
 
@@ -252,32 +256,54 @@ def grow_all(servers, args):
 # ---------------------------------------------------------------- all of it
 
 
+def seeded(what, alerts, seed, *args):
+    start = time.monotonic()
+    seed(*args, alerts)
+    say(f"{alerts:,} alerts in {what} after {time.monotonic() - start:.0f} s")
+
+
 def make_sqlite(servers, name, alerts):
     """A seeded database; returns the settings of the collector on it."""
     settings = {"db.path": str(servers.folder / f"{name}.db")}
     servers.key(settings)  # makes the file and its schema
-    start = time.monotonic()
-    api_rows.seed_sqlite(settings["db.path"], alerts)
-    say(f"{alerts:,} alerts in SQLite after {time.monotonic() - start:.0f} s")
+    seeded("SQLite", alerts, api_rows.seed_sqlite, settings["db.path"])
+    return settings
+
+
+def make_postgres(servers, alerts):
+    settings = {
+        "db.url": servers.dsn("wind"),
+        "cache.url": f"redis://127.0.0.1:{servers.redis_port}/1",
+    }
+    servers.sql("postgres", "CREATE DATABASE wind")
+    servers.key(settings)
+    seeded("PostgreSQL", alerts, api_rows.seed_postgres, servers.psql("wind"))
     return settings
 
 
 def start_all(servers, args):
-    """server -> base URL."""
-    bases = {}
-    if "peer" in args.servers:
-        python = api_servers.peer_python()
+    """server -> base URL, and the settings of Wind's."""
+    bases, settings = {}, {}
+    if "wind-sqlite" in args.servers:
+        settings["wind-sqlite"] = make_sqlite(servers, "wind-sqlite", args.alerts)
+        bases["wind-sqlite"] = servers.wind("wind-sqlite", settings["wind-sqlite"])
+    if set(args.servers) & {"peer", "wind-postgres"}:
         servers.postgres()
         servers.redis()
+    if "wind-postgres" in args.servers:
+        settings["wind-postgres"] = make_postgres(servers, args.alerts)
+        bases["wind-postgres"] = servers.wind("wind-postgres", settings["wind-postgres"])
+    if "peer" in args.servers:
+        python = api_servers.peer_python()
         servers.make_peer(python)
-        start = time.monotonic()
-        api_rows.seed_peer(servers.psql("peer"), args.alerts)
-        say(f"{args.alerts:,} alerts in the peer's after {time.monotonic() - start:.0f} s")
+        seeded("the peer's", args.alerts, api_rows.seed_peer, servers.psql("peer"))
         bases["peer"] = servers.peer(python)
-    if "wind-sqlite" in args.servers:
-        settings = make_sqlite(servers, "wind-sqlite", args.alerts)
-        bases["wind-sqlite"] = servers.wind("wind-sqlite", settings)
-    return bases
+    for name, of in settings.items():
+        servers.wait_for_index(of)
+        say(f"{name}: the text index is filled")
+    if "pg" in servers.running:
+        servers.sql("postgres", "CHECKPOINT")
+    return bases, settings
 
 
 def run(args):
@@ -285,14 +311,14 @@ def run(args):
     with tempfile.TemporaryDirectory(prefix="wind-bench-") as folder:
         servers = api_servers.Servers(folder)
         try:
-            bases = start_all(servers, args)
+            bases, settings = start_all(servers, args)
             lines += with_ratios(load_all(servers, bases, args))
-            for server in bases:
+            for server in list(bases):
                 if server != "peer":
                     lines.append(memory(servers, server, bases[server], args.alerts))
                     say(f"memory: {lines[-1]}")
                 servers.end(server)
-            lines += grow_all(servers, args)
+            lines += grow_all(servers, settings.get("wind-sqlite"), args)
         finally:
             servers.stop()
     return lines

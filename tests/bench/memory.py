@@ -20,7 +20,14 @@ CASES = {
     "wind-nodpi": ["--set", "dpi.enabled=no"],
     "wind": [],
 }
-LIMITS = ["--set", "flow.max=1000000", "--set", "flow.idle_new=120s", "--set", "flow.idle_udp=120s"]  # nobody idles out
+LIMITS = [
+    "--set",
+    "flow.max=1000000",
+    "--set",
+    "flow.idle_new=120s",
+    "--set",
+    "flow.idle_udp=120s",
+]  # nobody idles out
 
 
 def analyser_of(parent):
