@@ -27,6 +27,7 @@ struct patient {
     struct finding *now; /* of the check that runs */
     bool has_client, answers, is_in;
     char version[32];
+    char bus[16];    /* as /readyz says; "" when there is none, or nobody said */
     json_t *sensors; /* the answer of /api/sensors/, or NULL */
 };
 
@@ -120,6 +121,8 @@ static void check_ready(struct patient *p)
     struct err e = {0};
 
     if (client_ask(p->ctl->client, "/readyz", NULL, &reply, &e) == 0 && reply.status == 200) {
+        const char *bus = json_string_value(json_object_get(reply.body, "bus"));
+        (void)snprintf(p->bus, sizeof(p->bus), "%s", bus != NULL ? bus : "");
         say(p, "ok", "the database answers");
         reply_done(&reply);
         return;
@@ -128,6 +131,33 @@ static void check_ready(struct patient *p)
     fix(p, "its log says why: journalctl -u wind-collector; is the disk full?");
     if (e.text[0] == '\0')
         reply_done(&reply);
+}
+
+static void check_bus(struct patient *p)
+{
+    static const struct {
+        const char *word, *state, *text, *fix;
+    } states[] = {
+        {"", "ok", "there is none: sensors post to the collector", ""},
+        {"ok", "ok", "Kafka gives, and the collector takes", ""},
+        {"away", "fail", "no broker answers; what sensors send waits",
+         "are the brokers up? kafka.brokers, and the log: journalctl -u wind-collector"},
+        {"joining", "warn", "the consumer group has not given this collector its share yet",
+         "may it read the topics? its log says: journalctl -u wind-collector"},
+        {"database", "fail", "the database does not take what comes; it waits in Kafka",
+         "its log says why: journalctl -u wind-collector; is the disk full?"},
+        {"dlq", "fail", "the topic for what can't be stored does not take it; all waits in Kafka",
+         "is there a topic wind.dlq, and may the collector write to it?"},
+    };
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(states); i++) {
+        if (strcmp(p->bus, states[i].word) != 0)
+            continue;
+        say(p, states[i].state, "%s", states[i].text);
+        fix(p, "%s", states[i].fix);
+        return;
+    }
+    say(p, "warn", "the collector says '%s', which this windctl does not know", p->bus);
 }
 
 static void check_version(struct patient *p)
@@ -188,7 +218,7 @@ static void check_login(struct patient *p)
 
 static void judge_sensors(struct patient *p, const json_t *list)
 {
-    const json_t *sensor;
+    const json_t *sensor, *lost = NULL;
     size_t i, online = 0;
     const char *away = NULL;
 
@@ -199,6 +229,9 @@ static void judge_sensors(struct patient *p, const json_t *list)
             online++;
         else
             away = json_string_value(json_object_get(sensor, "name"));
+        if (json_integer_value(json_object_get(sensor, "missing")) > 0 &&
+            json_is_string(json_object_get(sensor, "name")))
+            lost = sensor;
     }
     if (json_array_size(list) == 0) {
         say(p, "warn", "no sensor has ever reported");
@@ -210,6 +243,12 @@ static void judge_sensors(struct patient *p, const json_t *list)
         say(p, online > 0 ? "warn" : "fail", "%zu of %zu sensors are online; '%s' is silent",
             online, json_array_size(list), away != NULL ? away : "-");
         fix(p, "on its machine: systemctl status 'wind-sensor@*'");
+    } else if (lost != NULL) {
+        say(p, "warn", "%zu of %zu sensors are online; %lld messages of '%s' never came", online,
+            json_array_size(list), (long long)json_integer_value(json_object_get(lost, "missing")),
+            json_string_value(json_object_get(lost, "name")));
+        fix(p, "the log has their numbers: journalctl -u wind-collector | grep lost; did Kafka "
+               "prune the topic before it was read, or its disk lose it?");
     } else {
         say(p, "ok", "%zu of %zu sensors are online", online, json_array_size(list));
     }
@@ -312,11 +351,17 @@ static const struct {
     enum need need;
     void (*run)(struct patient *p);
 } checks[] = {
-    {"settings", NEED_NOTHING, check_settings}, {"address", NEED_NOTHING, check_address},
-    {"collector", NEED_CLIENT, check_health},   {"database", NEED_ANSWER, check_ready},
-    {"version", NEED_ANSWER, check_version},    {"clock", NEED_ANSWER, check_clock},
-    {"login", NEED_ANSWER, check_login},        {"sensors", NEED_LOGIN, check_sensors},
-    {"capture", NEED_LOGIN, check_capture},     {"alerts", NEED_LOGIN, check_alerts},
+    {"settings", NEED_NOTHING, check_settings},
+    {"address", NEED_NOTHING, check_address},
+    {"collector", NEED_CLIENT, check_health},
+    {"database", NEED_ANSWER, check_ready},
+    {"bus", NEED_ANSWER, check_bus},
+    {"version", NEED_ANSWER, check_version},
+    {"clock", NEED_ANSWER, check_clock},
+    {"login", NEED_ANSWER, check_login},
+    {"sensors", NEED_LOGIN, check_sensors},
+    {"capture", NEED_LOGIN, check_capture},
+    {"alerts", NEED_LOGIN, check_alerts},
 };
 
 static bool may_run(const struct patient *p, enum need need)

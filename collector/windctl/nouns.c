@@ -59,6 +59,7 @@ const struct column sensor_columns[] = {
     {"LAST SEEN",  "last_seen",  CELL_TIME,   IN_TABLE | IN_CSV, NULL},
     {"ALERTS",     "alerts",     CELL_NUMBER, IN_TABLE | IN_CSV, NULL},
     {"REJECTED",   "rejected",   CELL_NUMBER, IN_TABLE | IN_CSV, NULL},
+    {"MISSING",    "missing",    CELL_NUMBER, IN_TABLE | IN_CSV, NULL},
     {NULL, NULL, CELL_TEXT, 0, NULL},
 };
 

@@ -263,7 +263,17 @@ def test_without_a_dlq_no_offset_goes_by(bus, start):
     balance(collector)
 
 
-def test_a_broker_that_goes_away_and_comes_back(bus, start):
+def doctor(collector, folder):
+    password = folder / "password"
+    password.write_text(collector.password)
+    env = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config"), "HOME": str(folder)}
+    words = ["login", collector.url, "--password-file", password]
+    assert support.run("windctl", *words, env=env).returncode == 0
+    done = support.run("windctl", "doctor", "-o", "json", env=env)
+    return {row["check"]: row for row in json.loads(done.stdout)}
+
+
+def test_a_broker_that_goes_away_and_comes_back(bus, start, tmp_path):
     bus.create()
     collector = start()
     bus.send(range(100))
@@ -273,6 +283,7 @@ def test_a_broker_that_goes_away_and_comes_back(bus, start):
         "it says so", lambda: collector.call("GET", "/readyz", token="").json["bus"] == "away"
     )
     assert collector.call("GET", "/api/alerts/?limit=1").status == 200
+    assert doctor(collector, tmp_path)["bus"]["state"] == "fail"
     bus.kafka.start()
     bus.send(range(100, 200))
     until_stored(collector, 200, 60)
@@ -361,7 +372,7 @@ def test_when_one_of_two_dies_the_other_takes_over_within_ten_seconds(bus, start
 # ---------------------------------------------------------------- numbers and signs of life
 
 
-def test_a_gap_is_noticed_told_and_taken_off_when_it_comes_after_all(bus, start):
+def test_a_gap_is_noticed_told_and_taken_off_when_it_comes_after_all(bus, start, tmp_path):
     bus.create()
     collector = start(kafka__gap_wait="2s")
     bus.send([*range(100), *range(120, 200), *range(201, 300)])
@@ -372,6 +383,7 @@ def test_a_gap_is_noticed_told_and_taken_off_when_it_comes_after_all(bus, start)
 
     support.until("it is noticed", lambda: sensor()["missing"] == 21, 30)
     assert sensor()["gaps"] == 2
+    assert "21 messages of 'edge' never came" in doctor(collector, tmp_path)["sensors"]["text"]
     log = collector.process.log
     assert "sensor 'edge': alerts 100 to 119 of run 'run-1' did not come, 20 are lost" in log
     m = metrics(collector)
