@@ -172,7 +172,7 @@ static int take_value(struct filter *f, const struct filter_key *k, const char *
     case FILTER_WORD:
         if (store_word(k->words, text) < 0)
             return -EINVAL;
-        /* fall through */
+        __attribute__((fallthrough));
     case FILTER_TEXT:
     case FILTER_LOWER:
         v->text = keep(f, text, k->kind == FILTER_LOWER);
