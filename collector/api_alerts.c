@@ -199,6 +199,11 @@ static int add(struct request *rq, struct db_tx *tx, int64_t *ret_id)
     return r;
 }
 
+static int create(struct request *rq, struct response *rs)
+{
+    return api_is_full(rq, rs) ? 0 : api_create(rq, rs);
+}
+
 /* ---------------------------------------------------------------- triage */
 
 static int change(struct request *rq, struct db_tx *tx, int64_t id)
@@ -240,7 +245,7 @@ const struct route alerts_routes[] = {
     {.method = "POST",
      .pattern = "/api/alerts/",
      .need = PERMISSION_ALERTS_WRITE,
-     .handler = api_create,
+     .handler = create,
      .object = &alert_object,
      .summary = "Raise an alert by hand",
      .body = &create_schema,

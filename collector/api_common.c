@@ -4,6 +4,8 @@
 #include <inttypes.h>
 
 #include "collector/collector.h"
+#include "collector/metrics.h"
+#include "collector/retention.h"
 #include "collector/search.h"
 
 #define LIST_FIRST ((size_t)64 << 10) /* most lists of 50 fit */
@@ -184,6 +186,16 @@ static int commit_shown(struct request *rq, struct db_tx **tx, int64_t id, struc
     if (r != 0)
         shown_done(ret);
     return r;
+}
+
+bool api_is_full(struct request *rq, struct response *rs)
+{
+    if (!retention_is_full(rq->app->retention))
+        return false;
+    (void)respond_problem(rs, 503, "storage", "the server's disk is nearly full");
+    respond_header(rs, "Retry-After", "30");
+    metrics_add(rq->app->metrics, METRICS_FULL, 1);
+    return true;
 }
 
 int api_create(struct request *rq, struct response *rs)

@@ -53,6 +53,9 @@ struct api_object {
 int api_list(struct request *rq, struct response *rs);
 int api_show(struct request *rq, struct response *rs);
 int api_create(struct request *rq, struct response *rs);
+
+/* True: the disk is nearly full, and the answer says so. For what makes the database grow. */
+bool api_is_full(struct request *rq, struct response *rs);
 int api_patch(struct request *rq, struct response *rs);
 
 extern const struct api_object alert_object, incident_object; /* api_alerts.c, api_incidents.c */

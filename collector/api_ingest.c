@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/api_common.h"
 #include "collector/collector.h"
 #include "collector/ingest.h"
 #include "collector/routes.h"
@@ -105,11 +106,12 @@ static int post(struct request *rq, struct response *rs, struct ingest_batch *ba
     }
     batch->items = items;
     batch->stats = text;
-    if (r == 0)
+    const bool is_full = r == 0 && batch->n_items > 0 && api_is_full(rq, rs);
+    if (r == 0 && !is_full)
         r = ingest_batch(rq->app->ingest, batch, &res, &rq->err);
     free(items);
     free(text);
-    if (r != 0)
+    if (r != 0 || is_full)
         return r;
     r = respond_result(rs, &res);
     ingest_result_done(&res);

@@ -6,6 +6,7 @@
 #include "collector/db.h"
 #include "collector/http_server.h"
 #include "collector/metrics.h"
+#include "collector/retention.h"
 #include "collector/routes.h"
 #include "collector/search.h"
 #include "collector/session.h"
@@ -57,6 +58,7 @@ static int metrics(struct request *rq, struct response *rs)
     if (rq->app->auth->known != NULL)
         session_cache_print(rq->app->auth->known, &text);
     search_print(rq->app->search, &text);
+    retention_print(rq->app->retention, &text);
     db_stats(rq->db, &stats);
     metrics_print_one(&text, "wind_db_commits_total", "counter", "Transactions that lasted.",
                       stats.commits);

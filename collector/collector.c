@@ -1,6 +1,7 @@
 #include "collector/collector.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "collector/ingest.h"
 #include "collector/metrics.h"
 #include "collector/openapi.h"
+#include "collector/retention.h"
 #include "collector/routes.h"
 #include "collector/search.h"
 #include "collector/session.h"
@@ -124,10 +126,36 @@ static int make_cache(struct collector *c, struct err *e)
     return cache_new(&c->cache, &conf, e);
 }
 
+/* The folder of the database file. */
+static int make_retention(struct collector *c, struct err *e)
+{
+    char path[sizeof(c->conf.db_path)];
+    const struct collector_conf *conf = &c->conf;
+
+    (void)snprintf(path, sizeof(path), "%s", conf->db_path);
+    const struct retention_conf retention = {
+        .db = c->db,
+        .folder = conf->db_url[0] == '\0' ? dirname(path) : NULL, /* its disk is another's */
+        .alerts_ns = conf->retention_alerts_ns,
+        .incidents_ns = conf->retention_incidents_ns,
+        .sensors_ns = conf->retention_sensors_ns,
+        .open_ns = conf->retention_open_ns,
+        .size = conf->retention_size,
+        .disk_keep_ns = conf->retention_disk_keep_ns,
+        .interval_ns = conf->retention_interval_ns,
+        .percent = {[DISK_LOW] = (unsigned)conf->retention_disk_low,
+                    [DISK_HIGH] = (unsigned)conf->retention_disk_high,
+                    [DISK_FLOOD] = (unsigned)conf->retention_disk_flood},
+    };
+    return retention_new(&c->retention, &retention, e);
+}
+
 static int make_ingest(struct collector *c, struct err *e)
 {
-    const struct ingest_conf conf = {
-        .db = c->db, .metrics = c->metrics, .correlate = c->conf.correlate};
+    const struct ingest_conf conf = {.db = c->db,
+                                     .metrics = c->metrics,
+                                     .retention = c->retention,
+                                     .correlate = c->conf.correlate};
 
     return ingest_new(&c->ingest, &conf, e);
 }
@@ -185,6 +213,8 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
     if (r == 0)
         r = metrics_new(&c->metrics, e);
     if (r == 0)
+        r = make_retention(c, e);
+    if (r == 0)
         r = make_ingest(c, e);
     if (r == 0)
         r = make_openapi(c, e);
@@ -213,6 +243,7 @@ struct collector *collector_free(struct collector *c)
     if (c->http != NULL)
         http_server_quiesce(c->http);
     bus_stop(c->bus);
+    retention_stop(c->retention);
     cache_stop(c->cache);
     ws_stop(c->ws);
     search_stop(c->search);
@@ -222,6 +253,7 @@ struct collector *collector_free(struct collector *c)
     bus_free(c->bus);
     auth_free(c->auth);
     ingest_free(c->ingest);
+    retention_free(c->retention);
     metrics_free(c->metrics);
     cache_free(c->cache);
     db_free(c->db);
@@ -246,6 +278,8 @@ int collector_run(struct collector *c, struct err *e)
         r = ws_start(c->ws, e);
     if (r == 0)
         r = search_start(c->search, e);
+    if (r == 0)
+        r = retention_start(c->retention, e);
     if (r == 0)
         r = http_server_start(c->http, e);
     if (r == 0)

@@ -24,6 +24,7 @@ struct db;
 struct http_server;
 struct ingest;
 struct metrics;
+struct retention;
 struct search;
 struct ws;
 
@@ -54,6 +55,9 @@ struct collector_conf {
     bool search_gzip;
     int64_t search_retention_ns;
     struct correlate_conf correlate;
+    int64_t retention_alerts_ns, retention_incidents_ns, retention_open_ns, retention_sensors_ns;
+    int64_t retention_size, retention_interval_ns, retention_disk_keep_ns;
+    int64_t retention_disk_low, retention_disk_high, retention_disk_flood;
     struct bus_conf bus;
 };
 
@@ -63,6 +67,7 @@ struct collector {
     struct collector_conf conf;
     struct db *db;
     struct cache *cache;
+    struct retention *retention;
     struct auth *auth;
     struct metrics *metrics;
     struct ingest *ingest;

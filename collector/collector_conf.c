@@ -65,6 +65,17 @@ const struct conf_key collector_keys[] = {
     CONF_BOOL(C, search_gzip, "search.gzip", "no", "Compress what is sent to it."),
     CONF_TIME(C, search_retention_ns, "search.retention", "0s", 0, NS(315360000), "It keeps alerts so long, in whole months; 0 = as long as the database does."),
 
+    CONF_TIME(C, retention_alerts_ns, "retention.alerts", "365d", 0, NS(31536000) * 100, "Alerts go after so long, unless they are assigned and not closed, or their incident is not resolved; 0 = never."),
+    CONF_TIME(C, retention_incidents_ns, "retention.incidents", "365d", 0, NS(31536000) * 100, "Resolved incidents without alerts, unchanged for so long; 0 = never."),
+    CONF_TIME(C, retention_open_ns, "retention.open", "0", 0, NS(31536000) * 100, "Open incidents and their alerts too, when nobody is assigned; 0 = never."),
+    CONF_TIME(C, retention_sensors_ns, "retention.sensors", "90d", 0, NS(31536000) * 100, "Sensors that were silent for so long are forgotten; 0 = never."),
+    CONF_SIZE(C, retention_size, "retention.size", "0", 0, 1048576 * 1024 * MB, "Of the database (SQLite): beyond it alerts go, the oldest first; in the end open and assigned ones, too; 0 = no limit."),
+    CONF_TIME(C, retention_interval_ns, "retention.interval", "10m", NS(1), NS(86400), "Time between two passes."),
+    CONF_INT(C, retention_disk_low, "retention.disk_low", "85", 3, 99, "Percent of the database's disk (SQLite) in use that is worth a warning; not while 40 GB are free."),
+    CONF_INT(C, retention_disk_high, "retention.disk_high", "90", 3, 99, "Here alerts go that nobody works on, whatever their age; not while 20 GB are free."),
+    CONF_INT(C, retention_disk_flood, "retention.disk_flood", "95", 3, 99, "Here nothing new is taken (503; sensors keep it) until there is room; not while 4 GB are free."),
+    CONF_TIME(C, retention_disk_keep_ns, "retention.disk_keep", "7d", 0, NS(31536000), "Alerts younger than this do not go for a full disk."),
+
     CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
     CONF_INT(C, correlate.alerts_max, "correlate.alerts", "1000", 1, 1000000, "Alerts of one incident; the next opens another one."),
 
@@ -173,6 +184,10 @@ static int check(const struct collector_conf *c, struct err *e)
 {
     if ((c->api_tls_cert[0] == '\0') != (c->api_tls_key[0] == '\0'))
         return err_set(e, -EINVAL, "api.tls_cert and api.tls_key belong together");
+    if (c->retention_disk_low > c->retention_disk_high ||
+        c->retention_disk_high > c->retention_disk_flood)
+        return err_set(e, -EINVAL,
+                       "retention.disk_low, disk_high and disk_flood must grow in this order");
     const int r = check_db(c, e);
     return r == 0 && c->bus.brokers[0] != '\0' ? bus_check(&c->bus, e) : r;
 }

@@ -7,6 +7,7 @@
 
 #include "collector/ingest_read.h"
 #include "collector/metrics.h"
+#include "collector/retention.h"
 #include "collector/sensors.h"
 #include "common/json_scan.h"
 
@@ -290,6 +291,8 @@ int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
     WIND_AUTO(work) struct work *w = NULL;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
 
+    if (batch->n_items > 0 && in->conf.retention != NULL && retention_is_full(in->conf.retention))
+        return err_set(e, -ENOSPC, "the database's disk is nearly full");
     int r = work_new(&w, in, batch, e);
     if (r == 0)
         r = read_all(w, e);

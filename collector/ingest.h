@@ -59,10 +59,12 @@ struct ingest_result {
 };
 
 struct metrics;
+struct retention;
 
 struct ingest_conf {
     struct db *db;
-    struct metrics *metrics; /* may be NULL */
+    struct metrics *metrics;           /* may be NULL */
+    const struct retention *retention; /* -ENOSPC when it is full; may be NULL */
     struct correlate_conf correlate;
 };
 

@@ -24,6 +24,7 @@ struct metrics;
 #define METRICS_COUNTERS(COUNTER)                                                                  \
     COUNTER(AUTH_FAILED, "wind_auth_failed_total", "Requests with a bad token, key or password.")  \
     COUNTER(RATE_LIMITED, "wind_http_rate_limited_total", "Requests answered 429.")                \
+    COUNTER(FULL, "wind_disk_refused_total", "Requests refused because the disk is nearly full.")  \
     COUNTER(REPLAYED, "wind_http_replayed_total", "Answers given again for an Idempotency-Key.")   \
     COUNTER(WS_OPENED, "wind_ws_opened_total", "WebSocket connections accepted.")                  \
     COUNTER(WS_REFUSED, "wind_ws_refused_total", "WebSocket connections beyond ws.clients.")       \

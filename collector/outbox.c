@@ -39,6 +39,22 @@ int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct e
     return trim(tx, db_i64(s, 0), e);
 }
 
+int outbox_add_all(struct db_tx *tx, enum topic t, enum outbox_op op, const int64_t *ids, size_t n,
+                   struct err *e)
+{
+    static const char *const words[] = {"created", "updated", "deleted"};
+    int64_t last = 0;
+    int r = db_run(tx,
+                   "INSERT INTO outbox (topic, object_id, op, at) SELECT $1, t.id, $2, $3 "
+                   "FROM unnest($4) AS t(id)",
+                   DB_ARGS(db_str(topic_words[t]), db_str(words[op]),
+                           db_int((int64_t)time_wall_ns()), db_ints(ids, n)),
+                   NULL, e);
+    if (r == 0)
+        r = outbox_last(tx, &last, e);
+    return r == 0 ? trim(tx, last, e) : r;
+}
+
 static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;

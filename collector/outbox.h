@@ -28,6 +28,11 @@ struct outbox_item {
 WIND_MUST_USE int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new,
                              struct err *e);
 
+/* One row for each id; of deleted objects listeners hear nothing, indexes do. */
+enum outbox_op { OUTBOX_CREATED, OUTBOX_UPDATED, OUTBOX_DELETED };
+WIND_MUST_USE int outbox_add_all(struct db_tx *tx, enum topic t, enum outbox_op op,
+                                 const int64_t *ids, size_t n, struct err *e);
+
 /* The newest sequence number; 0 when there was never one. */
 WIND_MUST_USE int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e);
 
