@@ -73,9 +73,11 @@ static bool may_try(struct db_pool *p)
     return may;
 }
 
-static void note_try(struct db_pool *p, bool is_there)
+static void note_try(struct db_pool *p, bool is_there, const struct err *e)
 {
     (void)pthread_mutex_lock(&p->lock);
+    if (!is_there)
+        p->why = *e;
     p->is_trying = false;
     p->connects_failed += !is_there;
     p->pause_ms = is_there ? 0 : p->pause_ms == 0 ? PAUSE_MIN_MS : 2 * p->pause_ms;
@@ -85,6 +87,14 @@ static void note_try(struct db_pool *p, bool is_there)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+static int say_away(struct db_pool *p, struct err *e)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    const struct err why = p->why;
+    (void)pthread_mutex_unlock(&p->lock);
+    return err_set(e, -EAGAIN, "%s; it is asked again soon", why.text);
+}
+
 static int conn_new(struct db_pool *p, struct db_conn **ret_conn, struct err *e)
 {
     struct db_conn *c = calloc(1, sizeof(*c));
@@ -92,10 +102,13 @@ static int conn_new(struct db_pool *p, struct db_conn **ret_conn, struct err *e)
     if (c == NULL)
         return err_set(e, -ENOMEM, "database: out of memory");
     c->pool = p;
-    int r = may_try(p) ? 0 : err_set(e, -EAGAIN, "database: away; it is asked again soon");
+    struct err tried = {0};
+    int r = may_try(p) ? 0 : say_away(p, e);
     if (r == 0) {
-        r = p->ops->connect(p->conf, p->role, &c->native, e);
-        note_try(p, r == 0);
+        r = p->ops->connect(p->conf, p->role, &c->native, &tried);
+        note_try(p, r == 0, &tried);
+        if (r != 0)
+            (void)err_set(e, r, "%s", tried.text);
     }
     if (r != 0) {
         free(c);

@@ -42,6 +42,7 @@ struct db_pool {
     pthread_t holder; /* of the writer */
     bool is_trying;
     int64_t retry_at_ms, pause_ms; /* 0: it was there when last asked */
+    struct err why;                /* it was not */
     uint64_t waits_failed, connects_failed, lost;
 };
 

@@ -237,7 +237,7 @@ class Collector:
         path.write_text(made.stdout)
         return path
 
-    def call(self, method, path, body=None, form=None, token=None, headers=None):
+    def call(self, method, path, body=None, form=None, token=None, headers=None, patience=30):
         """One request, as the admin unless `token` says otherwise ("" = nobody)."""
         headers = dict(headers or {})
         token = self.token() if token is None else token
@@ -251,7 +251,7 @@ class Collector:
             data = urllib.parse.urlencode(form).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30 * SLOW) as reply:
+            with urllib.request.urlopen(request, timeout=patience * SLOW) as reply:
                 return Answer(reply.status, reply.headers, reply.read().decode())
         except urllib.error.HTTPError as refusal:
             with refusal:

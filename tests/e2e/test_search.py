@@ -111,9 +111,7 @@ def has(words, is_prefix=True):
             return False
         *whole, last = wanted
         end = found[len(whole)]
-        return found[: len(whole)] == whole and (
-            end.startswith(last) if is_prefix else end == last
-        )
+        return found[: len(whole)] == whole and (end.startswith(last) if is_prefix else end == last)
 
     def check(n, a):
         return any(
