@@ -34,8 +34,11 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("demo")
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+full = pytest.param(["--full"], marks=pytest.mark.services, id="full")
+
+
+@pytest.fixture(scope="module", params=[pytest.param([], id="embedded"), full])
+def demo(request, tmp_path_factory):
     """script/demo --once, without a terminal, as in CI; the page's usual port is taken."""
     folder = tmp_path_factory.mktemp("once")
     with socket.socket() as taken:
@@ -46,7 +49,7 @@ def demo(tmp_path_factory):
         except OSError:
             pass  # somebody else has it: as good
         done = subprocess.run(
-            [DEMO, "--once"],
+            [DEMO, "--once", *request.param],
             check=False,
             capture_output=True,
             text=True,
@@ -55,7 +58,7 @@ def demo(tmp_path_factory):
             timeout=PATIENCE_S,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    done.folder = folder
+    done.folder, done.is_full = folder, request.param == ["--full"]
     done.report = json.loads(done.stdout.splitlines()[-1])
     return done
 
@@ -79,6 +82,16 @@ def test_it_says_what_was_found_and_why(demo):
     assert "beacon" in demo.stdout
     assert demo.stdout.count("because") >= 3
     assert "Incidents" in demo.stdout
+
+
+def test_the_full_set_up_has_it_everywhere(demo):
+    if not demo.is_full:
+        assert "Where it is" not in demo.stdout
+        return
+    found = dict(re.findall(r"^(Kafka|PostgreSQL|Elasticsearch|Redis) +(\d+) ", demo.stdout, re.M))
+    assert int(found["Kafka"]) >= demo.report["alerts"], "revisions are messages of their own"
+    assert int(found["PostgreSQL"]) == int(found["Elasticsearch"]) == demo.report["alerts"]
+    assert int(found["Redis"]) > 0
 
 
 def test_it_leaves_nothing_behind(demo):

@@ -269,7 +269,7 @@ def test_nothing_but_flows_is_lost_when_their_queue_is_full(run, kafka):
     assert run.stats["alert"]["spooled"] == len(run.told)
 
 
-# ---------------------------------------------------------------- topics that are not as they should be
+# ---------------------------------------------------------------- topics that are not as wanted
 @pytest.fixture(scope="module")
 def strict_kafka(tmp_path_factory):
     """A broker that makes no topic by itself."""
