@@ -44,6 +44,7 @@ struct retention {
 
     /* the thread's own, or retention_run's */
     bool is_forgetful; /* entities may have lost their last alert */
+    bool is_server;    /* PostgreSQL */
     bool is_short;     /* what may go was not enough: said once */
 };
 
@@ -159,6 +160,15 @@ static int all_steps(struct pass *p, step_fn *fn, struct retention_scan *s, stru
     return more;
 }
 
+/* 0, or 1: somebody reads what would go. */
+static int drop_parts(struct pass *p, struct err *e)
+{
+    struct retention_scan none = {.after = 0};
+    const int code = all_steps(p, retention_parts, &none, e);
+
+    return code == -EBUSY ? 1 : code;
+}
+
 /* ---------------------------------------------------------------- by age */
 
 static int64_t age(const struct pass *p, int64_t ns)
@@ -209,7 +219,10 @@ static int by_age(struct pass *p, struct err *e)
 
 /* ---------------------------------------------------------------- by size */
 
-/* Bytes of the database that hold something, and that it has at hand without asking the disk. */
+/*
+ * Bytes of the database that hold something, and that it has at hand without asking the disk.
+ * PostgreSQL does not tell the two apart; there only a dropped table makes less of it.
+ */
 static int measure(struct retention *r, int64_t *ret_used, int64_t *ret_spare, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
@@ -217,15 +230,17 @@ static int measure(struct retention *r, int64_t *ret_used, int64_t *ret_spare, s
     int code = db_begin_single(r->conf.db, &tx, e);
 
     *ret_used = *ret_spare = 0;
-    if (code != 0 || db_engine(tx) != DB_SQLITE)
-        return code;
-    code = db_query_row(tx,
-                        "SELECT (p.page_count - f.freelist_count) * z.page_size, "
-                        "f.freelist_count * z.page_size FROM pragma_page_count() p, "
-                        "pragma_freelist_count() f, pragma_page_size() z",
-                        DB_NONE, &s, e);
+    if (code == 0)
+        code = db_query_row(tx,
+                            db_engine(tx) == DB_POSTGRES
+                                ? "SELECT pg_database_size(current_database()), CAST(0 AS BIGINT)"
+                                : "SELECT (p.page_count - f.freelist_count) * z.page_size, "
+                                  "f.freelist_count * z.page_size FROM pragma_page_count() p, "
+                                  "pragma_freelist_count() f, pragma_page_size() z",
+                            DB_NONE, &s, e);
     if (code != DB_ROW)
         return code;
+    r->is_server = db_engine(tx) == DB_POSTGRES;
     *ret_used = db_i64(s, 0);
     *ret_spare = db_i64(s, 1);
     atomic_store_explicit(&r->bytes, (uint64_t)*ret_used, memory_order_relaxed);
@@ -251,6 +266,40 @@ static int shrink(struct pass *p, struct retention_scan *s, int64_t goal, struct
     return code < 0 ? code : 1;
 }
 
+/* PostgreSQL: one table of a million alerts. 0, or 1: there is none that may go. */
+static int shrink_part(struct pass *p, struct err *e)
+{
+    struct retention_scan alerts = {.level = RETENTION_ASSIGNED, .before = INT64_MAX};
+    struct retention_scan incidents = {.level = RETENTION_ASSIGNED};
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int code = db_begin_single(p->r->conf.db, &tx, e);
+
+    if (code == 0)
+        code = retention_oldest_part(tx, &alerts.up_to, e);
+    tx = db_tx_free(tx);
+    if (code < 0 || alerts.up_to == 0)
+        return code < 0 ? code : 1;
+    code = all_steps(p, retention_alerts, &alerts, e);
+    if (code == 0)
+        code = all_steps(p, retention_incidents, &incidents, e);
+    return code == 0 ? drop_parts(p, e) : code;
+}
+
+static int shrink_parts(struct pass *p, int64_t size, struct err *e)
+{
+    int64_t used = 0, spare = 0;
+    int code = measure(p->r, &used, &spare, e);
+
+    while (code >= 0 && used > size) {
+        code = shrink_part(p, e);
+        if (code == 1)
+            return 0;
+        if (code == 0)
+            code = measure(p->r, &used, &spare, e);
+    }
+    return code < 0 ? code : 0;
+}
+
 /* The limit that somebody set counts more than what is open or assigned. */
 static int by_size(struct pass *p, struct err *e)
 {
@@ -260,6 +309,8 @@ static int by_size(struct pass *p, struct err *e)
 
     if (more < 0 || used <= size)
         return more;
+    if (p->r->is_server)
+        return shrink_parts(p, size, e);
     more = 1;
     for (enum retention_level level = 0; more == 1 && level < RETENTION_LEVELS; level++) {
         struct retention_scan s = {.level = level, .before = p->now};
@@ -372,6 +423,10 @@ int retention_run(struct retention *r, int64_t ret_deleted[RETENTION_TABLES_N], 
     struct retention_scan entities = {.after = 0};
 
     int code = by_age(&p, e);
+    if (code == 0)
+        code = drop_parts(&p, e);
+    if (code > 0)
+        code = 0; /* the next pass will */
     if (code == 0)
         code = by_size(&p, e);
     if (code == 0)

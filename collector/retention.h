@@ -18,6 +18,9 @@
  * takes only 1, and nothing younger than disk_keep: it may be others who fill it. In stage flood
  * nothing new is taken (retention_is_full) until there is room again. Users and keys never go.
  *
+ * PostgreSQL keeps a million alerts a table: an old one that is empty is dropped, and size
+ * takes the oldest table whole, but never the one that is being filled.
+ *
  * What is deleted has a row in the outbox, so that indexes and kept answers follow.
  */
 #pragma once

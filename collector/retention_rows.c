@@ -1,5 +1,7 @@
 #include "collector/retention_rows.h"
 
+#include <stdio.h>
+
 #include "collector/outbox.h"
 
 #define IDS_MAX RETENTION_ROWS
@@ -38,7 +40,7 @@ static const char alerts_sql[] =
     "OR i.status = 'resolved' OR ($5 >= 1 AND i.assigned_to IS NULL)) THEN 1 "
     "WHEN a.created_at < $4 AND a.assigned_to IS NULL AND i.assigned_to IS NULL THEN 1 "
     "ELSE 0 END FROM alerts a LEFT JOIN incidents i ON i.id = a.incident_id "
-    "WHERE a.id > $1 ORDER BY a.id LIMIT $2";
+    "WHERE a.id > $1 AND a.id < $6 ORDER BY a.id LIMIT $2";
 
 /* The next RETENTION_ROWS alerts. 0: that was the end, or all of them are too young; 1. */
 static int find_alerts(struct db_tx *tx, struct retention_scan *s, struct ids *alerts,
@@ -48,7 +50,8 @@ static int find_alerts(struct db_tx *tx, struct retention_scan *s, struct ids *a
     size_t seen = 0, old = 0;
     int r = db_query(tx, alerts_sql,
                      DB_ARGS(db_int(s->after), db_int(RETENTION_ROWS), db_int(s->before),
-                             db_int(s->open_before), db_int((int64_t)s->level)),
+                             db_int(s->open_before), db_int((int64_t)s->level),
+                             db_int(s->up_to > 0 ? s->up_to : INT64_MAX)),
                      &stmt, e);
 
     while (r == 0 && (r = db_step(stmt, e)) == DB_ROW) {
@@ -178,6 +181,73 @@ int retention_entities(struct db_tx *tx, struct retention_scan *s, int64_t *dele
                DB_ARGS(db_int(s->after), db_int(last)), &changed, e);
     s->after = last;
     deleted[RETENTION_entities] += changed;
+    return r < 0 ? r : 1;
+}
+
+/* ---------------------------------------------------------------- partitions (PostgreSQL) */
+
+#define PART_WIDTH 1000000 /* ids of one, as in sql/postgres/0001_core.sql */
+#define PART_LATE  100000  /* ids given out since: nobody fills the one before any more */
+
+/* Numbers of those that are full, the oldest first. */
+static const char parts_sql[] =
+    "SELECT CAST(substr(c.relname, 8) AS BIGINT) FROM pg_inherits i JOIN pg_class c "
+    "ON c.oid = i.inhrelid, alerts_id_seq q WHERE i.inhparent = to_regclass('alerts') "
+    "AND (CAST(substr(c.relname, 8) AS BIGINT) + 1) * $1 + $2 <= q.last_value ORDER BY 1";
+
+int retention_oldest_part(struct db_tx *tx, int64_t *ret_up_to, struct err *e)
+{
+    int64_t part = -1;
+    const int r =
+        db_query_i64(tx, parts_sql, DB_ARGS(db_int(PART_WIDTH), db_int(PART_LATE)), &part, e);
+
+    *ret_up_to = (part + 1) * PART_WIDTH;
+    return r < 0 ? r : 0;
+}
+
+static int is_empty(struct db_tx *tx, int64_t part, bool *ret_empty, struct err *e)
+{
+    int64_t first = -1;
+    const int r = db_query_i64(tx, "SELECT id FROM alerts WHERE id >= $1 AND id < $2 LIMIT 1",
+                               DB_ARGS(db_int(part * PART_WIDTH), db_int((part + 1) * PART_WIDTH)),
+                               &first, e);
+
+    *ret_empty = first < 0;
+    return r < 0 ? r : 0;
+}
+
+/* A reader that is long keeps it from us, and we would keep all others out: later, then. */
+static int drop(struct db_tx *tx, int64_t part, struct err *e)
+{
+    char sql[96];
+    int r = db_run(tx, "SET LOCAL lock_timeout = '200ms'", DB_NONE, NULL, e);
+
+    (void)snprintf(sql, sizeof(sql), "DROP TABLE alerts_%lld, alert_entities_%lld", (long long)part,
+                   (long long)part);
+    if (r == 0)
+        r = db_run(tx, sql, DB_NONE, NULL, e);
+    return r;
+}
+
+int retention_parts(struct db_tx *tx, struct retention_scan *s, int64_t *deleted, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *stmt = NULL;
+    int64_t part = -1;
+    bool empty = false;
+    int r;
+
+    (void)s, (void)deleted;
+    if (db_engine(tx) != DB_POSTGRES)
+        return 0;
+    r = db_query(tx, parts_sql, DB_ARGS(db_int(PART_WIDTH), db_int(PART_LATE)), &stmt, e);
+    while (r == 0 && !empty && (r = db_step(stmt, e)) == DB_ROW) {
+        part = db_i64(stmt, 0);
+        r = is_empty(tx, part, &empty, e);
+    }
+    stmt = db_stmt_free(stmt);
+    if (r < 0 || !empty)
+        return r < 0 ? r : 0;
+    r = drop(tx, part, e);
     return r < 0 ? r : 1;
 }
 

@@ -18,6 +18,7 @@ struct retention_scan {
     int64_t before;      /* created earlier than this, in nanoseconds */
     int64_t open_before; /* nobody's, though open, and created earlier; 0 = none */
     int64_t after;       /* where the next step goes on, by id */
+    int64_t up_to;       /* alerts: ids below this; 0 = all */
 };
 
 /* Each: 0 = there is nothing more, 1 = call again, < 0. deleted[RETENTION_TABLES_N] is added to. */
@@ -27,6 +28,16 @@ WIND_MUST_USE int retention_incidents(struct db_tx *tx, struct retention_scan *s
                                       struct err *e);
 WIND_MUST_USE int retention_entities(struct db_tx *tx, struct retention_scan *s, int64_t *deleted,
                                      struct err *e);
+
+/*
+ * PostgreSQL keeps a million alerts a table. The first id above the oldest of them; 0: there is
+ * only the one that is being filled.
+ */
+WIND_MUST_USE int retention_oldest_part(struct db_tx *tx, int64_t *ret_up_to, struct err *e);
+
+/* Drops one that is empty and will stay so: its disk is free at once. As above. */
+WIND_MUST_USE int retention_parts(struct db_tx *tx, struct retention_scan *s, int64_t *deleted,
+                                  struct err *e);
 
 /* Rows of `table`, which has a time and needs nothing else, from before `before`. */
 WIND_MUST_USE int retention_plain(struct db_tx *tx, enum retention_table table, int64_t before,
