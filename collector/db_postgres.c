@@ -102,16 +102,17 @@ static int end(void *conn, enum db_mode mode, bool is_commit, struct err *e)
     return r;
 }
 
-/* Is a connection that lay idle still one? The server's goodbye would be there to read. */
+/*
+ * Is a connection that lay idle still one? The server's goodbye would be there to read: its last
+ * words first, then the end.
+ */
 static bool is_alive(void *conn)
 {
     struct pg_conn *c = conn;
     struct pollfd p = {.fd = PQsocket(c->pq), .events = POLLIN};
 
-    if (!c->is_broken && c->sent_n == 0 && poll(&p, 1, 0) > 0)
+    while (!c->is_broken && poll(&p, 1, 0) > 0)
         c->is_broken = PQconsumeInput(c->pq) != 1 || PQstatus(c->pq) != CONNECTION_OK;
-    else if (!c->is_broken && c->sent_n > 0)
-        c->is_broken = PQconsumeInput(c->pq) != 1;
     return !c->is_broken;
 }
 

@@ -104,12 +104,12 @@ static void *work(void *arg)
 
 int write_queue_start(struct write_queue *q, struct err *e)
 {
+    q->is_closed = false; /* before the thread looks at it */
     const int r = pthread_create(&q->thread, NULL, work, q);
 
     if (r != 0)
         return err_set(e, -r, "writes: no thread: %s", strerror(r));
     q->is_running = true;
-    q->is_closed = false;
     return 0;
 }
 
