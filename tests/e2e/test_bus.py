@@ -40,6 +40,14 @@ def start(tmp_path, bus):
             assert one.stop() == 0, one.process.log
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def shared_store(request, tmp_path):
+    """Settings: a database that several collectors may share."""
+    if request.param == "sqlite":
+        return {"db__path": tmp_path / "shared.db"}
+    return {"db__url": request.getfixturevalue("database")}
+
+
 def stored(collector):
     return collector.call("GET", "/api/alerts/?limit=1").json and len(collector.all("alerts"))
 
@@ -164,6 +172,7 @@ def test_a_message_too_large_for_the_dlq_is_cut(bus, start):
     assert message["payload"] == value[: len(message["payload"])]
 
 
+@pytest.mark.sqlite
 def test_what_the_database_refuses_is_found_and_the_rest_is_stored(bus, start, tmp_path):
     """A table that lets one sensor's alerts not in, as a full table or a broken trigger would."""
     bus.create()
@@ -212,6 +221,7 @@ def test_topics_that_are_made_late_and_partitions_that_are_added(bus, start):
     balance(collector)
 
 
+@pytest.mark.sqlite
 def test_a_locked_database_stops_the_bus_and_loses_nothing(bus, start):
     bus.create()
     collector = start()
@@ -241,6 +251,26 @@ def test_a_locked_database_stops_the_bus_and_loses_nothing(bus, start):
 def cpu_seconds(collector):
     fields = Path(f"/proc/{collector.process.popen.pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_postgresql_that_dies_and_comes_back(bus, postgres, database, start):
+    bus.create()
+    collector = start(db__url=database)
+    bus.send(range(100))
+    until_stored(collector, 100)
+    postgres.kill()
+    bus.send(range(100, 500))
+
+    def waits():
+        return 'state="database"} 1' in collector.call("GET", "/metrics", token="").text
+
+    support.until("it says so", waits, 40)
+    time.sleep(3)
+    assert collector.call("GET", "/readyz", token="").status == 503
+    postgres.start()
+    until_stored(collector, 500, 40)
+    assert metrics(collector)["wind_bus_rejected_total"] == 0
+    balance(collector)
 
 
 def test_without_a_dlq_no_offset_goes_by(bus, start):
@@ -306,9 +336,9 @@ def test_it_stops_while_the_broker_is_away(bus, start):
 # ---------------------------------------------------------------- kills
 
 
-def test_killed_at_random_each_alert_is_there_once(bus, start):
+def test_killed_at_random_each_alert_is_there_once(bus, shared_store, start):
     bus.create()
-    collector = start()
+    collector = start(**shared_store)
     total, choose = 6000, random.Random(5)
     sender = threading.Thread(target=trickle, args=(bus, total))
     sender.start()
@@ -335,18 +365,14 @@ def trickle(bus, total):
 
 
 def incidents_agree(collector):
-    with contextlib.closing(sqlite3.connect(collector.settings["db.path"])) as db:
-        (counted,) = db.execute("SELECT sum(alert_count) FROM incidents").fetchone()
-        (joined,) = db.execute("SELECT count(*) FROM alerts WHERE incident_id > 0").fetchone()
-    return counted == joined
+    return sum(i["alert_count"] for i in collector.all("incidents")) == stored(collector)
 
 
-def test_when_one_of_two_dies_the_other_takes_over_within_ten_seconds(bus, start, tmp_path):
-    """Both on one database, as SQLite allows on one machine."""
+def test_when_one_of_two_dies_the_other_takes_over_within_ten_seconds(bus, shared_store, start):
+    """Both on one database, as SQLite too allows on one machine."""
     bus.create(partitions=4)
-    path = tmp_path / "shared.db"
-    one = start("one", db__path=path)
-    two = start("two", one.password, db__path=path)
+    one = start("one", **shared_store)
+    two = start("two", one.password, **shared_store)
 
     def shares():
         both = [metrics(c)["wind_bus_partitions"] for c in (one, two)]
