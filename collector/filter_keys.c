@@ -61,35 +61,27 @@ static const struct filter_key incident_keys[] = {
 };
 
 static const struct filter_order alert_sorts[] = {
-    {"id", "a.id", "wind.id", false},
-    {"time", "a.detected_at", "wind.time", false},
-    {"severity", "a.severity", "event.severity", false},
-    {"score", "coalesce(a.score, -1)", "wind.score", true},
-    {"created", "a.created_at", "wind.created", false},
-    {"updated", "a.updated_at", "wind.updated", false},
+    {"id", "a.id", "wind.id", false, true},
+    {"time", "a.detected_at", "wind.time", false, true},
+    {"severity", "a.severity", "event.severity", false, false},
+    {"score", "coalesce(a.score, -1)", "wind.score", true, false},
+    {"created", "a.created_at", "wind.created", false, false},
+    {"updated", "a.updated_at", "wind.updated", false, false},
     {.name = NULL},
 };
 
 static const struct filter_order incident_sorts[] = {
-    {"id", "i.id", "wind.id", false},
-    {"time", "i.last_seen", "wind.time", false},
-    {"severity", "i.severity", "event.severity", false},
-    {"alerts", "i.alert_count", "wind.alerts", false},
-    {"created", "i.created_at", "wind.created", false},
-    {"updated", "i.updated_at", "wind.updated", false},
+    {"id", "i.id", "wind.id", false, true},
+    {"time", "i.last_seen", "wind.time", false, true},
+    {"severity", "i.severity", "event.severity", false, false},
+    {"alerts", "i.alert_count", "wind.alerts", false, false},
+    {"created", "i.created_at", "wind.created", false, false},
+    {"updated", "i.updated_at", "wind.updated", false, false},
     {.name = NULL},
 };
 
 const struct filter_keys filter_keys[] = {
-    [FILTER_ALERTS] = {
-        "alerts a", "a.id", alert_keys, alert_sorts,
-        {" IN (SELECT rowid FROM alert_text WHERE alert_text MATCH ?)",
-         " IN (SELECT rowid FROM alert_text WHERE tokens @@ ?::tsquery)"},
-    },
-    [FILTER_INCIDENTS] = {
-        "incidents i", "i.id", incident_keys, incident_sorts,
-        {" IN (SELECT rowid FROM incident_text WHERE incident_text MATCH ?)",
-         " IN (SELECT rowid FROM incident_text WHERE tokens @@ ?::tsquery)"},
-    },
+    [FILTER_ALERTS] = {"alerts a", "a.id", alert_keys, alert_sorts, "alert_text"},
+    [FILTER_INCIDENTS] = {"incidents i", "i.id", incident_keys, incident_sorts, "incident_text"},
 };
 /* clang-format on */

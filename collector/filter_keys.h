@@ -36,13 +36,14 @@ struct filter_key {
 struct filter_order {
     const char *name, *sql, *field;
     bool is_real;
+    bool is_indexed; /* the database can walk along it */
 };
 
 struct filter_keys {
     const char *from, *id;
     const struct filter_key *keys;
     const struct filter_order *sorts;
-    const char *match[2]; /* by db_engine, behind the id: among those whose text has the words */
+    const char *text; /* the table of their tokens */
 };
 
 /* By enum filter_table; both have the key "host", which an address without a key means. Keys and

@@ -1,14 +1,32 @@
 /* The printer of a search as SQL, and the page of rows that it finds. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "collector/filter_tree.h"
 #include "collector/search_token.h"
 
 #define SQL_MAX  ((size_t)64 * 1024)
-#define SQL_ARGS (2 * FILTER_ARGS + 8)
+#define PROBED   4000 /* rows, at 5 us each */
+#define SQL_ARGS (2 * FILTER_ARGS + FILTER_TERMS + 8)
+
+/* How rows and words come together in SQLite, which would always list all that have the words. */
+enum way {
+    WAY_LIST,  /* a list */
+    WAY_DRIVE, /* the index gives them in the order of ids, and stops at the end of the page */
+    WAY_PROBE, /* rows in the order that was asked for, and in each of them the words are sought */
+};
+
+struct words {
+    const char *p; /* what the text index is asked; NULL: nothing */
+    size_t len;
+};
 
 struct sql {
     enum db_engine engine;
+    enum way way;
+    struct words words, no_words; /* that a row has, and has not */
+    bool has_edge;
+    int64_t edge;
     struct buf text, match;
     struct db_value args[SQL_ARGS];
     size_t n_args;
@@ -95,29 +113,75 @@ static void put_tsquery(struct buf *b, const struct filter *f, const struct filt
 }
 
 /* All words of one sign, as one question to the text index. */
-static void put_words(struct sql *q, const struct filter *f, bool is_negated)
+static struct words words_of(struct sql *q, const struct filter *f, bool is_negated)
 {
     static const char *const signs[2][2] = {
         [DB_SQLITE] = {" AND ", " OR "}, [DB_POSTGRES] = {" & ", " | "}};
     const size_t before = q->match.len;
-    size_t n = 0;
 
     for (size_t i = 0; i < f->n_terms; i++) {
         const struct filter_term *t = &f->terms[i];
         if (t->key != NULL || t->is_negated != is_negated)
             continue;
-        if (n++ > 0)
+        if (q->match.len > before)
             buf_puts(&q->match, signs[q->engine][is_negated]);
         if (q->engine == DB_SQLITE)
             put_fts5(&q->match, f, t);
         else
             put_tsquery(&q->match, f, t);
     }
-    if (n == 0)
+    const size_t len = q->match.len - before;
+    return (struct words){len > 0 ? q->match.data + before : NULL, len};
+}
+
+/* A phrase stands in the tokens as it is written there: between spaces. */
+static void put_probe(struct sql *q, const struct filter *f, const struct filter_term *t)
+{
+    const size_t before = q->match.len;
+
+    buf_printf(&q->match, " %s%s", f->values[t->first].text, t->is_prefix ? "" : " ");
+    if (q->match.failed)
         return;
-    buf_printf(&q->text, " AND %s%s", f->table->id, is_negated ? " NOT" : "");
-    put_sql(q, f->table->match[q->engine], "");
+    buf_printf(&q->text, "instr(' ' || x.tokens || ' ', $%zu) > 0", q->n_args + 1);
     add_arg(q, db_text_n(q->match.data + before, q->match.len - before));
+}
+
+static void put_probes(struct sql *q, const struct filter *f, bool is_negated)
+{
+    size_t n = 0;
+
+    buf_printf(&q->text, " AND %sEXISTS (SELECT 1 FROM %s x WHERE x.rowid = %s AND (",
+               is_negated ? "NOT " : "", f->table->text, f->table->id);
+    for (size_t i = 0; i < f->n_terms; i++) {
+        if (f->terms[i].key != NULL || f->terms[i].is_negated != is_negated)
+            continue;
+        if (n++ > 0)
+            buf_puts(&q->text, is_negated ? " OR " : " AND ");
+        put_probe(q, f, &f->terms[i]);
+    }
+    buf_puts(&q->text, "))");
+}
+
+static void put_words(struct sql *q, const struct filter *f, const struct words *w, bool is_negated)
+{
+    const char *text = f->table->text, *id = f->table->id, *no = is_negated ? "NOT " : "";
+    const size_t n = q->n_args + 1;
+
+    if (w->p == NULL)
+        return;
+    if (q->way == WAY_PROBE) {
+        put_probes(q, f, is_negated);
+        return;
+    }
+    add_arg(q, db_text_n(w->p, w->len));
+    if (q->engine == DB_POSTGRES)
+        buf_printf(&q->text, " AND %s %sIN (SELECT rowid FROM %s WHERE tokens @@ $%zu::tsquery)",
+                   id, no, text, n);
+    else if (is_negated || q->way == WAY_LIST)
+        buf_printf(&q->text, " AND %s %sIN (SELECT rowid FROM %s WHERE %s MATCH $%zu)", id, no,
+                   text, text, n);
+    else
+        buf_printf(&q->text, " AND %s MATCH $%zu", text, n);
 }
 
 /* ---------------------------------------------------------------- the query */
@@ -134,6 +198,21 @@ static void put_term(struct sql *q, const struct filter *f, const struct filter_
     buf_puts(&q->text, t->is_negated ? "), FALSE)" : ")");
 }
 
+static void put_cursor(struct sql *q, const struct filter *f)
+{
+    const char *op = f->is_descending ? "<" : ">";
+
+    if (q->way == WAY_DRIVE) {
+        buf_printf(&q->text, " AND %s.rowid %s $%zu", f->table->text, op, q->n_args + 1);
+        add_arg(q, db_int(f->cursor_id));
+        return;
+    }
+    buf_printf(&q->text, " AND (%s, %s) %s ($%zu, $%zu)", f->sort->sql, f->table->id, op,
+               q->n_args + 1, q->n_args + 2);
+    add_arg(q, f->sort->is_real ? db_f64(f->cursor_real) : db_int(f->cursor_int));
+    add_arg(q, db_int(f->cursor_id));
+}
+
 static void put_where(struct sql *q, const struct filter *f)
 {
     if (f->is_picked) {
@@ -141,42 +220,131 @@ static void put_where(struct sql *q, const struct filter *f)
         add_arg(q, db_ints(f->picked, f->n_picked));
         return;
     }
+    put_words(q, f, &q->words, false);
+    put_words(q, f, &q->no_words, true);
     for (size_t i = 0; i < f->n_terms; i++)
         if (f->terms[i].key != NULL)
             put_term(q, f, &f->terms[i]);
-    put_words(q, f, false);
-    put_words(q, f, true);
-    if (!f->has_cursor)
-        return;
-    buf_printf(&q->text, " AND (%s, %s) %s ($%zu, $%zu)", f->sort->sql, f->table->id,
-               f->is_descending ? "<" : ">", q->n_args + 1, q->n_args + 2);
-    add_arg(q, f->sort->is_real ? db_f64(f->cursor_real) : db_int(f->cursor_int));
-    add_arg(q, db_int(f->cursor_id));
+    if (f->has_cursor)
+        put_cursor(q, f);
+    if (q->has_edge) {
+        buf_printf(&q->text, " AND %s %s $%zu", f->sort->sql,
+                   f->is_descending ? ">=" : "<=", q->n_args + 1);
+        add_arg(q, db_int(q->edge));
+    }
 }
 
-static int query(const struct filter *f, struct db_tx *tx, const char *columns,
-                 struct db_stmt **ret_stmt, struct err *e)
+static void put_query(struct sql *q, const struct filter *f, const char *columns)
 {
-    const char *way = f->is_descending ? "DESC" : "ASC";
+    const char *order = f->is_descending ? "DESC" : "ASC";
+    const struct filter_keys *t = f->table;
+
+    buf_printf(&q->text, "SELECT %s, %s, %s FROM ", columns, f->sort->sql, t->id);
+    if (q->way == WAY_DRIVE)
+        buf_printf(&q->text, "%s CROSS JOIN %s ON %s = %s.rowid", t->text, t->from, t->id, t->text);
+    else
+        buf_puts(&q->text, t->from);
+    buf_puts(&q->text, " WHERE 1 = 1");
+    put_where(q, f);
+    if (q->way == WAY_DRIVE)
+        buf_printf(&q->text, " ORDER BY %s.rowid %s", t->text, order);
+    else
+        buf_printf(&q->text, " ORDER BY %s %s, %s %s", f->sort->sql, order, t->id, order);
+    buf_printf(&q->text, " LIMIT %lld", (long long)f->limit + 1);
+}
+
+/* `edge` (may be NULL): rows beyond it are not wanted. */
+static int query(const struct filter *f, struct db_tx *tx, enum way way, const int64_t *edge,
+                 const char *columns, struct db_stmt **ret_stmt, struct err *e)
+{
+    char match[2 * FILTER_TEXTS];
     struct sql q;
 
     q.engine = db_engine(tx);
+    q.way = way;
+    q.has_edge = edge != NULL;
+    q.edge = edge != NULL ? *edge : 0;
     q.n_args = 0;
     buf_init(&q.text, SQL_MAX);
-    buf_init(&q.match, SQL_MAX);
-    (void)buf_grow(&q.match, FILTER_TEXTS * 2); /* args point into it */
-    buf_printf(&q.text, "%sSELECT %s, %s, %s FROM %s WHERE 1 = 1", f->n_terms > 0 ? DB_PLANNED : "",
-               columns, f->sort->sql, f->table->id, f->table->from);
-    put_where(&q, f);
-    buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT %lld", f->sort->sql, way, f->table->id, way,
-               (long long)f->limit + 1);
+    q.match = BUF_FIXED(match); /* args point into it */
+    q.words = words_of(&q, f, false);
+    q.no_words = words_of(&q, f, true);
+    put_query(&q, f, columns);
     const int r = q.text.failed || q.match.failed
                       ? err_set(e, -ENOMEM, "out of memory")
                       : db_query(tx, buf_text(&q.text), q.args, q.n_args, ret_stmt, e);
     buf_done(&q.text);
-    buf_done(&q.match);
     return r;
 }
+
+/* ---------------------------------------------------------------- words that many rows have */
+
+/* The value of the order PROBED rows from here. 0: there are no more than that. */
+static int find_edge(const struct filter *f, struct db_tx *tx, int64_t *ret_edge, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const char *order = f->is_descending ? "DESC" : "ASC";
+    const struct filter_keys *t = f->table;
+    struct sql q = {.way = WAY_PROBE};
+    char text[512];
+
+    q.text = BUF_FIXED(text);
+    buf_printf(&q.text, "SELECT %s FROM %s WHERE 1 = 1", f->sort->sql, t->from);
+    if (f->has_cursor)
+        put_cursor(&q, f);
+    buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT 1 OFFSET %d", f->sort->sql, order, t->id,
+               order, PROBED);
+    const int r = db_query_row(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
+    if (r == DB_ROW)
+        *ret_edge = db_i64(s, 0);
+    return r;
+}
+
+/*
+ * Words that many rows have (or have not) fill a page from the next PROBED rows; then those are
+ * picked. FTS5 would read the whole list of the word first, a row or a million.
+ */
+static int probe(struct filter *f, struct db_tx *tx, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int64_t edge = 0, value = 0;
+    size_t n = 0;
+
+    int r = find_edge(f, tx, &edge, e);
+    if (r == DB_ROW)
+        r = query(f, tx, WAY_PROBE, &edge, f->table->id, &s, e);
+    else
+        return r;
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        r = 0;
+        if (n == (size_t)f->limit) { /* one more: the page is full, and it is not the last */
+            f->is_picked = true;
+            f->n_picked = n;
+            filter_cursor_of(f, value, 0, f->picked[n - 1], f->picked_cursor);
+            break;
+        }
+        f->picked[n++] = db_i64(s, 0);
+        value = db_i64(s, 1);
+    }
+    return r;
+}
+
+/* In SQLite, words, and an order that it can walk along. */
+static bool is_walk(const struct filter *f, const struct db_tx *tx)
+{
+    return filter_has_words(f) && db_engine(tx) == DB_SQLITE && f->sort->is_indexed &&
+           !f->is_picked;
+}
+
+static bool has_positive_words(const struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (f->terms[i].key == NULL && !f->terms[i].is_negated)
+            return true;
+    return false;
+}
+
+/* ---------------------------------------------------------------- the page */
 
 int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *rows, struct jsonw *j,
                 char ret_cursor[FILTER_CURSOR], struct err *e)
@@ -186,10 +354,16 @@ int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *ro
     char last[FILTER_CURSOR] = "";
     int64_t n = 0;
 
+    enum way way = WAY_LIST;
+    int r = is_walk(f, tx) ? probe(f, tx, e) : 0;
+    if (r != 0)
+        return r;
+    if (is_walk(f, tx) && has_positive_words(f) && strcmp(f->sort->sql, f->table->id) == 0)
+        way = WAY_DRIVE;
     memcpy(ret_cursor, f->is_picked ? f->picked_cursor : last, sizeof(last));
     if (f->is_picked && f->n_picked == 0)
         return 0;
-    int r = query(f, tx, rows->columns, &s, e);
+    r = query(f, tx, way, NULL, rows->columns, &s, e);
     if (r != 0)
         return r;
     while ((r = db_step(s, e)) == DB_ROW) {

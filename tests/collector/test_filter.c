@@ -314,3 +314,93 @@ Test(filter, incidents_have_their_own_keys)
         json_decref(list);
     }
 }
+
+/* ---------------------------------------------------------------- many rows */
+
+#define MANY 9000
+
+/* Every row has "common", every third "third", two have "rare". */
+static void fill_many(void)
+{
+    static const char sql[] =
+        "WITH RECURSIVE n (i) AS (SELECT 6 UNION ALL SELECT i + 1 FROM n WHERE i < $1) "
+        "INSERT INTO alerts (uid, rev, detected_at, severity, type, source, description, "
+        "first_seen, last_seen, created_at, updated_at) SELECT randomblob(16), 1, "
+        "(i * 7919 % 100) * 1000, 1 + i % 4, 'many', 'lab', 'common ' || CASE WHEN i % 3 = 0 THEN "
+        "'third' ELSE 'other' END || CASE WHEN i IN (7, 8000) THEN ' rare' ELSE '' END, 1, 1, 1, 1 "
+        "FROM n";
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+
+    fill();
+    if (temp_db_url[0] != '\0')
+        return;
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_run(tx, sql, DB_ARGS(db_int(MANY)), NULL, &e), 0, "%s", e.text);
+    cr_assert_eq(db_commit(&tx, &e), 0);
+    {
+        WIND_AUTO(search) struct search *s = NULL;
+        const struct search_conf conf = {.db = temp_db};
+        cr_assert_eq(search_new(&s, &conf, &e), 0);
+        cr_assert_eq(search_rebuild(s, &e), 0);
+    }
+    fill_index();
+}
+
+/* All pages of `q`: how many rows, each once and in order (checked), of which `sql` counts. */
+static void expect_pages(const char *q, const char *sort, const char *sql)
+{
+    char cursor[FILTER_CURSOR] = "";
+    static bool seen[MANY + 1];
+    struct err e = {0};
+    int64_t n = 0;
+
+    memset(seen, 0, sizeof(seen));
+    do {
+        WIND_AUTO(filter) struct filter *f = NULL;
+        WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+        json_t *list = NULL, *row;
+        size_t i;
+        cr_assert_eq(filter_new(&f, FILTER_ALERTS, &e), 0);
+        cr_assert_eq(filter_search(f, q, &e), 0);
+        cr_assert_eq(filter_sort(f, sort, &e), 0);
+        cr_assert_eq(filter_cursor(f, cursor[0] == '\0' ? NULL : cursor, &e), 0);
+        filter_limit(f, 150);
+        cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
+        list = shown_list(alert_list, tx, f, cursor);
+        json_array_foreach(list, i, row)
+        {
+            const json_int_t id = json_integer_value(json_object_get(row, "id"));
+            cr_assert(!seen[id], "%s %s: %lld came twice", q, sort, (long long)id);
+            seen[id] = true;
+            n++;
+        }
+        json_decref(list);
+    } while (cursor[0] != '\0');
+    cr_expect_eq(n, ask(sql), "%s %s: %lld", q, sort, (long long)n);
+}
+
+Test(filter_many, words_of_many_and_of_few_rows_are_found_alike, .init = fill_many,
+     .fini = temp_db_fini)
+{
+    static const char *const sorts[] = {"-id", "id", "-time", "time", "-severity"};
+
+    if (temp_db_url[0] != '\0')
+        cr_skip_test("these ways are SQLite's");
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(sorts); i++) {
+        const char *sort = sorts[i];
+        expect_pages("common", sort, "SELECT count(*) FROM alerts WHERE type = 'many'");
+        expect_pages("comm third severity:high", sort,
+                     "SELECT count(*) FROM alerts WHERE description LIKE '%third%' "
+                     "AND severity = 3");
+        expect_pages("rare", sort, "SELECT 2");
+        expect_pages("\"common third rare\"", sort,
+                     "SELECT count(*) FROM alerts WHERE description = 'common third rare'");
+        expect_pages("-third", sort,
+                     "SELECT count(*) FROM alerts WHERE description NOT LIKE '%third%'");
+        expect_pages("-common", sort, "SELECT 5");
+        expect_pages("common -other -rare", sort,
+                     "SELECT count(*) FROM alerts WHERE description = 'common third'");
+        expect_pages("ommon", sort, "SELECT 0");
+    }
+}
