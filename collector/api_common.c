@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "collector/cache.h"
+#include "collector/cache_local.h"
 #include "collector/collector.h"
 #include "collector/metrics.h"
 #include "collector/retention.h"
 #include "collector/search.h"
+#include "common/time.h"
 
 #define LIST_FIRST ((size_t)64 << 10) /* most lists of 50 fit */
 #define SHOW_FIRST ((size_t)2 << 10)
@@ -91,30 +94,86 @@ static int write_list(struct db_tx *tx, const struct api_object *o, struct filte
     return r;
 }
 
-int api_list(struct request *rq, struct response *rs)
+/* ---------------------------------------------------------------- lists that are kept */
+
+/*
+ * What a list's answer depends on: the question, and the commits that this collector knows of.
+ * False: it is not kept.
+ */
+static bool list_key(const struct request *rq, char ret_key[CACHE_KEY_MAX + 1])
+{
+    static const char *const parts[] = {"limit", "sort", "cursor", "q"};
+    struct buf key = {.data = ret_key, .cap = CACHE_KEY_MAX, .max = CACHE_KEY_MAX};
+    struct cache *cache = rq->app->cache;
+
+    if (rq->app->lists == NULL || !cache_is_current(cache))
+        return false;
+    buf_printf(&key, "%s %" PRIu64, rq->route->object->name, cache_heard(cache, CACHE_COMMITTED));
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(parts); i++) {
+        const char *value = request_query(rq, parts[i]);
+        buf_printf(&key, " %zu:%s", value != NULL ? strlen(value) : 0, value != NULL ? value : "");
+    }
+    ret_key[key.len] = '\0';
+    return !key.failed;
+}
+
+static bool list_find(struct request *rq, const char *key, struct buf *out)
+{
+    (void)buf_room(out, LIST_FIRST);
+    const bool is_kept = cache_local_get(rq->app->lists, key, out, time_mono_ns()) == 0;
+    metrics_add(rq->app->metrics, is_kept ? METRICS_LISTS_KEPT : METRICS_LISTS_READ, 1);
+    return is_kept;
+}
+
+/* Unless something was committed since `key` was made: the answer may be of before or after. */
+static void list_keep(const struct request *rq, const char *key, const struct buf *answer)
+{
+    char now[CACHE_KEY_MAX + 1];
+
+    if (list_key(rq, now) && strcmp(now, key) == 0)
+        cache_local_put(rq->app->lists, key,
+                        &(struct cache_value){.data = answer->data,
+                                              .n = answer->len,
+                                              .ends_ns = time_mono_ns() +
+                                                         (uint64_t)rq->app->conf.cache_lists_ns});
+}
+
+static int read_list(struct request *rq, struct response *rs, struct buf *out, bool *ret_is_whole)
 {
     const struct api_object *o = rq->route->object;
     WIND_AUTO(filter) struct filter *f = NULL;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    struct buf out;
 
     int r = filter_new(&f, o->filter, &rq->err);
     if (r == 0)
         r = read_filter(rq, f);
-    if (r == API_FAULT)
-        return respond_invalid(rq, rs);
-    if (r == 0 && (filter_has_words(f) || (rq->route->flags & ROUTE_INDEX) != 0))
+    if (r == 0 && (filter_has_words(f) || (rq->route->flags & ROUTE_INDEX) != 0)) {
+        *ret_is_whole = false; /* the index may know more a moment later */
         r = api_ask(rq, rs, f);
+    }
     if (r == 0)
         r = db_begin_list(rq->db, &tx, &rq->err);
-    if (r != 0)
-        return r;
+    return r == 0 ? write_list(tx, o, f, out, &rq->err) : r;
+}
+
+int api_list(struct request *rq, struct response *rs)
+{
+    char key[CACHE_KEY_MAX + 1];
+    const bool is_kept = list_key(rq, key);
+    bool is_whole = true;
+    struct buf out;
+
     buf_init(&out, STORE_JSON_MAX);
-    r = write_list(tx, o, f, &out, &rq->err);
-    if (r == 0)
+    if (is_kept && list_find(rq, key, &out))
         return respond_buf(rs, 200, &out);
+    const int r = read_list(rq, rs, &out, &is_whole);
+    if (r == 0) {
+        if (is_kept && is_whole && !out.failed)
+            list_keep(rq, key, &out);
+        return respond_buf(rs, 200, &out);
+    }
     buf_done(&out);
-    return r;
+    return r == API_FAULT ? respond_invalid(rq, rs) : r;
 }
 
 /* ---------------------------------------------------------------- one object */

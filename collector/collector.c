@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "collector/cache_local.h"
 #include "collector/db.h"
 #include "collector/http_server.h"
 #include "collector/ingest.h"
@@ -123,7 +124,12 @@ static int make_cache(struct collector *c, struct err *e)
         .memory = (size_t)c->conf.cache_memory,
     };
 
-    return cache_new(&c->cache, &conf, e);
+    /* only where every commit is heard of, and none is missing on a replica */
+    const bool hears_all = c->conf.db_url[0] == '\0' || c->conf.cache_url[0] != '\0';
+    int r = cache_new(&c->cache, &conf, e);
+    if (r == 0 && hears_all && c->conf.db_replica_url[0] == '\0' && c->conf.cache_lists_ns > 0)
+        r = cache_local_new(&c->lists, (size_t)c->conf.cache_memory, e);
+    return r;
 }
 
 /* The folder of the database file. */
@@ -255,6 +261,7 @@ struct collector *collector_free(struct collector *c)
     ingest_free(c->ingest);
     retention_free(c->retention);
     metrics_free(c->metrics);
+    cache_local_free(c->lists);
     cache_free(c->cache);
     db_free(c->db);
     free(c->openapi);

@@ -20,6 +20,7 @@
 #include "common/err.h"
 
 struct auth;
+struct cache_local;
 struct db;
 struct http_server;
 struct ingest;
@@ -49,7 +50,7 @@ struct collector_conf {
     int64_t auth_login_rate;
     int64_t ws_clients, ws_queue_bytes, ws_ping_ns;
     char cache_url[256], cache_password_file[256], cache_prefix[CACHE_PREFIX_MAX + 1];
-    int64_t cache_timeout_ns, cache_connections, cache_memory;
+    int64_t cache_timeout_ns, cache_connections, cache_memory, cache_lists_ns;
     char search_url[512], search_user[128], search_password_file[256], search_ca_file[256];
     char search_index[32];
     bool search_gzip;
@@ -67,6 +68,7 @@ struct collector {
     struct collector_conf conf;
     struct db *db;
     struct cache *cache;
+    struct cache_local *lists; /* answers; NULL: others may change the database unheard */
     struct retention *retention;
     struct auth *auth;
     struct metrics *metrics;

@@ -55,6 +55,7 @@ const struct conf_key collector_keys[] = {
     CONF_TEXT(C, cache_prefix, "cache.prefix", "wind:", "Of all keys and channels there; the same in all collectors of one database."),
     CONF_TIME(C, cache_timeout_ns, "cache.timeout", "100ms", NS(1) / 1000, NS(10), "A request waits so long for Redis; after a failure none does until it serves again."),
     CONF_INT(C, cache_connections, "cache.connections", "8", 1, 256, "Connections to it."),
+    CONF_TIME(C, cache_lists_ns, "cache.lists", "1s", 0, NS(3600), "A list is answered from memory for so long, unless something was committed; 0s = never. Not with db.replica_url, nor with db.url without cache.url."),
     CONF_SIZE(C, cache_memory, "cache.memory", "16mb", 64 * KB, 65536 * MB, "Answers and other values that are kept in the process."),
 
     CONF_TEXT(C, search_url, "search.url", "", "Elasticsearch (7.10 or newer) or OpenSearch, such as https://search.example.com:9200, several with commas; empty = words are searched in the database."),

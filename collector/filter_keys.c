@@ -9,6 +9,9 @@
     "i.id IN (SELECT ie.incident_id FROM incident_entities ie JOIN entities en "                   \
     "ON en.id = ie.entity_id WHERE en.addr BETWEEN ? AND ?"
 
+/* All of entity_kind_words: the index begins with the kind. */
+#define ENTITY_KINDS "'host', 'user', 'domain', 'service', 'file', 'asn'"
+
 /* clang-format off */
 static const struct filter_key alert_keys[] = {
     {"id",       FILTER_INT,      "a.id # ?",                 "wind.id",             NULL, NULL},
@@ -31,7 +34,7 @@ static const struct filter_key alert_keys[] = {
     {"attacker", FILTER_NET,      ALERT_HOST " AND ae.role = 'attacker')", "wind.attacker.ip",    NULL, NULL},
     {"victim",   FILTER_NET,      ALERT_HOST " AND ae.role = 'victim')", "wind.victim.ip",      NULL, NULL},
     {"entity",   FILTER_TEXT,     "a.id IN (SELECT ae.alert_id FROM alert_entities ae JOIN entities en "
-                                "ON en.id = ae.entity_id WHERE en.value = ?)", "wind.entities", NULL, NULL},
+                                "ON en.id = ae.entity_id WHERE en.kind IN (" ENTITY_KINDS ") AND en.value = ?)", "wind.entities", NULL, NULL},
     {"tag",      FILTER_TEXT,     "a.id IN (SELECT object_id FROM tags WHERE topic = 'alerts' "
                                 "AND tag = ?)", "tags", NULL,
                                 "a.id NOT IN (SELECT object_id FROM tags WHERE topic = 'alerts')"},

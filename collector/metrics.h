@@ -32,6 +32,8 @@ struct metrics;
     COUNTER(WS_SENT, "wind_ws_messages_total", "Events put on WebSocket connections.")             \
     COUNTER(INGEST_BATCHES, "wind_ingest_batches_total", "Batches of sensors that were stored.")   \
     COUNTER(INGEST_REJECTED, "wind_ingest_rejected_total", "Alerts that were refused for good.")   \
+    COUNTER(LISTS_KEPT, "wind_http_lists_kept_total", "Lists answered as just before.")            \
+    COUNTER(LISTS_READ, "wind_http_lists_read_total", "Lists that the database was asked for.")    \
     COUNTER(WRITE_GROUPS, "wind_http_commits_total", "Commits of what requests write.")            \
     COUNTER(WRITE_GROUPED, "wind_http_writes_total", "Requests in them: several share one.")
 

@@ -1,4 +1,4 @@
--- wrk script of script/bench collector: args are SERVER CASE TOKEN HIGHEST_ID. The same requests for
+-- wrk script of script/bench collector: args are SERVER CASE TOKEN HIGHEST_ID PAGES. The same requests for
 -- both servers, in the words of each; they are rendered before the clock starts.
 local POOL = 4096
 local SEVERITIES = {"low", "medium", "high", "critical"}
@@ -6,7 +6,7 @@ local WORDS = {
    peer = {severity = "severity=high", kind = '"type":"%s"', ip = "ip"},
    wind = {severity = "q=severity:high", kind = '"kind":"%s"', ip = "host"},
 }
-local pool, next_slot, words = {}, 0, nil
+local pool, next_slot, words, cursors = {}, 0, nil, nil
 
 local function get(path)
    return wrk.format("GET", path)
@@ -32,6 +32,13 @@ local function search(i)
    return get(string.format("/api/alerts/?limit=50&q=entity:ws-%04d", i % 2000))
 end
 
+-- Pages anywhere: the server's own cursors, a line each.
+local function read_lines(path)
+   local lines = {}
+   for line in io.lines(path) do lines[#lines + 1] = line end
+   return lines
+end
+
 local function words_of(i)
    return get(string.format("/api/alerts/?limit=50&q=%d+failed+logins+10.0.%d.%d", 20 + i % 5000, i % 80, i % 250 + 1))
 end
@@ -48,6 +55,7 @@ end
 function init(args)
    local case, token, highest = args[2], args[3], tonumber(args[4])
    words = WORDS[args[1]]
+   if case == "pages" then cursors = read_lines(args[5]) end
    wrk.headers["Authorization"] = "Bearer " .. token
    math.randomseed(1)
    local make = {
@@ -59,6 +67,7 @@ function init(args)
       mix = function(i) return mixed(i, highest) end,
       search = search,
       words = words_of,
+      pages = function(i) return get(cursors[i % #cursors + 1]) end,
    }
    for i = 1, POOL do pool[i] = make[case](i) end
    for i = POOL, 2, -1 do

@@ -3,7 +3,7 @@
 
     --alerts N     alerts in each database (1,000,000)
     --seconds N    of load a case (6)
-    --cases A,B    only these of: list50 get me post mix
+    --cases A,B    only these of: list50 pages get me post mix
     --servers A,B  only these of: peer wind-sqlite wind-postgres
     --growth A,B   sizes of the growth table (10000,100000 and --alerts); "no" for none
     --rounds N     rounds over all servers (1); the median counts
@@ -12,10 +12,13 @@
 The peer is FastAPI, asyncpg, Redis and argon2, tuned (tests/bench/api_peer); its packages come from
 PyPI at the first run. Both services have core 0, PostgreSQL, Redis and wrk the others. CPU time a
 request counts, of the service and of PostgreSQL: requests a second depend on who else is there.
-A JSON line a case, a line a target; tables go to standard error.
+list50 is the newest 50 again and again, which Wind keeps in memory until the next commit
+(cache.lists); pages are 50 anywhere, each time others. A JSON line a case, a line a target; tables
+go to standard error.
 """
 
 import argparse
+import base64
 import json
 import os
 import statistics
@@ -31,9 +34,10 @@ import api_servers
 import api_targets
 from api_servers import call, cpu_seconds, rss_mib, token
 
-CASES = ["list50", "get", "me", "post", "mix"]
+CASES = ["list50", "pages", "get", "me", "post", "mix"]
 SERVERS = ["peer", "wind-sqlite", "wind-postgres"]
 CONNECTIONS, MANY = 64, 2000
+LIST = "/api/alerts/?limit=50"
 LUA = str(api_servers.HERE / "api_load.lua")
 ALERT = {"severity": "low", "type": "scan", "source": "bench", "description": "preflight"}
 
@@ -68,11 +72,32 @@ def preflight(server, base, bearer):
     return highest
 
 
-def wrk(server, base, case, bearer, highest, seconds, connections=CONNECTIONS):
+def pages(server, base, bearer, highest, file):
+    """Paths of pages that end at 4,096 different alerts, in the server's own cursors."""
+    step, first = max(highest // 4096, 1), call(base, "GET", LIST, 200, None, bearer)
+    with open(file, "w") as f:
+        if server == "peer":  # microseconds and id; the alerts are evenly spaced
+            stamp, last = base64.urlsafe_b64decode(first["next_cursor"]).split(b".")
+            of = {i: int(stamp) - (int(last) - i) * api_rows.SPACING_US for i in range(1, highest)}
+            texts = (f"{of[i]}.{i}" for i in range(100, highest, step))
+        else:
+            texts = (f"-id|{i}|{i}" for i in range(100, highest, step))
+        for text in texts:
+            cursor = base64.urlsafe_b64encode(text.encode()).decode()
+            cursor = cursor if server == "peer" else cursor.rstrip("=")
+            f.write(f"{LIST}&cursor={urllib.parse.quote(cursor)}\n")
+    with open(file) as f:
+        for line in (f.readline(), f.readlines()[-1]):
+            assert len(call(base, "GET", line.strip(), 200, None, bearer)["data"]) == 50, line
+
+
+def wrk(server, base, case, bearer, highest, seconds, connections=CONNECTIONS, paths=""):
     command = ["taskset", "-c", api_servers.others(), "wrk", "-t1", f"-c{connections}"]
     command += [f"-d{seconds}s", "--timeout", "60s", "-s", LUA, base, "--"]
     done = subprocess.run(
-        [*command, dialect(server), case, bearer, str(highest)], capture_output=True, text=True
+        [*command, dialect(server), case, bearer, str(highest), str(paths)],
+        capture_output=True,
+        text=True,
     )
     for line in done.stdout.splitlines():
         if line.startswith("RESULT "):
@@ -85,9 +110,12 @@ def measure(servers, server, base, case, bearer, highest, seconds):
     watched = {"service": servers.pids[server]}
     if server != "wind-sqlite":
         watched |= {name: servers.pids[name] for name in ("pg", "redis")}
-    wrk(server, base, case, bearer, highest, 1)
+    paths = servers.folder / f"pages-{server}"
+    if case == "pages" and not paths.exists():
+        pages(server, base, bearer, highest, paths)
+    wrk(server, base, case, bearer, highest, 1, paths=paths)
     before = {name: cpu_seconds(pid) for name, pid in watched.items()}
-    got = wrk(server, base, case, bearer, highest, seconds)
+    got = wrk(server, base, case, bearer, highest, seconds, paths=paths)
     spent = {name: cpu_seconds(pid) - before[name] for name, pid in watched.items()}
     n = max(got["requests"], 1)
     line = {"bench": "collector", "server": server, "case": case, "requests": got["requests"]}

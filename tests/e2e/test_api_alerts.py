@@ -1,6 +1,7 @@
 """/api/alerts/: made by hand, triaged, listed and searched."""
 
 import base64
+import re
 import uuid
 
 import pytest
@@ -200,3 +201,29 @@ def test_searches_that_are_none(shared, query):
 def test_query_values_that_are_none(shared, query):
     answer = shared.call("GET", f"/api/alerts/?{query}")
     refused(answer, 422, "validation_failed", "query", query.partition("=")[0])
+
+
+def kept_lists(server):
+    text = server.call("GET", "/metrics", token="").text
+    return int(re.search(r"^wind_http_lists_kept_total (\d+)", text, re.M)[1])
+
+
+def is_kept(server, path):
+    before = kept_lists(server)
+    server.call("GET", path)
+    return kept_lists(server) > before
+
+
+def test_a_list_is_kept_until_something_is_committed(collector):
+    body = {"severity": "low", "type": "report", "description": "first"}
+    paths = ("/api/alerts/?limit=7", "/api/alerts/?limit=7&sort=id", "/api/incidents/?limit=7")
+    first = made(collector.call("POST", "/api/alerts/", body))
+    for path in paths:
+        support.until("the list is kept", lambda path=path: is_kept(collector, path))
+        assert len(collector.call("GET", path).json["data"]) == 1
+    second = made(collector.call("POST", "/api/alerts/", body))
+    listed = collector.call("GET", paths[0]).json["data"]
+    assert [a["id"] for a in listed] == [second["id"], first["id"]]
+    collector.call("PATCH", f"/api/alerts/{first['id']}", {"status": "closed"})
+    listed = collector.call("GET", paths[1]).json["data"]
+    assert [a["status"] for a in listed] == ["closed", "new"]
