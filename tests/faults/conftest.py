@@ -15,6 +15,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path += [str(TESTS / "e2e"), str(TESTS / "support")]
 pytest.register_assert_rewrite("story")
 support = importlib.import_module("support")
+Sensor = importlib.import_module("story").Sensor
 globals().update(importlib.import_module("services").FIXTURES)
 
 
@@ -42,6 +43,35 @@ def collector_of(tmp_path):
     for one in made:
         if one.process is not None:
             one.kill()
+
+
+class Bus:
+    """Topics of one test: settings of sensors and collectors that use them."""
+
+    def __init__(self, kafka):
+        prefix = kafka.prefix()
+        self.sensor = {"kafka.brokers": kafka.brokers, "kafka.prefix": prefix}
+        self.collector = {name.replace(".", "__"): value for name, value in self.sensor.items()}
+        self.collector["kafka__group"] = prefix + "group"
+
+
+@pytest.fixture
+def bus_of():
+    return Bus
+
+
+@pytest.fixture
+def sensor_of(tmp_path):
+    """Makes sensors: sensor_of(settings, "name", speed=60). All are ended."""
+    made = []
+
+    def make(settings, name="edge", **more):
+        made.append(Sensor(tmp_path / name, name, settings, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
 
 
 class SmallDisk:

@@ -50,11 +50,35 @@ class Sensor:
         alert = stats["alert"]
         assert alert["spooled"] == alert["lost_spool"] == alert["rejected"] == 0, alert
 
+    def end(self):
+        if self.process.is_running:
+            self.process.stop(signal.SIGKILL)
+
     @property
     def told(self):
         """uid -> the alert's last revision, by the sensor's own log."""
         alerts = [a["wind"] for a in support.eve(self.folder) if a["event_type"] == "alert"]
         return {alert["uid"]: (alert["rev"], alert["count"]) for alert in alerts}
+
+
+def stored(collector):
+    """uid -> the alert as it is stored."""
+    alerts = collector.all("alerts")
+    found = {a["uid"]: (a["rev"], a["metadata"]["count"]) for a in alerts}
+    assert len(found) == len(alerts), "an alert is stored twice"
+    return found
+
+
+def arrives(collector, *sensors, after=()):
+    """All that was told is there, once, and in one incident; maybe a moment later."""
+    told = {uid: last for sensor in sensors for uid, last in sensor.told.items()}
+    assert len(told) >= 3 * len(sensors), "hardly an alert"
+    end = time.monotonic() + 60
+    while stored(collector) != told and time.monotonic() < end:
+        time.sleep(0.5)
+    assert stored(collector) == told, f"after {after}"
+    joined = [a for i in collector.all("incidents") for a in i["related_alerts"]]
+    assert sorted(joined) == sorted(a["id"] for a in collector.all("alerts"))
 
 
 class Story:
@@ -104,23 +128,8 @@ class Story:
             sensor.wait()
 
     def end(self):
-        for sensor in self.running:
-            sensor.process.stop(signal.SIGKILL)
+        for sensor in self.sensors:
+            sensor.end()
 
-    def check(self, collector, seconds=60):
-        """All that was told is there, once; `seconds`: for those who store after a sensor ends."""
-        told = {uid: last for sensor in self.sensors for uid, last in sensor.told.items()}
-        assert len(told) >= 3 * len(self.sensors), "hardly an alert"
-
-        def stored():
-            return {a["uid"]: (a["rev"], a["metadata"]["count"]) for a in collector.all("alerts")}
-
-        end = time.monotonic() + seconds
-        while stored() != told and time.monotonic() < end:
-            time.sleep(0.5)
-        alerts = collector.all("alerts")
-        found = {a["uid"]: (a["rev"], a["metadata"]["count"]) for a in alerts}
-        assert len(alerts) == len(found), "an alert is stored twice"
-        assert found == told, f"after {self.killed}"
-        joined = [a for i in collector.all("incidents") for a in i["related_alerts"]]
-        assert sorted(joined) == sorted(a["id"] for a in alerts), "an incident lacks an alert"
+    def check(self, collector):
+        arrives(collector, *self.sensors, after=self.killed)
