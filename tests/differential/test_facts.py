@@ -38,6 +38,7 @@ DNS = [
 ]
 ENDS = ["ip.src", "ipv6.src", "ip.dst", "ipv6.dst", "SRC", "DST"]
 OPT = 41
+NO_DATA = "\\# 0"  # of a dynamic update (RFC 2136), as RFC 3597 writes it; tshark shows nothing
 RCODES = {0: "NOERROR", 1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 VERSIONS = {0x0304: "TLS 1.3", 0x0303: "TLS 1.2", 0x0302: "TLS 1.1", 0x0301: "TLSv1"}
 VERSIONS |= {0x0300: "SSLv3", 0x0002: "SSLv2"}
@@ -158,7 +159,8 @@ def described(message):
     records = [r for s in ("answers", "authorities", "additionals") for r in message.get(s, [])]
     by_type = collections.defaultdict(list)
     for r in records:
-        by_type[r["rrtype"]].append(r["rdata"])
+        if r["rdata"] != NO_DATA:
+            by_type[r["rrtype"]].append(r["rdata"])
     return {
         "id": message["id"],
         "rcode": message.get("rcode", "NOERROR"),
