@@ -4,57 +4,8 @@
 #include <stdio.h>
 
 #include "collector/incidents.h"
-#include "common/buf.h"
+#include "collector/story.h"
 #include "common/utf8.h"
-
-#define STORY_MAX 6 /* kinds of alert that a title tells */
-
-/*
- * What a kind of alert means. Kinds that are not here (people's own, later detectors) are
- * "other", no stage, and never joined by their victim.
- */
-static const struct meaning {
-    const char *alert_type;
-    const char *incident_type;
-    const char *did;   /* attacker DID victim */
-    const char *alone; /* attacker ALONE, when no victim is named */
-    bool joins_by_victim;
-} meanings[] = {
-    {"port_scan", "recon", "scanned", "scanned the network", true},
-    {"brute_force", "intrusion", "guessed passwords on", "guessed passwords", true},
-    {"beacon", "malware", "kept calling", "kept calling home", true},
-    {"anomaly", "other", "behaved unusually towards", "behaved unusually", false},
-};
-
-/* ATT&CK tactics as stages of the kill chain; several tactics are one stage. */
-static const struct stage {
-    const char *tactic;
-    unsigned bit;
-} stages[] = {
-    {"Reconnaissance", 1U << 0},
-    {"Discovery", 1U << 0},
-    {"Initial Access", 1U << 1},
-    {"Credential Access", 1U << 1},
-    {"Execution", 1U << 2},
-    {"Persistence", 1U << 2},
-    {"Privilege Escalation", 1U << 2},
-    {"Defense Evasion", 1U << 2},
-    {"Lateral Movement", 1U << 3},
-    {"Command and Control", 1U << 4},
-    {"Collection", 1U << 5},
-    {"Exfiltration", 1U << 5},
-    {"Impact", 1U << 6},
-};
-#define STAGE_CONTROL (1U << 4)
-#define STAGE_EXFIL   (1U << 5)
-
-static const struct meaning *meaning_of(const char *alert_type)
-{
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(meanings); i++)
-        if (strcmp(meanings[i].alert_type, alert_type) == 0)
-            return &meanings[i];
-    return NULL;
-}
 
 void correlate_init(struct correlate *c, const struct correlate_conf *conf)
 {
@@ -103,11 +54,9 @@ static const char *const rules[] = {
 static int find_incident(const struct correlate *c, struct db_tx *tx, int64_t alert_id,
                          const struct alert *a, int64_t *ret_id, struct err *e)
 {
-    const struct meaning *m = meaning_of(a->type);
-
     for (size_t i = 0; i < WIND_ARRAY_SIZE(rules); i++) {
         WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-        if (i == RULE_VICTIM && (m == NULL || !m->joins_by_victim))
+        if (i == RULE_VICTIM && !story_joins_by_victim(a->type))
             continue;
         int r = db_query_row(tx, rules[i],
                              DB_ARGS(db_int(alert_id), db_int(a->first_ns - c->conf.window_ns),
@@ -192,16 +141,6 @@ int correlate_changed(struct correlate *c, struct db_tx *tx, int64_t alert_id, s
 
 /* ---------------------------------------------------------------- telling its story */
 
-struct story {
-    int64_t alerts, first_ns, last_ns, severity;
-    unsigned stages;
-    size_t n_chapters;
-    struct chapter {
-        char type[TYPE_MAX + 1];
-        char who[64], whom[64]; /* "10.9.0.66", "3 hosts", "" */
-    } chapters[STORY_MAX];
-};
-
 static int read_sums(struct db_tx *tx, int64_t id, struct story *st, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *sums = NULL, *tactics = NULL;
@@ -222,9 +161,7 @@ static int read_sums(struct db_tx *tx, int64_t id, struct story *st, struct err 
                  "AND tactic IS NOT NULL",
                  DB_ARGS(db_int(id)), &tactics, e);
     while (r == 0 && (r = db_step(tactics, e)) == DB_ROW) {
-        for (size_t i = 0; i < WIND_ARRAY_SIZE(stages); i++)
-            if (strcmp(stages[i].tactic, db_text(tactics, 0)) == 0)
-                st->stages |= stages[i].bit;
+        st->stages |= story_stage(db_text(tactics, 0));
         r = 0;
     }
     return r;
@@ -232,7 +169,7 @@ static int read_sums(struct db_tx *tx, int64_t id, struct story *st, struct err 
 
 /* "10.9.0.66", or "3 hosts": whom alerts of one kind are about (pos 0), or against. */
 static int read_people(struct db_tx *tx, int64_t id, const char *type, bool is_subject,
-                       char ret_text[64], struct err *e)
+                       char ret_text[STORY_PEOPLE], struct err *e)
 {
     static const char *const sql[] = {
         "SELECT count(DISTINCT ae.entity_id), min(en.value) FROM alerts a "
@@ -247,13 +184,7 @@ static int read_people(struct db_tx *tx, int64_t id, const char *type, bool is_s
     int r = db_query_row(tx, sql[is_subject], DB_ARGS(db_int(id), db_str(type)), &s, e);
     if (r < 0)
         return r;
-    const int64_t n = db_i64(s, 0);
-    ret_text[0] = '\0';
-    if (n == 1)
-        (void)snprintf(ret_text, 64, "%s", db_text(s, 1));
-    else if (n > 1)
-        (void)snprintf(ret_text, 64, "%lld hosts", (long long)n);
-    utf8_cut(ret_text);
+    story_people(db_i64(s, 0), db_text(s, 1), ret_text);
     return 0;
 }
 
@@ -275,32 +206,6 @@ static int read_chapters(struct db_tx *tx, int64_t id, struct story *st, struct 
     return r;
 }
 
-/* "10.9.0.66 scanned 3 hosts, then guessed passwords on 10.9.0.5" */
-static void tell_title(const struct story *st, char ret_title[TITLE_MAX + 1])
-{
-    char text[512] = "";
-    struct buf b = BUF_FIXED(text);
-    const char *who = "";
-
-    for (size_t i = 0; i < st->n_chapters; i++) {
-        const struct chapter *ch = &st->chapters[i];
-        const struct meaning *m = meaning_of(ch->type);
-        buf_puts(&b, i == 0 ? "" : i == 1 ? ", then " : ", ");
-        if (strcmp(who, ch->who) != 0) {
-            who = ch->who;
-            buf_printf(&b, "%s ", who[0] ? who : "somebody");
-        }
-        if (m != NULL && ch->whom[0] != '\0')
-            buf_printf(&b, "%s %s", m->did, ch->whom);
-        else if (m != NULL)
-            buf_puts(&b, m->alone);
-        else
-            buf_printf(&b, "caused alerts of type %s", ch->type);
-    }
-    (void)snprintf(ret_title, TITLE_MAX + 1, "%s", buf_text(&b));
-    utf8_cut(ret_title);
-}
-
 /* One alert speaks for itself. */
 static int title_of_one(struct db_tx *tx, int64_t id, char ret_title[TITLE_MAX + 1], struct err *e)
 {
@@ -312,23 +217,6 @@ static int title_of_one(struct db_tx *tx, int64_t id, char ret_title[TITLE_MAX +
         (void)snprintf(ret_title, TITLE_MAX + 1, "%s", db_text(s, 0));
     utf8_cut(ret_title);
     return r < 0 ? r : 0;
-}
-
-static const char *type_of(const struct story *st, bool is_chain)
-{
-    const char *type = "other";
-
-    if (st->stages & STAGE_EXFIL)
-        return "exfiltration";
-    if (is_chain)
-        return st->stages & STAGE_CONTROL ? "malware" : "intrusion";
-    /* the last kind that means something: what came later is usually worse */
-    for (size_t i = 0; i < st->n_chapters; i++) {
-        const struct meaning *m = meaning_of(st->chapters[i].type);
-        if (m != NULL && strcmp(m->incident_type, "other") != 0)
-            type = m->incident_type;
-    }
-    return type;
 }
 
 static int refresh(struct db_tx *tx, const struct touched *t, struct err *e)
@@ -344,8 +232,7 @@ static int refresh(struct db_tx *tx, const struct touched *t, struct err *e)
     r = read_chapters(tx, t->id, &st, e);
     if (r != 0)
         return r;
-    const bool is_chain = (st.stages & (st.stages - 1)) != 0;
-    tell_title(&st, title);
+    story_title(&st, title);
     if (st.alerts == 1)
         r = title_of_one(tx, t->id, title, e);
     if (r == 0)
@@ -355,9 +242,8 @@ static int refresh(struct db_tx *tx, const struct touched *t, struct err *e)
                    "type = CASE WHEN kept & 2 <> 0 THEN type ELSE $6 END, "
                    "title = CASE WHEN kept & 1 <> 0 THEN title ELSE $7 END WHERE id = $1",
                    DB_ARGS(db_int(t->id), db_int(st.first_ns), db_int(st.last_ns),
-                           db_int(st.alerts),
-                           db_int(st.severity < 4 && is_chain ? st.severity + 1 : st.severity),
-                           db_str(type_of(&st, is_chain)), db_str(title)),
+                           db_int(st.alerts), db_int(story_severity(&st)), db_str(story_type(&st)),
+                           db_str(title)),
                    NULL, e);
     return r == 0 ? incident_touch(tx, t->id, t->is_new, e) : r;
 }
