@@ -79,6 +79,7 @@ const struct conf_key collector_keys[] = {
 
     CONF_TIME(C, correlate.window_ns, "correlate.window", "30m", NS(1), NS(604800), "An alert joins an incident that is at most so far away in event time."),
     CONF_INT(C, correlate.alerts_max, "correlate.alerts", "1000", 1, 1000000, "Alerts of one incident; the next opens another one."),
+    CONF_SIZE(C, correlate.memory, "correlate.memory", "64mb", MB, 65536 * MB, "What is remembered of hosts and incidents between batches; full, it begins anew from the database."),
 
     CONF_TEXT(C, bus.brokers, "kafka.brokers", "", "Brokers that sensors send to, host:port with commas; empty = no Kafka, sensors post to /api/ingest."),
     CONF_TEXT(C, bus.prefix, "kafka.prefix", "wind.", "What the topics' names begin with; the sensors' is the same. Topics: wind.alerts, wind.health, wind.dlq."),

@@ -26,9 +26,12 @@
 #define CORRELATE_TOUCHED 256
 #define HUB_INCIDENTS     4
 
+#define CORRELATE_MEMORY (INT64_C(64) * 1024 * 1024)
+
 struct correlate_conf {
     int64_t window_ns;
     int64_t alerts_max;
+    int64_t memory; /* bytes of what is remembered between batches (view.h); 0: CORRELATE_MEMORY */
 };
 
 struct correlate {

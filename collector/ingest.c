@@ -1,11 +1,13 @@
 #include "collector/ingest.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "collector/ingest_read.h"
+#include "collector/ingest_store.h"
 #include "collector/metrics.h"
 #include "collector/retention.h"
 #include "collector/sensors.h"
@@ -31,6 +33,8 @@ struct ingest {
     struct ingest_conf conf;
     struct ingest_reader *reader;
     struct json_scan *body;
+    pthread_mutex_t lock; /* a write transaction and the view that belongs to it */
+    struct view view;
 };
 
 static const char *const body_paths[INGEST_PARTS] = {
@@ -53,7 +57,8 @@ struct work {
     struct ingest_result res;
     struct arena *arena; /* of the texts of all alerts */
     struct reading *readings;
-    struct correlate correlate;
+    struct ingest_put *puts;
+    uint64_t singly, forgotten; /* what the view counted */
     size_t n_kinds, n_senders;
     struct kind kinds[KINDS];
     struct sender senders[SENDERS];
@@ -66,6 +71,8 @@ int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf, struc
     if (in == NULL)
         return err_set(e, -ENOMEM, "ingest: out of memory");
     in->conf = *conf;
+    view_init(&in->view, &conf->correlate);
+    (void)pthread_mutex_init(&in->lock, NULL);
     int r = ingest_reader_new(&in->reader, e);
     if (r == 0)
         r = json_scan_new(&in->body, body_paths, INGEST_PARTS, e);
@@ -79,6 +86,8 @@ struct ingest *ingest_free(struct ingest *in)
     if (in != NULL) {
         ingest_reader_free(in->reader);
         json_scan_free(in->body);
+        view_clear(&in->view);
+        (void)pthread_mutex_destroy(&in->lock);
     }
     free(in);
     return NULL;
@@ -153,42 +162,25 @@ static int sender_of(struct work *w, struct db_tx *tx, const char *name, struct 
     return 0;
 }
 
-static int put_one(struct work *w, struct db_tx *tx, const struct alert *a,
-                   enum ingest_state *ret_state, struct err *e)
-{
-    int64_t id = 0;
-    const int r = alert_put(tx, a, &id, e);
+static const enum alert_put_outcome outcomes[] = {[INGEST_STORED] = ALERT_ADDED,
+                                                  [INGEST_UPDATED] = ALERT_UPDATED,
+                                                  [INGEST_KNOWN] = ALERT_UNCHANGED};
 
-    if (r >= 0)
-        tally(w, a, (enum alert_put_outcome)r);
-    switch (r) {
-    case ALERT_ADDED:
-        *ret_state = INGEST_STORED;
-        return correlate_alert(&w->correlate, tx, id, a, e);
-    case ALERT_UPDATED:
-        *ret_state = INGEST_UPDATED;
-        return correlate_changed(&w->correlate, tx, id, e);
-    case ALERT_UNCHANGED:
-        *ret_state = INGEST_KNOWN;
-        return 0;
-    default:
-        return r;
-    }
-}
-
-static int put_item(struct work *w, struct db_tx *tx, size_t i, struct err *e)
+static int take_outcome(struct work *w, struct db_tx *tx, size_t i, struct err *e)
 {
-    const struct reading *g = &w->readings[i];
+    const struct ingest_item *item = &w->batch->items[i];
     struct ingest_outcome *out = &w->res.outcomes[i];
     struct sender *sender = NULL;
 
-    int r = out->state == INGEST_REJECTED ? 0 : put_one(w, tx, &g->a.alert, &out->state, e);
-    if (r == 0)
-        r = sender_of(w, tx, g->sensor, &sender, e);
+    if (out->state != INGEST_REJECTED) {
+        out->state = w->puts[i].state;
+        tally(w, w->puts[i].alert, outcomes[out->state]);
+    }
+    const int r = sender_of(w, tx, w->readings[i].sensor, &sender, e);
     if (r == 0) {
         sender->n[out->state]++;
-        if (w->batch->items[i].sent_ns > sender->sent_ns)
-            sender->sent_ns = w->batch->items[i].sent_ns;
+        if (item->sent_ns > sender->sent_ns)
+            sender->sent_ns = item->sent_ns;
         w->res.n[out->state]++;
     }
     return r;
@@ -198,12 +190,14 @@ static int store(struct work *w, struct db_tx *tx, struct err *e)
 {
     const struct ingest_batch *b = w->batch;
     struct sender *own = NULL;
-    int r = b->sensor != NULL ? sender_of(w, tx, b->sensor, &own, e) : 0;
 
-    for (size_t i = 0; r == 0 && i < b->n_items; i++)
-        r = put_item(w, tx, i, e);
+    w->n_kinds = w->n_senders = 0;
+    memset(w->res.n, 0, sizeof(w->res.n));
+    int r = b->sensor != NULL ? sender_of(w, tx, b->sensor, &own, e) : 0;
     if (r == 0)
-        r = correlate_finish(&w->correlate, tx, e);
+        r = ingest_store(&w->in->view, tx, w->puts, b->n_items, e);
+    for (size_t i = 0; r == 0 && i < b->n_items; i++)
+        r = take_outcome(w, tx, i, e);
     if (r == 0)
         r = report(w, tx, e);
     if (r == 0 && b->also != NULL)
@@ -211,10 +205,43 @@ static int store(struct work *w, struct db_tx *tx, struct err *e)
     return r;
 }
 
+/* 0, DB_CONFLICT. */
+static int store_once(struct work *w, struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+
+    int r = db_begin_write(w->in->conf.db, &tx, e);
+    if (r == 0)
+        r = store(w, tx, e);
+    if (r == 0)
+        r = db_commit(&tx, e);
+    if (r != 0)
+        view_clear(&w->in->view);
+    return r;
+}
+
+/* What others took away (retention) is found by a conflict; without a memory there is none. */
+static int store_work(struct work *w, struct err *e)
+{
+    const struct view *v = &w->in->view;
+
+    (void)pthread_mutex_lock(&w->in->lock);
+    const uint64_t singly = v->singly, forgotten = v->forgotten;
+    int r = store_once(w, e);
+    if (r == DB_CONFLICT)
+        r = store_once(w, e);
+    w->singly = v->singly - singly;
+    w->forgotten = v->forgotten - forgotten;
+    (void)pthread_mutex_unlock(&w->in->lock);
+    return r <= 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
+}
+
 static void count_all(struct metrics *m, const struct work *w)
 {
     metrics_add(m, METRICS_INGEST_BATCHES, 1);
     metrics_add(m, METRICS_INGEST_REJECTED, (uint64_t)w->res.n[INGEST_REJECTED]);
+    metrics_add(m, METRICS_INGEST_SINGLY, w->singly);
+    metrics_add(m, METRICS_INGEST_FORGOTTEN, w->forgotten);
     for (size_t i = 0; i < w->n_kinds; i++)
         for (int o = 0; o < ALERT_OUTCOMES; o++)
             metrics_alerts(m, w->kinds[i].type, w->kinds[i].severity, (enum alert_put_outcome)o,
@@ -228,6 +255,7 @@ static struct work *work_free(struct work *w)
     if (w != NULL) {
         arena_free(w->arena);
         free(w->readings);
+        free(w->puts);
         ingest_result_done(&w->res);
     }
     free(w);
@@ -245,12 +273,12 @@ static int work_new(struct work **ret_work, struct ingest *in, const struct inge
         return err_set(e, -ENOMEM, "ingest: out of memory");
     w->in = in;
     w->batch = b;
-    correlate_init(&w->correlate, &in->conf.correlate);
     for (size_t i = 0; i < b->n_items; i++)
         bytes += INGEST_READ_BYTES(b->items[i].len);
     w->readings = calloc(b->n_items + 1, sizeof(*w->readings));
     w->res.outcomes = calloc(b->n_items + 1, sizeof(*w->res.outcomes));
-    if (w->readings == NULL || w->res.outcomes == NULL)
+    w->puts = calloc(b->n_items + 1, sizeof(*w->puts));
+    if (w->readings == NULL || w->res.outcomes == NULL || w->puts == NULL)
         return err_set(e, -ENOMEM, "ingest: out of memory");
     w->res.n_outcomes = b->n_items;
     const int r = arena_new(&w->arena, bytes, e);
@@ -274,6 +302,8 @@ static int read_all(struct work *w, struct err *e)
         WIND_CHECK(g->sensor != NULL);
         r = ingest_read(w->in->reader, item, g->sensor, w->arena, &g->a, &why);
         memcpy(out->uid, g->a.uid, sizeof(out->uid));
+        if (r == 0)
+            w->puts[i].alert = &g->a.alert;
         if (r == -EINVAL) {
             out->state = INGEST_REJECTED;
             out->reason = strdup(why.text);
@@ -289,7 +319,6 @@ int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
                  struct ingest_result *ret_result, struct err *e)
 {
     WIND_AUTO(work) struct work *w = NULL;
-    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
 
     if (batch->n_items > 0 && in->conf.retention != NULL && retention_is_full(in->conf.retention))
         return err_set(e, -ENOSPC, "the database's disk is nearly full");
@@ -297,13 +326,9 @@ int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
     if (r == 0)
         r = read_all(w, e);
     if (r == 0)
-        r = db_begin_write(in->conf.db, &tx, e);
-    if (r == 0)
-        r = store(w, tx, e);
-    if (r == 0)
-        r = db_commit(&tx, e);
+        r = store_work(w, e);
     if (r != 0)
-        return r < 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
+        return r;
     if (in->conf.metrics != NULL)
         count_all(in->conf.metrics, w);
     *ret_result = w->res;

@@ -34,6 +34,9 @@ struct metrics;
     COUNTER(INGEST_REJECTED, "wind_ingest_rejected_total", "Alerts that were refused for good.")   \
     COUNTER(LISTS_KEPT, "wind_http_lists_kept_total", "Lists answered as just before.")            \
     COUNTER(LISTS_READ, "wind_http_lists_read_total", "Lists that the database was asked for.")    \
+    COUNTER(INGEST_SINGLY, "wind_ingest_singly_total", "Alerts that were not joined in bulk.")     \
+    COUNTER(INGEST_FORGOTTEN, "wind_ingest_forgotten_total",                                       \
+            "Times correlate.memory was emptied.")                                                 \
     COUNTER(WRITE_GROUPS, "wind_http_commits_total", "Commits of what requests write.")            \
     COUNTER(WRITE_GROUPED, "wind_http_writes_total", "Requests in them: several share one.")
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "collector/alerts.h"
+#include "collector/db_bulk.h"
 #include "collector/incidents.h"
 #include "common/time.h"
 
@@ -53,6 +54,29 @@ int outbox_add_all(struct db_tx *tx, enum topic t, enum outbox_op op, const int6
     if (r == 0)
         r = outbox_last(tx, &last, e);
     return r == 0 ? trim(tx, last, e) : r;
+}
+
+int outbox_add_changes(struct db_tx *tx, const struct outbox_change *changes, size_t n,
+                       struct err *e)
+{
+    WIND_AUTO(db_bulk) struct db_bulk *b = NULL;
+    const int64_t now = (int64_t)time_wall_ns();
+    int64_t seq = 0;
+
+    if (n == 0)
+        return 0;
+    int r = db_reserve(tx, "outbox", n, &seq, e);
+    if (r == 0)
+        r = db_bulk_begin(tx, "outbox", "seq, topic, object_id, op, at", &b, e);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = db_bulk_row(b,
+                        DB_ARGS(db_int(seq + (int64_t)i), db_str(topic_words[changes[i].topic]),
+                                db_int(changes[i].id),
+                                db_str(changes[i].is_new ? "created" : "updated"), db_int(now)),
+                        e);
+    if (r == 0)
+        r = db_bulk_end(&b, e);
+    return r == 0 ? trim(tx, seq + (int64_t)n - 1, e) : r;
 }
 
 static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)

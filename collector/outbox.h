@@ -33,6 +33,16 @@ enum outbox_op { OUTBOX_CREATED, OUTBOX_UPDATED, OUTBOX_DELETED };
 WIND_MUST_USE int outbox_add_all(struct db_tx *tx, enum topic t, enum outbox_op op,
                                  const int64_t *ids, size_t n, struct err *e);
 
+struct outbox_change {
+    enum topic topic;
+    int64_t id;
+    bool is_new;
+};
+
+/* Many at once, in this order. */
+WIND_MUST_USE int outbox_add_changes(struct db_tx *tx, const struct outbox_change *changes,
+                                     size_t n, struct err *e);
+
 /* The newest sequence number; 0 when there was never one. */
 WIND_MUST_USE int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e);
 

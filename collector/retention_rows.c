@@ -181,6 +181,8 @@ int retention_entities(struct db_tx *tx, struct retention_scan *s, int64_t *dele
                DB_ARGS(db_int(s->after), db_int(last)), &changed, e);
     s->after = last;
     deleted[RETENTION_entities] += changed;
+    if (r == 0 && changed > 0) /* who remembers them (view.h) has to hear of it */
+        r = outbox_add_all(tx, TOPIC_INCIDENTS, OUTBOX_DELETED, &(const int64_t){0}, 1, e);
     return r < 0 ? r : 1;
 }
 
