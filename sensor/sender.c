@@ -9,6 +9,7 @@
 #define STATS_MAX    65536
 #define BACKOFF_MIN  (WIND_NS_PER_S / 4)
 #define BACKOFF_MAX  (30 * WIND_NS_PER_S)
+#define SAY_LOST_NS  (60 * WIND_NS_PER_S)
 #define DROPS_IN_ROW 16 /* alerts refused one by one before we blame the other side */
 
 struct sender {
@@ -21,6 +22,7 @@ struct sender {
     size_t n, limit; /* alerts in it; allowed in the next one */
     uint64_t backoff_ns, not_before_ns, heartbeat_ns;
     unsigned dropped; /* in a row */
+    uint64_t said_lost, said_lost_ns;
     bool is_last_wanted, has_stats;
     bool is_notice;            /* it was the sink's, between answers, */
     enum sink_verdict trouble; /* that said this last; SINK_TAKEN: nothing */
@@ -35,7 +37,7 @@ uint64_t sender_waiting(const struct sender_books *b, uint64_t next)
 {
     const uint64_t from = b->confirmed > b->base ? b->confirmed : b->base;
 
-    return next > from ? next - from : 0;
+    return next > from + b->gone ? next - from - b->gone : 0;
 }
 
 int sender_new(struct sender **ret_sender, const struct sender_conf *conf, struct spool *spool,
@@ -51,6 +53,7 @@ int sender_new(struct sender **ret_sender, const struct sender_conf *conf, struc
                          .books = books,
                          .limit = sink->batch_max,
                          .backoff_ns = BACKOFF_MIN};
+    s->said_lost = books->lost;
     buf_init(&s->stats, STATS_MAX);
     *ret_sender = s;
     return 0;
@@ -255,11 +258,24 @@ static void on_notice(struct sender *s, const struct sink_answer *a)
         say(s, a, true);
 }
 
+/* At once, then once a minute. */
+static void say_lost(struct sender *s, uint64_t mono_ns)
+{
+    if (s->books->lost == s->said_lost || mono_ns < s->said_lost_ns)
+        return;
+    log_error("uplink: %llu alerts were lost before %s took them: the oldest in the spool go first "
+              "at spool.max and spool.age, or the disk refused them",
+              (unsigned long long)(s->books->lost - s->said_lost), s->sink->peer);
+    s->said_lost = s->books->lost;
+    s->said_lost_ns = mono_ns + SAY_LOST_NS;
+}
+
 bool sender_step(struct sender *s, uint64_t mono_ns)
 {
     struct sink_answer answer;
     uint64_t after_ns = 0;
 
+    say_lost(s, mono_ns);
     switch (sink_step(s->sink, &answer, &after_ns)) {
     case SINK_ANSWERED:
         on_answer(s, &answer, after_ns, mono_ns);

@@ -12,7 +12,7 @@
  *
  * The books speak of indices (sensor/spool.h), so that counting twice is impossible:
  *
- *     next - base = delivered + rejected + lost + waiting          (this run's alerts)
+ *     next - base = delivered + rejected + lost + gone + waiting   (this run's alerts)
  *
  * A step changes the books first; the uplink commits them, then calls spool_confirm.
  */
@@ -30,6 +30,7 @@ struct sender_books {
     uint64_t base;           /* first index of this run: what is older was left by another */
     uint64_t confirmed;      /* everything before is done */
     uint64_t lost, rejected; /* of this run's, before `confirmed` */
+    uint64_t gone;           /* of those that wait: no disk had them when the run ended */
     uint64_t requests, failures;
 };
 

@@ -11,10 +11,10 @@
 #include "common/record.h"
 #include "sensor/capture.h"
 #include "sensor/counter.h"
+#include "sensor/flow_feed.h"
 #include "sensor/flow_table.h"
 #include "sensor/sink_http.h"
 #include "sensor/sink_kafka.h"
-#include "sensor/uplink.h"
 
 #define S     struct sensor_conf
 #define NS(s) ((int64_t)(s)*1000000000)
@@ -41,9 +41,8 @@ static const char *const fanout_names[] = {
 };
 
 static const char *const flows_names[] = {
-    [UPLINK_FLOWS_NONE] = "none",       [UPLINK_FLOWS_ALERTED] = "alerted",
-    [UPLINK_FLOWS_SAMPLED] = "sampled", [UPLINK_FLOWS_ALL] = "all",
-    [UPLINK_FLOWS_ALL + 1] = NULL,
+    [FLOW_FEED_NONE] = "none", [FLOW_FEED_ALERTED] = "alerted", [FLOW_FEED_SAMPLED] = "sampled",
+    [FLOW_FEED_ALL] = "all",   [FLOW_FEED_ALL + 1] = NULL,
 };
 
 /* clang-format off */
@@ -128,7 +127,8 @@ const struct conf_key sensor_keys[] = {
     CONF_LIST(S, kafka_options, "kafka.options", "", "Properties of librdkafka as name=value: security.protocol=SASL_SSL, sasl.mechanisms=SCRAM-SHA-512, sasl.username=edge, ssl.ca.location=FILE, compression.type=zstd, linger.ms=50, ..."),
     CONF_TEXT(S, kafka_password_file, "kafka.password_file", "", "File with the password: SASL's, or that of the key in ssl.key.location."),
     CONF_TEXT(S, spool_dir, "spool.dir", "", "Where alerts wait for collector or Kafka; empty = spool in the output folder (-l)."),
-    CONF_SIZE(S, spool_max, "spool.max", "256mb", MB, 1048576 * MB, "Size of the spool; when full, the oldest alerts are lost and counted."),
+    CONF_SIZE(S, spool_max, "spool.max", "256mb", MB, 1048576 * MB, "Size of the spool; when full, the oldest alerts are lost and counted, whatever their severity."),
+    CONF_TIME(S, spool_age, "spool.age", "0s", NS(0), NS(31536000), "Alerts that nobody has taken for so long are lost and counted; 0 = they wait."),
     CONF_TIME(S, spool_fsync, "spool.fsync", "1s", NS(0), NS(3600), "A power cut may cost the alerts of so long."),
     {.name = NULL},
 };

@@ -56,11 +56,11 @@ struct sensor_conf {
     bool insecure;
     int64_t heartbeat, drain;
     char kafka_brokers[512], kafka_prefix[32], kafka_password_file[512];
-    int kafka_flows; /* enum uplink_flows */
+    int kafka_flows; /* enum flow_feed_which */
     int64_t kafka_flow_sample, kafka_queue;
     struct conf_list kafka_options;
     char spool_dir[512];
-    int64_t spool_max, spool_fsync;
+    int64_t spool_max, spool_age, spool_fsync;
 };
 
 /* What only the command line can say. Texts are borrowed from argv. */

@@ -13,14 +13,15 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "common/crypto.h"
+#include "common/time.h"
+#include "sensor/spool_held.h"
+#include "sensor/spool_note.h"
 
-#define FRAME_MAGIC   0x31505357u /* "WSP1" */
-#define CONFIRM_MAGIC 0x31435357u /* "WSC1" */
-#define SEGMENT_MIN   (64u << 10)
-#define SEGMENT_MAX   (8u << 20)
-#define NAME_MAX_LEN  40
-#define NO_SEGMENT    SIZE_MAX
+#define FRAME_MAGIC  0x31505357u /* "WSP1" */
+#define SEGMENT_MIN  (64u << 10)
+#define SEGMENT_MAX  (8u << 20)
+#define NAME_MAX_LEN 40
+#define NO_SEGMENT   SIZE_MAX
 
 struct frame {
     uint32_t magic;
@@ -32,22 +33,20 @@ struct frame {
 };
 _Static_assert(sizeof(struct frame) == 40, "frames are written as they lie in memory");
 
-struct confirmed_file {
-    uint32_t magic, crc;
-    uint64_t index;
-};
-
 struct segment {
     uint64_t first; /* index of its first frame, and its name */
     uint64_t bytes;
+    int64_t touched_ns; /* CLOCK_MONOTONIC of its last alert */
 };
 
 struct spool {
     struct spool_conf conf;
     int dir, lock;
-    int active;         /* the newest segment, open for append; -1: the next append makes one */
-    bool is_dirty;      /* written since the last fsync */
-    uint64_t synced_ns; /* when that was */
+    int active;          /* the newest segment, open for append; -1: the next append makes one */
+    bool is_dirty;       /* written since the last fsync */
+    uint64_t synced_ns;  /* when that was */
+    uint64_t now_ns;     /* as spool_sync was told last */
+    uint64_t offered_ns; /* what is held, to the disk */
     uint64_t bytes, segment_max;
     struct spool_mark at;
     size_t n;
@@ -57,6 +56,7 @@ struct spool {
         size_t i; /* segment, or NO_SEGMENT */
         uint64_t offset, index;
     } reader;
+    struct held held; /* what the disk refused, behind all that it has */
     struct frame frame;
     char body[SPOOL_ENTRY_MAX];
     char run[SPOOL_RUN_TEXT];
@@ -144,7 +144,7 @@ static int read_frame(struct spool *s, int fd, uint64_t offset, uint64_t low, ui
 }
 
 /* Insert in order; when there are too many, the oldest goes. */
-static void add_segment(struct spool *s, uint64_t first, uint64_t bytes)
+static void add_segment(struct spool *s, uint64_t first, uint64_t bytes, int64_t touched_ns)
 {
     size_t i = s->n;
 
@@ -157,9 +157,19 @@ static void add_segment(struct spool *s, uint64_t first, uint64_t bytes)
     while (i > 0 && s->segment[i - 1].first > first)
         i--;
     memmove(&s->segment[i + 1], &s->segment[i], (s->n - i) * sizeof(s->segment[0]));
-    s->segment[i] = (struct segment){.first = first, .bytes = bytes};
+    s->segment[i] = (struct segment){.first = first, .bytes = bytes, .touched_ns = touched_ns};
     s->n++;
     s->bytes += bytes;
+}
+
+/* On our clock, when a file was written to last; the future is now. */
+static int64_t touched_ns(const struct spool *s, const struct stat *st)
+{
+    const int64_t wall_ns =
+        (int64_t)st->st_mtim.tv_sec * (int64_t)WIND_NS_PER_S + st->st_mtim.tv_nsec;
+    const int64_t age_ns = (int64_t)time_wall_ns() - wall_ns;
+
+    return (int64_t)s->now_ns - (age_ns > 0 ? age_ns : 0);
 }
 
 static int list_segments(struct spool *s, struct err *e)
@@ -178,7 +188,7 @@ static int list_segments(struct spool *s, struct err *e)
     while ((entry = readdir(d)) != NULL) {
         if (segment_parse(entry->d_name, &first) &&
             fstatat(s->dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            add_segment(s, first, (uint64_t)st.st_size);
+            add_segment(s, first, (uint64_t)st.st_size, touched_ns(s, &st));
     }
     (void)closedir(d);
     return 0;
@@ -211,45 +221,6 @@ static uint64_t cut_tail(struct spool *s, uint64_t limit)
         forget_segment(s, s->n - 1);
     }
     return 0;
-}
-
-/* > 0: it isn't there, or damaged. */
-static int read_confirmed(struct spool *s, uint64_t *ret_index)
-{
-    struct confirmed_file c = {0};
-    const int fd = openat(s->dir, "confirmed", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    const ssize_t got = fd < 0 ? -1 : pread(fd, &c, sizeof(c), 0);
-
-    if (fd >= 0)
-        (void)close(fd);
-    if (got == (ssize_t)sizeof(c) && c.magic == CONFIRM_MAGIC && c.index <= SPOOL_INDEX_MAX &&
-        c.crc == (uint32_t)crc32_z(0, (const Bytef *)&c.index, sizeof(c.index))) {
-        *ret_index = c.index;
-        return 0;
-    }
-    return 1;
-}
-
-/* A new one when the indices start anew: what was counted before has no more to do with it. */
-static void choose_run(struct spool *s, bool is_anew)
-{
-    uint8_t id[16];
-    int fd = is_anew ? -1 : openat(s->dir, "run", O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    const ssize_t got = fd < 0 ? -1 : pread(fd, s->run, SPOOL_RUN_TEXT - 1, 0);
-
-    if (fd >= 0)
-        (void)close(fd);
-    s->run[SPOOL_RUN_TEXT - 1] = '\0';
-    if (got == SPOOL_RUN_TEXT - 1 && hex_decode(s->run, id, sizeof(id)) == (ssize_t)sizeof(id))
-        return;
-    crypto_random(id, sizeof(id));
-    (void)hex_encode(id, sizeof(id), s->run);
-    fd = openat(s->dir, "run", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return;
-    (void)!write(fd, s->run, SPOOL_RUN_TEXT - 1);
-    (void)fsync(fd);
-    (void)close(fd);
 }
 
 static int open_dir(struct spool *s, struct err *e)
@@ -286,6 +257,8 @@ int spool_new(struct spool **ret_spool, const struct spool_conf *conf,
     s->conf = *conf;
     s->dir = s->lock = s->active = s->reader.fd = -1;
     s->reader.i = NO_SEGMENT;
+    s->now_ns = time_mono_ns();
+    held_init(&s->held);
     s->segment_max = conf->max_bytes / 16;
     if (s->segment_max < SEGMENT_MIN)
         s->segment_max = SEGMENT_MIN;
@@ -299,10 +272,10 @@ int spool_new(struct spool **ret_spool, const struct spool_conf *conf,
         return r;
     s->at.next = cut_tail(s, resume != NULL ? resume->next : SPOOL_INDEX_MAX);
     /* Unknown: what is on disk is sent again, which the collector sees by uid and rev. */
-    const bool is_known = read_confirmed(s, &s->at.confirmed) == 0;
+    const bool is_known = note_read_confirmed(s->dir, SPOOL_INDEX_MAX, &s->at.confirmed) == 0;
     if (!is_known && s->n > 0)
         s->at.confirmed = s->segment[0].first;
-    choose_run(s, !is_known && s->n == 0);
+    note_run(s->dir, !is_known && s->n == 0, s->run);
     if (resume != NULL) /* it knows better, and the tail may be a gap: no index is used twice */
         s->at = *resume;
     if (s->at.next < s->at.confirmed)
@@ -316,6 +289,7 @@ struct spool *spool_free(struct spool *s)
 {
     if (s == NULL)
         return NULL;
+    held_done(&s->held);
     close_reader(s);
     if (s->active >= 0)
         (void)close(s->active);
@@ -327,8 +301,8 @@ struct spool *spool_free(struct spool *s)
     return NULL;
 }
 
-/* Room for `bytes` more in the newest segment, dropping the oldest ones at the limit. */
-static int make_room(struct spool *s, uint64_t bytes)
+/* Room for `bytes` more behind `index`, dropping the oldest segments at the limit. */
+static int make_room(struct spool *s, uint64_t index, uint64_t bytes)
 {
     if (s->active >= 0 && s->segment[s->n - 1].bytes + bytes > s->segment_max) {
         (void)fdatasync(s->active);
@@ -339,43 +313,73 @@ static int make_room(struct spool *s, uint64_t bytes)
         forget_segment(s, 0);
     if (s->active >= 0)
         return 0;
-    s->active = open_segment(s, s->at.next, O_RDWR | O_CREAT | O_TRUNC);
+    s->active = open_segment(s, index, O_RDWR | O_CREAT | O_TRUNC);
     if (s->active < 0)
         return -errno;
-    add_segment(s, s->at.next, 0);
+    add_segment(s, index, 0, (int64_t)s->now_ns);
     (void)fsync(s->dir);
+    return 0;
+}
+
+/* A frame, in one piece or two. */
+static int write_frame(struct spool *s, uint64_t index, const struct iovec parts[2])
+{
+    const size_t bytes = parts[0].iov_len + parts[1].iov_len;
+    const int r = make_room(s, index, bytes);
+
+    if (r < 0)
+        return r;
+    struct segment *last = &s->segment[s->n - 1];
+    const ssize_t done = pwritev(s->active, parts, 2, (off_t)last->bytes);
+    if (done != (ssize_t)bytes) {
+        const int error = done < 0 ? errno : ENOSPC;
+        (void)ftruncate(s->active, (off_t)last->bytes);
+        return -error;
+    }
+    last->bytes += bytes;
+    last->touched_ns = (int64_t)s->now_ns;
+    s->bytes += bytes;
+    s->is_dirty = true;
+    return 0;
+}
+
+/* What is held goes to the disk, if it takes it. */
+static int offer_held(struct spool *s)
+{
+    const void *bytes;
+    size_t at = 0, len;
+
+    s->offered_ns = s->now_ns;
+    while ((bytes = held_next(&s->held, &at, &len)) != NULL) {
+        struct frame f;
+        const struct iovec parts[2] = {{(void *)(uintptr_t)bytes, len}, {NULL, 0}};
+
+        memcpy(&f, bytes, sizeof(f));
+        const int r = write_frame(s, f.index, parts);
+        if (r < 0)
+            return r;
+        held_take(&s->held);
+        at = 0;
+    }
     return 0;
 }
 
 int spool_append(struct spool *s, const uint8_t uid[16], uint32_t rev, const char *json, size_t len)
 {
     struct frame f = {.magic = FRAME_MAGIC, .index = s->at.next, .rev = rev, .len = (uint32_t)len};
-    const size_t bytes = sizeof(f) + len;
-    int r;
+    const struct iovec parts[2] = {{&f, sizeof(f)}, {(void *)(uintptr_t)json, len}};
 
-    if (len > SPOOL_ENTRY_MAX) {
-        s->at.next++;
+    s->at.next++;
+    if (len > SPOOL_ENTRY_MAX)
         return -EMSGSIZE;
-    }
     memcpy(f.uid, uid, sizeof(f.uid));
     f.crc = frame_crc(&f, json);
-    r = make_room(s, bytes);
-    s->at.next++;
+    int r = offer_held(s);
+    if (r == 0)
+        r = write_frame(s, f.index, parts);
     if (r < 0)
-        return r;
-
-    struct segment *last = &s->segment[s->n - 1];
-    const struct iovec parts[2] = {{&f, sizeof(f)}, {(void *)(uintptr_t)json, len}};
-    const ssize_t done = pwritev(s->active, parts, 2, (off_t)last->bytes);
-    if (done != (ssize_t)bytes) {
-        r = done < 0 ? -errno : -ENOSPC;
-        (void)ftruncate(s->active, (off_t)last->bytes);
-        return r;
-    }
-    last->bytes += bytes;
-    s->bytes += bytes;
-    s->is_dirty = true;
-    return 0;
+        held_put(&s->held, &f, sizeof(f), json, len);
+    return r;
 }
 
 /* Stand the reader on the start of the segment that may hold `from`, or the first one behind it. */
@@ -410,7 +414,14 @@ static int next_segment(struct spool *s)
     return find_segment(s, s->segment[i].first);
 }
 
-int spool_read(struct spool *s, uint64_t from, struct spool_entry *ret_entry)
+static void give(const struct spool *s, struct spool_entry *ret_entry)
+{
+    *ret_entry = (struct spool_entry){
+        .index = s->frame.index, .rev = s->frame.rev, .len = s->frame.len, .json = s->body};
+    memcpy(ret_entry->uid, s->frame.uid, sizeof(ret_entry->uid));
+}
+
+static int read_disk(struct spool *s, uint64_t from, struct spool_entry *ret_entry)
 {
     if (s->reader.i == NO_SEGMENT || s->reader.index > from)
         if (find_segment(s, from) != 0)
@@ -429,31 +440,44 @@ int spool_read(struct spool *s, uint64_t from, struct spool_entry *ret_entry)
         s->reader.index = s->frame.index + 1;
         if (s->frame.index < from)
             continue;
-        *ret_entry = (struct spool_entry){
-            .index = s->frame.index, .rev = s->frame.rev, .len = s->frame.len, .json = s->body};
-        memcpy(ret_entry->uid, s->frame.uid, sizeof(ret_entry->uid));
+        give(s, ret_entry);
         return 0;
     }
 }
 
-/* Replaced as a whole: after a crash there is the old one or the new one. */
-static int write_confirmed(struct spool *s)
+static int read_held(struct spool *s, uint64_t from, struct spool_entry *ret_entry)
 {
-    struct confirmed_file c = {.magic = CONFIRM_MAGIC, .index = s->at.confirmed};
-    const int fd = openat(s->dir, "confirmed.new",
-                          O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int r = 0;
+    const char *bytes;
+    size_t at = 0, len;
 
-    if (fd < 0)
-        return -errno;
-    c.crc = (uint32_t)crc32_z(0, (const Bytef *)&c.index, sizeof(c.index));
-    const ssize_t done = write(fd, &c, sizeof(c));
-    if (done != (ssize_t)sizeof(c))
-        r = done < 0 ? -errno : -ENOSPC;
-    (void)close(fd);
-    if (r == 0 && renameat(s->dir, "confirmed.new", s->dir, "confirmed") != 0)
-        r = -errno;
-    return r;
+    while ((bytes = held_next(&s->held, &at, &len)) != NULL) {
+        memcpy(&s->frame, bytes, sizeof(s->frame));
+        if (s->frame.index < from)
+            continue;
+        memcpy(s->body, bytes + sizeof(s->frame), s->frame.len);
+        give(s, ret_entry);
+        return 0;
+    }
+    return SPOOL_END;
+}
+
+int spool_read(struct spool *s, uint64_t from, struct spool_entry *ret_entry)
+{
+    const int r = read_disk(s, from, ret_entry);
+
+    return r == 0 ? 0 : read_held(s, from, ret_entry);
+}
+
+/* The oldest that is held, or none: whatever comes next. */
+static uint64_t first_held(const struct spool *s)
+{
+    size_t at = 0, len;
+    const void *bytes = held_next(&s->held, &at, &len);
+    struct frame f = {.index = s->at.next};
+
+    if (bytes != NULL)
+        memcpy(&f, bytes, sizeof(f));
+    return f.index;
 }
 
 int spool_confirm(struct spool *s, uint64_t index)
@@ -463,13 +487,26 @@ int spool_confirm(struct spool *s, uint64_t index)
     if (index <= s->at.confirmed)
         return 0;
     s->at.confirmed = index;
-    const int r = write_confirmed(s);
+    while (first_held(s) < index)
+        held_take(&s->held);
+    const int r = note_write_confirmed(s->dir, s->at.confirmed);
     drop_confirmed(s);
     return r;
 }
 
+static void drop_old(struct spool *s)
+{
+    while (s->conf.max_age_ns > 0 && s->n > 0 &&
+           (int64_t)s->now_ns - s->segment[0].touched_ns > (int64_t)s->conf.max_age_ns)
+        forget_segment(s, 0);
+}
+
 void spool_sync(struct spool *s, uint64_t mono_ns, bool force)
 {
+    s->now_ns = mono_ns;
+    drop_old(s);
+    if (s->held.n > 0 && (force || mono_ns - s->offered_ns >= WIND_NS_PER_S))
+        (void)offer_held(s);
     if (!s->is_dirty || (!force && mono_ns - s->synced_ns < s->conf.fsync_ns))
         return;
     if (s->active >= 0)
@@ -490,10 +527,15 @@ struct spool_mark spool_where(const struct spool *s)
 
 uint64_t spool_oldest(const struct spool *s)
 {
-    return s->n > 0 ? s->segment[0].first : s->at.next;
+    return s->n > 0 ? s->segment[0].first : first_held(s);
 }
 
 uint64_t spool_bytes(const struct spool *s)
 {
     return s->bytes;
+}
+
+size_t spool_held(const struct spool *s)
+{
+    return s->held.n;
 }

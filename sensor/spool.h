@@ -7,10 +7,13 @@
  *          `lock`.
  *          One process at a time.
  * Threads  One.
- * Bounds   max_bytes on disk: at the limit the oldest segment is dropped, unconfirmed or not.
+ * Bounds   max_bytes on disk, and max_age_ns since its last alert: beyond, the oldest segment is
+ *          dropped, unconfirmed or not, whatever its alerts' severity. What the disk refuses (full,
+ *          read-only, failed) stays in memory, HELD_MAX bytes, the oldest goes first there, too.
  *          An entry holds at most SPOOL_ENTRY_MAX bytes. Nothing found on disk is believed before
  *          its length and checksum fit.
- * Cost     What a power cut may lose is fsync_ns worth of alerts; a killed process loses nothing.
+ * Cost     What a power cut may lose is fsync_ns worth of alerts; a killed process loses nothing
+ *          but what the disk refused.
  *
  * Every alert has an absolute index that only grows, over all runs. An index that can't be read
  * back (dropped, damaged, never written because the disk was full) is a gap, and a gap is what
@@ -30,7 +33,6 @@
 
 #define SPOOL_ENTRY_MAX    65536u
 #define SPOOL_SEGMENTS_MAX 1024
-#define SPOOL_RUN_TEXT     33
 #define SPOOL_INDEX_MAX    (1ull << 52) /* what is believed of a disk */
 
 struct spool;
@@ -38,6 +40,7 @@ struct spool;
 struct spool_conf {
     char dir[1024]; /* made if it isn't there */
     uint64_t max_bytes;
+    uint64_t max_age_ns; /* 0: none. By this machine's clock only for what is found at the start */
     uint64_t fsync_ns;
 };
 
@@ -64,8 +67,8 @@ struct spool *spool_free(struct spool *s);
 WIND_DEFINE_FREE(spool)
 
 /*
- * Append one alert and spend an index on it. When the disk refuses, the index is spent all the
- * same, becomes a gap, and the errno comes back.
+ * Append one alert and spend an index on it. When the disk refuses, the errno comes back, and the
+ * alert is kept in memory until it takes it. -EMSGSIZE: it's not kept; its index becomes a gap.
  */
 int spool_append(struct spool *s, const uint8_t uid[16], uint32_t rev, const char *json,
                  size_t len);
@@ -78,7 +81,10 @@ WIND_MUST_USE int spool_read(struct spool *s, uint64_t from, struct spool_entry 
 /* Everything before `index` is done: remembered on disk, and whole segments of it are removed. */
 int spool_confirm(struct spool *s, uint64_t index);
 
-/* Call now and then: writes through to the disk when fsync_ns has passed; `force`: at once. */
+/*
+ * Call now and then: writes through to the disk when fsync_ns has passed, drops what is too old,
+ * and offers the disk once a second what it refused; `force`: all at once.
+ */
 void spool_sync(struct spool *s, uint64_t mono_ns, bool force);
 
 /*
@@ -93,3 +99,6 @@ struct spool_mark spool_where(const struct spool *s);
 uint64_t spool_oldest(const struct spool *s);
 
 uint64_t spool_bytes(const struct spool *s);
+
+/* Alerts that are in memory alone. */
+size_t spool_held(const struct spool *s);

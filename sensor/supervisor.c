@@ -220,9 +220,11 @@ static int configure_uplink(struct supervisor *s, struct err *e)
         .heartbeat_ns = (uint64_t)c->heartbeat,
         .drain_ns = (uint64_t)c->drain,
         .source = {.community_seed = (uint16_t)c->community_seed, .coverage = 1},
-        .flows = c->kafka_brokers[0] != '\0' ? c->kafka_flows : UPLINK_FLOWS_NONE,
+        .flows = c->kafka_brokers[0] != '\0' ? c->kafka_flows : FLOW_FEED_NONE,
         .flow_sample = (uint64_t)c->kafka_flow_sample,
-        .spool = {.max_bytes = (uint64_t)c->spool_max, .fsync_ns = (uint64_t)c->spool_fsync},
+        .spool = {.max_bytes = (uint64_t)c->spool_max,
+                  .max_age_ns = (uint64_t)c->spool_age,
+                  .fsync_ns = (uint64_t)c->spool_fsync},
     };
     const int r = set_paths(s, e);
     (void)snprintf(u->source.sensor, sizeof(u->source.sensor), "%s", c->name);

@@ -4,13 +4,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "common/hash.h"
-#include "common/ip.h"
 #include "common/log.h"
 #include "common/time.h"
+#include "sensor/spool_held.h"
 
 #define FLOW_STAGE    1
 #define ALERT_STAGE   0
@@ -18,6 +16,7 @@
 #define BATCH_RECORDS 8192
 #define OUT_MAX       ((size_t)2 * BATCH_BYTES)
 #define STOP_DRAIN_NS (2 * WIND_NS_PER_S)
+#define PATIENCE_NS   (10 * WIND_NS_PER_S)
 
 /* A record that was peeked; the copy is what counts. */
 struct taken {
@@ -37,60 +36,22 @@ struct uplink {
     struct eve_source source;
     struct uplink_commit now; /* what the next commit will say */
     int eve;
-    struct buf out;       /* lines that aren't written yet */
-    struct buf flow_line; /* with features, for Kafka */
+    struct buf out; /* lines that aren't written yet */
     struct spool *spool;
     struct sink *sink;
     struct sender *sender;
+    struct flow_feed feed;
     struct taken *flow[RINGS_MAX], *alert;
     uint64_t started_ns, stats_at_ns;
-    bool has_said_write_error;
+    uint64_t failing_ns; /* since then eve.json can't be written; 0: it can */
+    bool has_said_spool_error;
 };
-
-int uplink_state_new(struct uplink_state **ret_state, struct err *e)
-{
-    void *map = mmap(NULL, sizeof(struct uplink_state), PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    if (map == MAP_FAILED)
-        return err_set(e, -errno, "uplink: no shared memory: %s", strerror(errno));
-    *ret_state = map;
-    return 0;
-}
-
-struct uplink_state *uplink_state_free(struct uplink_state *s)
-{
-    if (s != NULL)
-        (void)munmap(s, sizeof(*s));
-    return NULL;
-}
 
 /* ---------------------------------------------------------------- commit */
 
 static void publish(struct uplink *u)
 {
-    const struct uplink_commit *c = &u->now;
-
-    counters_set(u->counters, COUNTER_uplink_records, c->records);
-    counters_set(u->counters, COUNTER_uplink_bad_records, c->bad_records);
-    counters_set(u->counters, COUNTER_uplink_lines, c->lines);
-    counters_set(u->counters, COUNTER_uplink_write_errors, c->write_errors);
-    counters_set(u->counters, COUNTER_alert_logged, c->logged);
-    atomic_store_explicit(&u->counters->alert_lines, c->alert_lines, memory_order_release);
-    if (u->spool == NULL)
-        return;
-    counters_set(u->counters, COUNTER_kafka_flows, c->others.flows);
-    counters_set(u->counters, COUNTER_kafka_flows_delivered, c->others.flows_delivered);
-    counters_set(u->counters, COUNTER_kafka_flows_dropped, c->others.flows_dropped);
-    counters_set(u->counters, COUNTER_kafka_flows_waiting,
-                 c->others.flows - c->others.flows_delivered - c->others.flows_dropped);
-    counters_set(u->counters, COUNTER_uplink_requests, c->books.requests);
-    counters_set(u->counters, COUNTER_uplink_failures, c->books.failures);
-    counters_set(u->counters, COUNTER_alert_delivered, sender_delivered(&c->books));
-    counters_set(u->counters, COUNTER_alert_rejected, c->books.rejected);
-    counters_set(u->counters, COUNTER_alert_lost_spool, c->books.lost);
-    counters_set(u->counters, COUNTER_alert_spooled, sender_waiting(&c->books, c->spool_next));
-    counters_set(u->counters, COUNTER_spool_bytes, spool_bytes(u->spool));
+    uplink_state_publish(&u->now, u->spool, u->counters);
 }
 
 /* A kill before the store leaves the old commit, after it the new one; never half of one. */
@@ -183,38 +144,20 @@ static bool first_flow(struct uplink *u, unsigned *ret_ring)
     return true;
 }
 
-static bool is_for_kafka(const struct uplink *u, const struct flow_record *f)
+/* Its index is spent in any case: one that can't be read back is counted as lost by the reader. */
+static void spool_alert(struct uplink *u, const struct alert_record *a, const char *json,
+                        size_t len)
 {
-    switch (u->conf->flows) {
-    case UPLINK_FLOWS_ALL:
-        return true;
-    case UPLINK_FLOWS_SAMPLED: /* of the id, so that a replay samples the same ones each time */
-        return f->alerted != 0 ||
-               hash64(&f->flow_id, sizeof(f->flow_id), 0) % u->conf->flow_sample == 0;
-    case UPLINK_FLOWS_ALERTED:
-        return f->alerted != 0;
-    default:
-        return false;
-    }
-}
+    const int r = spool_append(u->spool, a->uid, a->rev, json, len);
 
-/* Both directions, and all flows of two hosts, in the order they came. */
-static void send_flow(struct uplink *u, const struct eve_record *r, const char *line, size_t len)
-{
-    const struct flow_key *const k = &r->flow.key;
-    const bool is_swapped = memcmp(k->src, k->dst, sizeof(k->src)) > 0;
-    char key[2 * IP_TEXT];
-
-    size_t n = ip_format(is_swapped ? k->dst : k->src, key);
-    key[n++] = ' ';
-    n += ip_format(is_swapped ? k->src : k->dst, key + n);
-    eve_add_features(&u->flow_line, line, len, r);
-    if (u->flow_line.failed) {
-        u->now.others.flows++;
-        u->now.others.flows_dropped++;
-        return;
-    }
-    sink_flow(u->sink, key, n, u->flow_line.data, u->flow_line.len);
+    u->now.spool_next = spool_where(u->spool).next;
+    if (r < 0)
+        u->now.write_errors++;
+    if (r < 0 && !u->has_said_spool_error)
+        log_error("uplink: the spool '%s' can't be written: %s; alerts are kept in memory, the "
+                  "newest %zu MiB",
+                  u->conf->spool.dir, strerror(-r), HELD_MAX >> 20);
+    u->has_said_spool_error = r < 0;
 }
 
 static void write_record(struct uplink *u, struct taken *t)
@@ -229,8 +172,8 @@ static void write_record(struct uplink *u, struct taken *t)
         return;
     eve_line(&u->out, &u->source, &t->record);
     u->now.lines++;
-    if (t->record.header.kind == RECORD_FLOW_ENDED && is_for_kafka(u, &t->record.flow))
-        send_flow(u, &t->record, u->out.data + start, u->out.len - start - 1);
+    if (t->record.header.kind == RECORD_FLOW_ENDED)
+        flow_feed_put(&u->feed, &t->record, u->out.data + start, u->out.len - start - 1);
     if (t->record.header.kind != RECORD_ALERT)
         return;
     if (u->now.alert_lines < COUNTERS_ALERTS)
@@ -241,10 +184,7 @@ static void write_record(struct uplink *u, struct taken *t)
         u->now.logged++;
         return;
     }
-    const struct alert_record *a = &t->record.alert;
-    if (spool_append(u->spool, a->uid, a->rev, u->out.data + start, u->out.len - start - 1) < 0)
-        u->now.write_errors++; /* its index is spent: the reader will count it as lost */
-    u->now.spool_next = spool_where(u->spool).next;
+    spool_alert(u, &t->record.alert, u->out.data + start, u->out.len - start - 1);
 }
 
 /* Pairs with merge_release: so many are in the rings. */
@@ -329,18 +269,51 @@ static void take_batch(struct uplink *u, bool is_done, uint64_t mono_ns)
     }
 }
 
+static const struct uplink_commit *committed(const struct uplink *u)
+{
+    return &u->state->slot[atomic_load_explicit(&u->state->current, memory_order_relaxed)];
+}
+
 static bool has_moved(const struct uplink *u)
 {
-    const struct uplink_commit *c =
-        &u->state->slot[atomic_load_explicit(&u->state->current, memory_order_relaxed)];
+    const struct uplink_commit *c = committed(u);
 
     return c->alert_pos != u->now.alert_pos ||
            memcmp(c->flow_pos, u->now.flow_pos, sizeof(c->flow_pos)) != 0;
 }
 
+/*
+ * Live: wait for the disk (false), or go on without these lines, for the alerts' sake, who have
+ * another place to go to.
+ */
+static bool give_lines_up(struct uplink *u, int error)
+{
+    const struct uplink_commit *const last = committed(u);
+    const uint64_t now_ns = time_mono_ns();
+
+    if (u->failing_ns == 0) {
+        log_error("uplink: cannot write '%s': %s, trying again", u->conf->eve_path,
+                  strerror(-error));
+        u->failing_ns = now_ns;
+    }
+    if (u->spool == NULL || now_ns - u->failing_ns < PATIENCE_NS)
+        return false;
+    if (u->now.lines_lost == 0)
+        log_error("uplink: lines of eve.json are lost from now on, and counted, so that alerts can "
+                  "go on to %s",
+                  u->sink->peer);
+    (void)ftruncate(u->eve, (off_t)u->now.eve.offset);
+    buf_reset(&u->out);
+    u->now.lines_lost += u->now.lines - last->lines;
+    u->now.lines = last->lines;
+    u->now.alert_lines = last->alert_lines;
+    return true;
+}
+
 /* Write what is in hand, commit it, give the slots back. > 0: the disk refuses, try again later. */
 static int flush_batch(struct uplink *u, struct err *e)
 {
+    const bool has_lines = u->out.len > 0;
     const int r = eve_file_write(u->eve, &u->out, &u->now.eve);
 
     if (r < 0) {
@@ -348,13 +321,11 @@ static int flush_batch(struct uplink *u, struct err *e)
         publish(u);
         if (u->conf->is_replay)
             return err_set(e, r, "cannot write '%s': %s", u->conf->eve_path, strerror(-r));
-        if (!u->has_said_write_error)
-            log_error("uplink: cannot write '%s': %s, trying again", u->conf->eve_path,
-                      strerror(-r));
-        u->has_said_write_error = true;
-        return 1;
+        if (!give_lines_up(u, r))
+            return 1;
+    } else if (has_lines) {
+        u->failing_ns = 0;
     }
-    u->has_said_write_error = false;
     commit(u);
     settle(u);
     return 0;
@@ -452,8 +423,21 @@ static void run_drain(struct uplink *u)
     }
 }
 
+/* What the disk has refused to the end goes with us. */
+static void leave_spool(struct uplink *u)
+{
+    if (u->spool == NULL)
+        return;
+    spool_sync(u->spool, time_mono_ns(), true);
+    u->now.books.gone = spool_held(u->spool);
+    if (u->now.books.gone > 0)
+        log_error("uplink: %llu alerts are lost: the spool can't be written, and nobody took them",
+                  (unsigned long long)u->now.books.gone);
+}
+
 static int finish(struct uplink *u, struct err *e)
 {
+    leave_spool(u);
     publish(u);
     put_stats_line(u, time_mono_ns());
     u->now.is_finished = true;
@@ -469,6 +453,7 @@ static int open_spool(struct uplink *u, struct err *e)
     struct sender_conf conf = {
         .heartbeat_ns = u->conf->heartbeat_ns, .put_stats = put_heartbeat, .arg = u};
 
+    flow_feed_init(&u->feed, FLOW_FEED_NONE, 0, NULL, NULL);
     if (!sink_conf_is_set(&u->conf->sink))
         return 0;
     u->now.others.flows_dropped = u->now.others.flows - u->now.others.flows_delivered;
@@ -477,6 +462,8 @@ static int open_spool(struct uplink *u, struct err *e)
         r = spool_new(&u->spool, &u->conf->spool, u->now.is_started ? &mark : NULL, e);
     if (r == 0)
         r = sender_new(&u->sender, &conf, u->spool, u->sink, &u->now.books, e);
+    if (r == 0)
+        flow_feed_init(&u->feed, u->conf->flows, u->conf->flow_sample, u->sink, &u->now.others);
     if (r == 0 && !u->now.is_started) {
         const struct spool_mark found = spool_where(u->spool);
 
@@ -530,7 +517,7 @@ static struct uplink *uplink_free(struct uplink *u)
         sink_free(u->sink);
         spool_free(u->spool);
         buf_done(&u->out);
-        buf_done(&u->flow_line);
+        flow_feed_done(&u->feed);
         for (unsigned i = 0; i < RINGS_MAX; i++)
             free(u->flow[i]);
         free(u->alert);
@@ -544,7 +531,8 @@ WIND_DEFINE_FREE(uplink)
 
 static int outcome(const struct uplink *u)
 {
-    const uint64_t left = u->spool == NULL ? 0 : u->now.spool_next - u->now.books.confirmed;
+    const struct sender_books *b = &u->now.books;
+    const uint64_t left = u->spool == NULL ? 0 : u->now.spool_next - b->confirmed - b->gone;
 
     if (left == 0)
         return 0;
@@ -570,7 +558,6 @@ int uplink_run(const struct uplink_conf *conf, struct uplink_state *state,
                          .eve = -1};
     u->source.coverage = 1.0f;
     buf_init(&u->out, OUT_MAX);
-    buf_init(&u->flow_line, (size_t)2 * EVE_LINE_MAX);
     (void)signal(SIGPIPE, SIG_IGN);
 
     int r = start(u, e);

@@ -15,14 +15,11 @@
  *
  * Exactly once, across SIGKILL at any instant: after each write what was reached (offset of
  * eve.json, positions in the rings, index in the spool) is committed to shared memory by flipping
- * between two slots; the ring slots are released after that. The next uplink cuts eve.json and
- * spool back to the commit and makes the same bytes again.
- *
- * The state must not be mapped in the analyser (MADV_DONTFORK, or unmap it there).
+ * between two slots (uplink_state.h); the ring slots are released after that. The next uplink cuts
+ * eve.json and spool back to the commit and makes the same bytes again.
  */
 #pragma once
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,53 +27,24 @@
 #include "common/rings.h"
 #include "sensor/counter.h"
 #include "sensor/eve.h"
-#include "sensor/eve_file.h"
+#include "sensor/flow_feed.h"
 #include "sensor/sender.h"
 #include "sensor/sink.h"
 #include "sensor/spool.h"
-
-/* Which flows go to Kafka, with their features. */
-enum uplink_flows {
-    UPLINK_FLOWS_NONE,
-    UPLINK_FLOWS_ALERTED, /* evidence of an alert */
-    UPLINK_FLOWS_SAMPLED, /* these, and a sample of the others: by flow id */
-    UPLINK_FLOWS_ALL
-};
+#include "sensor/uplink_state.h"
 
 struct uplink_conf {
     char eve_path[1024];
     struct eve_source source;
     struct sink_conf sink;   /* none set: eve.json only, and no spool */
-    int flows;               /* enum uplink_flows, to Kafka */
-    uint64_t flow_sample;    /* one in so many of the others */
+    int flows;               /* enum flow_feed_which */
+    uint64_t flow_sample;    /* FLOW_FEED_SAMPLED: one in so many */
     struct spool_conf spool; /* spool.dir, spool.max ("256mb"), spool.fsync ("1s") */
     bool is_replay;          /* eve.json starts empty, no wall time anywhere */
     uint64_t stats_ns;       /* live: between two stats lines (60 s) */
     uint64_t heartbeat_ns;   /* between two heartbeats to the collector (10 s) */
     uint64_t drain_ns;       /* at the end: how long the spool may take to empty */
 };
-
-struct uplink_commit {
-    struct eve_place eve;
-    uint64_t flow_pos[RINGS_MAX], alert_pos; /* ring positions that are written out */
-    uint64_t spool_next;
-    struct sender_books books;
-    struct sink_books others; /* flows and signs of life */
-    uint64_t records, bad_records, lines, alert_lines, logged, write_errors;
-    uint32_t reopened;
-    bool is_started, is_finished;
-};
-
-/* In shared memory, made before the first fork, zeroed. It outlives every uplink. */
-struct uplink_state {
-    _Atomic uint32_t current; /* the slot that counts */
-    _Atomic uint32_t reopen;  /* supervisor: raise it after eve.json was moved away */
-    struct uplink_commit slot[2];
-};
-
-WIND_MUST_USE int uplink_state_new(struct uplink_state **ret_state, struct err *e);
-struct uplink_state *uplink_state_free(struct uplink_state *s);
-WIND_DEFINE_FREE(uplink_state)
 
 #define UPLINK_UNDELIVERED 1 /* all is written, but alerts are left in the spool */
 

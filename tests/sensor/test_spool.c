@@ -2,13 +2,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "common/time.h"
 #include "sensor/spool.h"
+#include "sensor/spool_held.h"
+#include "sensor/spool_note.h"
 
 static struct spool_conf conf = {.max_bytes = 1 << 20, .fsync_ns = 0};
 static struct spool *s;
@@ -283,4 +289,143 @@ Test(spool, what_is_no_segment_is_left_alone)
     expect_end(1);
     cr_assert_eq(spool_where(s).next, 1);
     cr_assert_neq(access(target, F_OK), 0);
+}
+
+/* ---------------------------------------------------------------- a disk that refuses */
+
+/* No file may be longer than that: writes fail as on a full disk. */
+static void limit_files(rlim_t bytes)
+{
+    const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+
+    (void)signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(spool, what_the_disk_refuses_is_read_from_memory_and_written_when_it_can_be)
+{
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert_eq(append(i, 100), 0);
+    limit_files(3 * 140 + 70); /* the next one fits half */
+    for (uint64_t i = 3; i < 20; i++)
+        cr_assert_lt(append(i, 100), 0);
+    cr_assert_eq(spool_held(s), 17);
+    for (uint64_t i = 0; i < 20; i++)
+        expect(i, i);
+    expect_end(20);
+    expect(7, 7);
+    cr_assert_eq(spool_confirm(s, 5), 0);
+    cr_assert_eq(spool_held(s), 15);
+    cr_assert_eq(spool_oldest(s), 0);
+
+    limit_files(RLIM_INFINITY);
+    cr_assert_eq(append(20, 100), 0);
+    cr_assert_eq(spool_held(s), 0);
+    reopen(NULL);
+    for (uint64_t i = 5; i < 21; i++)
+        expect(i, i);
+    expect_end(21);
+}
+
+Test(spool, it_is_offered_again_once_a_second)
+{
+    const uint64_t now = time_mono_ns();
+
+    limit_files(0);
+    cr_assert_lt(append(0, 100), 0);
+    expect(0, 0);
+    limit_files(RLIM_INFINITY);
+    spool_sync(s, now + WIND_NS_PER_S / 2, false);
+    cr_assert_eq(spool_held(s), 1);
+    spool_sync(s, now + 2 * WIND_NS_PER_S, false);
+    cr_assert_eq(spool_held(s), 0);
+    reopen(NULL);
+    expect(0, 0);
+}
+
+Test(spool, in_memory_too_the_oldest_goes_first_and_leaves_a_gap)
+{
+    const uint64_t n = 2 * HELD_MAX / 40000;
+
+    limit_files(0);
+    for (uint64_t i = 0; i < n; i++)
+        cr_assert_lt(append(i, 40000), 0);
+    cr_assert_lt(spool_held(s), n);
+    cr_assert_gt(spool_held(s), n / 3);
+    expect(0, n - spool_held(s));
+    for (uint64_t i = n - spool_held(s); i < n; i++)
+        expect(i, i);
+    cr_assert_eq(spool_confirm(s, n), -EFBIG); /* the note can't be written either */
+    cr_assert_eq(spool_held(s), 0);
+    expect_end(n);
+}
+
+/* ---------------------------------------------------------------- age and run */
+
+Test(spool, what_is_too_old_goes_the_oldest_segment_first)
+{
+    const uint64_t now = time_mono_ns();
+
+    conf.max_age_ns = 60 * WIND_NS_PER_S;
+    reopen(NULL);
+    for (uint64_t i = 0; i < 700; i++)
+        cr_assert_eq(append(i, 100), 0);
+    cr_assert_eq(segments(NULL), 2);
+    spool_sync(s, now + 50 * WIND_NS_PER_S, false);
+    cr_assert_eq(append(700, 100), 0); /* keeps the newest */
+    spool_sync(s, now + 70 * WIND_NS_PER_S, false);
+    cr_assert_eq(segments(NULL), 1);
+    const uint64_t first = spool_oldest(s);
+    cr_assert(first > 400 && first < 700);
+    expect(0, first);
+    spool_sync(s, now + 120 * WIND_NS_PER_S, false);
+    cr_assert_eq(segments(NULL), 0);
+    expect_end(0);
+    cr_assert_eq(append(701, 100), 0);
+    expect(0, 701);
+}
+
+Test(spool, age_goes_on_while_nobody_runs_and_the_future_is_now)
+{
+    char path[1100];
+
+    conf.max_age_ns = 60 * WIND_NS_PER_S;
+    cr_assert_eq(append(0, 100), 0);
+    cr_assert_eq(segments(path), 1);
+    const time_t wall = time(NULL);
+    const struct timespec later[2] = {{wall + 86400, 0}, {wall + 86400, 0}};
+    const struct timespec before[2] = {{wall - 61, 0}, {wall - 61, 0}};
+
+    cr_assert_eq(utimensat(AT_FDCWD, path, later, 0), 0);
+    reopen(NULL);
+    spool_sync(s, time_mono_ns(), false);
+    expect(0, 0);
+    spool_sync(s, time_mono_ns() + 61 * WIND_NS_PER_S, false);
+    cr_assert_eq(segments(NULL), 0);
+
+    cr_assert_eq(append(1, 100), 0);
+    cr_assert_eq(segments(path), 1);
+    cr_assert_eq(utimensat(AT_FDCWD, path, before, 0), 0);
+    reopen(NULL);
+    spool_sync(s, time_mono_ns(), false);
+    cr_assert_eq(segments(NULL), 0);
+}
+
+Test(spool, the_run_is_another_one_when_the_indices_start_anew)
+{
+    char run[SPOOL_RUN_TEXT], path[1100];
+
+    memcpy(run, spool_run(s), sizeof(run));
+    cr_assert_eq(strlen(run), SPOOL_RUN_TEXT - 1);
+    cr_assert_eq(append(0, 100), 0);
+    reopen(NULL);
+    cr_assert_str_eq(spool_run(s), run);
+    cr_assert_eq(spool_confirm(s, 1), 0);
+    reopen(NULL); /* nothing but the note is left, and the indices go on */
+    cr_assert_str_eq(spool_run(s), run);
+    (void)snprintf(path, sizeof(path), "%s/confirmed", conf.dir);
+    cr_assert_eq(unlink(path), 0);
+    reopen(NULL);
+    cr_assert_eq(spool_where(s).next, 0);
+    cr_assert_str_neq(spool_run(s), run);
 }
