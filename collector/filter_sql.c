@@ -253,23 +253,29 @@ static void put_query(struct sql *q, const struct filter *f, const char *columns
     buf_printf(&q->text, " LIMIT %lld", (long long)f->limit + 1);
 }
 
-/* `edge` (may be NULL): rows beyond it are not wanted. */
-static int query(const struct filter *f, struct db_tx *tx, enum way way, const int64_t *edge,
-                 const char *columns, struct db_stmt **ret_stmt, struct err *e)
+/* How one query goes; `edge` (may be NULL): rows beyond it are not wanted. */
+struct plan {
+    enum way way;
+    const int64_t *edge;
+    const char *columns;
+};
+
+static int query(const struct filter *f, struct db_tx *tx, const struct plan *p,
+                 struct db_stmt **ret_stmt, struct err *e)
 {
     char match[2 * FILTER_TEXTS];
     struct sql q;
 
     q.engine = db_engine(tx);
-    q.way = way;
-    q.has_edge = edge != NULL;
-    q.edge = edge != NULL ? *edge : 0;
+    q.way = p->way;
+    q.has_edge = p->edge != NULL;
+    q.edge = p->edge != NULL ? *p->edge : 0;
     q.n_args = 0;
     buf_init(&q.text, SQL_MAX);
     q.match = BUF_FIXED(match); /* args point into it */
     q.words = words_of(&q, f, false);
     q.no_words = words_of(&q, f, true);
-    put_query(&q, f, columns);
+    put_query(&q, f, p->columns);
     const int r = q.text.failed || q.match.failed
                       ? err_set(e, -ENOMEM, "out of memory")
                       : db_query(tx, buf_text(&q.text), q.args, q.n_args, ret_stmt, e);
@@ -308,11 +314,12 @@ static int probe(struct filter *f, struct db_tx *tx, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int64_t edge = 0, value = 0;
+    const struct plan plan = {WAY_PROBE, &edge, f->table->id};
     size_t n = 0;
 
     int r = find_edge(f, tx, &edge, e);
     if (r == DB_ROW)
-        r = query(f, tx, WAY_PROBE, &edge, f->table->id, &s, e);
+        r = query(f, tx, &plan, &s, e);
     else
         return r;
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
@@ -354,16 +361,16 @@ int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *ro
     char last[FILTER_CURSOR] = "";
     int64_t n = 0;
 
-    enum way way = WAY_LIST;
+    struct plan plan = {WAY_LIST, NULL, rows->columns};
     int r = is_walk(f, tx) ? probe(f, tx, e) : 0;
     if (r != 0)
         return r;
     if (is_walk(f, tx) && has_positive_words(f) && strcmp(f->sort->sql, f->table->id) == 0)
-        way = WAY_DRIVE;
+        plan.way = WAY_DRIVE;
     memcpy(ret_cursor, f->is_picked ? f->picked_cursor : last, sizeof(last));
     if (f->is_picked && f->n_picked == 0)
         return 0;
-    r = query(f, tx, way, NULL, rows->columns, &s, e);
+    r = query(f, tx, &plan, &s, e);
     if (r != 0)
         return r;
     while ((r = db_step(s, e)) == DB_ROW) {

@@ -381,7 +381,7 @@ static void expect_pages(const char *q, const char *sort, const char *sql)
 }
 
 Test(filter_many, words_of_many_and_of_few_rows_are_found_alike, .init = fill_many,
-     .fini = temp_db_fini)
+     .fini = batch_fini)
 {
     static const char *const sorts[] = {"-id", "id", "-time", "time", "-severity"};
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "collector/alerts.h"
+#include "collector/search_dsl.h"
 #include "support/fuzz.h"
 #include "support/temp_db.h"
 
@@ -25,6 +26,9 @@ static void run(enum filter_table t, const char *columns, const char *text, bool
         FUZZ_CHECK(r == -EINVAL && e.text[0] != '\0');
         return;
     }
+    json_t *dsl = search_dsl(f);
+    FUZZ_CHECK(json_is_object(dsl)); /* what is accepted is a query of a search server, too */
+    json_decref(dsl);
     FUZZ_CHECK(db_begin_read(temp_db, &tx, &e) == 0);
     FUZZ_CHECK(filter_page(f, tx, &rows, NULL, cursor, &e) == 0);
 }
