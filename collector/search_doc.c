@@ -78,6 +78,14 @@ _Static_assert(SEARCH_ENTITIES == 2000, "the LIMIT above");
 
 /* ---------------------------------------------------------------- parts */
 
+/* Of an alert's metadata. */
+enum { M_RULE, M_CATEGORY, M_TECHNIQUE, M_TECHNIQUE_NAME, M_PROTOCOL, M_IDS, M_ID, M_N };
+static const char *const metadata_paths[M_N] = {
+    [M_RULE] = "signature_id",       [M_CATEGORY] = "category",
+    [M_TECHNIQUE] = "technique.id",  [M_TECHNIQUE_NAME] = "technique.name",
+    [M_PROTOCOL] = "flow.app_proto", [M_IDS] = "community_ids",
+    [M_ID] = "flow.community_id"};
+
 static void put_text(struct jsonw *j, const char *key, const char *text)
 {
     if (text != NULL)
@@ -193,49 +201,55 @@ static void put_lower(struct jsonw *j, const char *key, const char *text)
     jsonw_strn(j, key, lower, n);
 }
 
-static void put_network(struct jsonw *j, struct db_stmt *s, const json_t *metadata)
+/* A text as it stands in the metadata. */
+static void put_span(struct jsonw *j, const char *key, const struct json_span *v)
 {
-    const json_t *flow = json_object_get(metadata, "flow");
-    const json_t *ids = json_object_get(metadata, "community_ids");
-    const json_t *id;
-    size_t i;
+    size_t len;
+    const char *raw = json_span_raw(v, &len);
+
+    if (v->kind == SPAN_STRING)
+        jsonw_raw(j, key, raw, len);
+}
+
+static void put_network(struct jsonw *j, struct db_stmt *s, const struct json_span *v)
+{
+    struct json_items it = json_items_of(&v[M_IDS]);
+    struct json_span id;
+    size_t n = 0;
 
     jsonw_object(j, "network");
     put_lower(j, "transport", db_text(s, COL_PROTO));
-    put_text(j, "protocol", text_of(flow, "app_proto"));
+    put_span(j, "protocol", &v[M_PROTOCOL]);
     jsonw_array(j, "community_id");
-    json_array_foreach((json_t *)(uintptr_t)ids, i, id) if (json_is_string(id))
-        jsonw_str(j, NULL, json_string_value(id));
-    if (json_array_size(ids) == 0)
-        put_text(j, NULL, text_of(flow, "community_id"));
+    for (; json_items_next(&it, &id); n++)
+        put_span(j, NULL, &id);
+    if (n == 0)
+        put_span(j, NULL, &v[M_ID]);
     jsonw_end(j);
     jsonw_end(j);
 }
 
-static void put_rule(struct jsonw *j, struct db_stmt *s, const json_t *metadata)
+static void put_rule(struct jsonw *j, struct db_stmt *s, const struct json_span *v)
 {
-    const json_t *id = json_object_get(metadata, "signature_id");
-
     jsonw_object(j, "rule");
-    if (json_is_integer(id))
-        jsonw_i64(j, "id", json_integer_value(id));
+    if (v[M_RULE].kind == SPAN_INT)
+        jsonw_i64(j, "id", json_span_i64(&v[M_RULE]));
     jsonw_str(j, "name", db_text(s, COL_TYPE));
-    put_text(j, "category", text_of(metadata, "category"));
+    put_span(j, "category", &v[M_CATEGORY]);
     jsonw_end(j);
 }
 
-static void put_threat(struct jsonw *j, struct db_stmt *s, const json_t *metadata)
+static void put_threat(struct jsonw *j, struct db_stmt *s, const struct json_span *v)
 {
-    const json_t *technique = json_object_get(metadata, "technique");
     const char *tactic = db_text(s, COL_TACTIC);
 
-    if (text_of(technique, "id") == NULL)
+    if (v[M_TECHNIQUE].kind != SPAN_STRING)
         return;
     jsonw_object(j, "threat");
     jsonw_str(j, "framework", "MITRE ATT&CK");
     jsonw_object(j, "technique");
-    jsonw_str(j, "id", text_of(technique, "id"));
-    put_text(j, "name", text_of(technique, "name"));
+    put_span(j, "id", &v[M_TECHNIQUE]);
+    put_span(j, "name", &v[M_TECHNIQUE_NAME]);
     jsonw_end(j);
     if (tactic != NULL) {
         jsonw_object(j, "tactic");
@@ -247,14 +261,17 @@ static void put_threat(struct jsonw *j, struct db_stmt *s, const json_t *metadat
 
 /* ---------------------------------------------------------------- documents */
 
-static void put_alert_parts(struct jsonw *j, struct db_stmt *s)
+/* Metadata beyond the scanner's bounds, which only people can post, tells nothing here. */
+static void put_alert_parts(struct jsonw *j, struct db_stmt *s, const struct json_scan *metadata)
 {
     const char *text = db_text(s, COL_METADATA);
-    json_t *metadata = text == NULL ? NULL : json_loads(text, 0, NULL);
+    struct json_span v[M_N] = {0};
 
-    put_rule(j, s, metadata);
-    put_threat(j, s, metadata);
-    put_network(j, s, metadata);
+    if (text == NULL || json_scan(metadata, text, strlen(text), v, NULL) != 0)
+        memset(v, 0, sizeof(v));
+    put_rule(j, s, v);
+    put_threat(j, s, v);
+    put_network(j, s, v);
     put_end(j, "source", s, COL_SRC, COL_SRC_PORT);
     put_end(j, "destination", s, COL_DST, COL_DST_PORT);
     jsonw_object(j, "observer");
@@ -262,7 +279,6 @@ static void put_alert_parts(struct jsonw *j, struct db_stmt *s)
     jsonw_str(j, "type", "ids");
     jsonw_str(j, "vendor", "Wind");
     jsonw_end(j);
-    json_decref(metadata);
 }
 
 static void put_role(struct jsonw *j, const json_t *entities, const char *role)
@@ -324,7 +340,13 @@ static void put_related(struct jsonw *j, const json_t *entities)
     jsonw_end(j);
 }
 
-void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t, struct buf *tokens)
+int search_doc_scan(struct json_scan **ret_metadata, struct err *e)
+{
+    return json_scan_new(ret_metadata, metadata_paths, M_N, e);
+}
+
+void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t,
+                    const struct json_scan *metadata, struct buf *tokens)
 {
     const char *json = db_text(s, COL_ENTITIES), *tags = db_text(s, COL_TAGS);
     json_t *entities = json == NULL ? NULL : json_loads(json, 0, NULL);
@@ -350,7 +372,7 @@ void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t, struct buf
     if (tags != NULL)
         jsonw_raw(j, "tags", tags, strlen(tags));
     if (t == TOPIC_ALERTS)
-        put_alert_parts(j, s);
+        put_alert_parts(j, s, metadata);
     put_wind(j, s, t, entities, buf_text(tokens));
     jsonw_end(j);
     json_decref(entities);
@@ -446,7 +468,7 @@ json_t *search_doc_mapping(const char *generation)
     (void)json_object_set_new(place(properties, "wind.text", &last), "text",
                               json_pack("{s:s, s:s, s:b, s:{s:i, s:i}}", "type", "text", "analyzer",
                                         "whitespace", "norms", 0, "index_prefixes", "min_chars", 1,
-                                        "max_chars", 12));
+                                        "max_chars", 5));
     return json_pack("{s:{s:s, s:s}, s:b, s:o}", "_meta", "mapping", SEARCH_MAPPING, "generation",
                      generation, "dynamic", 0, "properties", properties);
 }

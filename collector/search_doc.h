@@ -11,6 +11,7 @@
 #pragma once
 
 #include "collector/search_index.h"
+#include "common/json_scan.h"
 #include "common/jsonw.h"
 
 #define SEARCH_MAPPING "1" /* raise it when fields or tokens change: the index is filled anew */
@@ -22,8 +23,12 @@
 WIND_MUST_USE int search_doc_query(struct db_tx *tx, enum topic t, const struct search_span *span,
                                    struct db_stmt **ret_stmt, struct err *e);
 
+/* What search_doc_put reads an alert's metadata with. */
+WIND_MUST_USE int search_doc_scan(struct json_scan **ret_metadata, struct err *e);
+
 /* The row that `s` stands on as one JSON object. `tokens` is room for its words. */
-void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t, struct buf *tokens);
+void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t,
+                    const struct json_scan *metadata, struct buf *tokens);
 
 /* {"_meta": ..., "properties": ...} of the index template; new reference, NULL: no memory. */
 json_t *search_doc_mapping(const char *generation);

@@ -42,7 +42,9 @@ int search_rest_new(void **ret_index, const struct search_rest_conf *conf, struc
     atomic_init(&r->is_dirty, true); /* what was sent before we were stopped */
     buf_init(&r->body, SEARCH_BULK_MAX);
     buf_init(&r->tokens, TOKENS_MAX);
-    const int code = search_http_new(&r->http, &conf->http, e);
+    int code = search_doc_scan(&r->metadata, e);
+    if (code == 0)
+        code = search_http_new(&r->http, &conf->http, e);
     if (code != 0) {
         search_rest_ops.done(r);
         return code;
@@ -56,6 +58,7 @@ static void rest_done(void *index)
     struct search_rest *r = index;
 
     (void)search_http_free(r->http);
+    (void)json_scan_free(r->metadata);
     (void)pthread_mutex_destroy(&r->refresh);
     buf_done(&r->body);
     buf_done(&r->tokens);
@@ -103,7 +106,7 @@ static int take_rows(struct search_rest *r, struct db_tx *tx, const struct searc
     while (code == 0 && (code = db_step(s, e)) == DB_ROW) {
         put_action(r, t, s);
         jsonw_begin(&j, &r->body);
-        search_doc_put(&j, s, t, &r->tokens);
+        search_doc_put(&j, s, t, r->metadata, &r->tokens);
         buf_putc(&r->body, '\n');
         r->n++;
         code = r->body.failed

@@ -18,6 +18,7 @@
 
 struct search_rest {
     struct search_http *http;
+    struct json_scan *metadata;
     char prefix[64];
     int64_t retention_ns;
     struct buf body, tokens;
