@@ -45,9 +45,38 @@ static int readyz(struct request *rq, struct response *rs)
     return respond_json(rs, 200, o);
 }
 
+static void print_db(struct db *db, struct buf *out)
+{
+    struct db_stats st;
+
+    db_stats(db, &st);
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"wind_db_commits_total", "counter", "Transactions that lasted.", st.commits},
+        {"wind_db_rollbacks_total", "counter", "Transactions undone.", st.rollbacks},
+        {"wind_db_waits_failed_total", "counter", "Transactions that got no turn in time.",
+         st.waits_failed},
+        {"wind_db_connections", "gauge", "Connections to the database.", st.connections},
+        {"wind_db_connects_failed_total", "counter", "Connections that were refused.",
+         st.connects_failed},
+        {"wind_db_connections_lost_total", "counter", "Connections that broke.", st.lost},
+        {"wind_db_file_bytes", "gauge", "Size of the database.", st.file_bytes},
+        {"wind_db_wal_bytes", "gauge", "Size of its write-ahead log.", st.wal_bytes},
+        {"wind_db_replica_reads_total", "counter", "Lists read from the replica.",
+         st.replica_reads},
+        {"wind_db_replica_passed_total", "counter",
+         "Lists read from the primary because the replica was behind or away.", st.replica_passed},
+        {"wind_db_replica_lag_ms", "gauge", "How far the replica is behind.",
+         st.replica_lag_ms < 0 ? 0 : (uint64_t)st.replica_lag_ms},
+    };
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(rows); i++)
+        metrics_print_one(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+}
+
 static int metrics(struct request *rq, struct response *rs)
 {
-    struct db_stats stats;
     struct buf text;
 
     buf_init(&text, METRICS_BYTES);
@@ -59,17 +88,7 @@ static int metrics(struct request *rq, struct response *rs)
         session_cache_print(rq->app->auth->known, &text);
     search_print(rq->app->search, &text);
     retention_print(rq->app->retention, &text);
-    db_stats(rq->db, &stats);
-    metrics_print_one(&text, "wind_db_commits_total", "counter", "Transactions that lasted.",
-                      stats.commits);
-    metrics_print_one(&text, "wind_db_rollbacks_total", "counter", "Transactions undone.",
-                      stats.rollbacks);
-    metrics_print_one(&text, "wind_db_waits_failed_total", "counter",
-                      "Transactions that got no turn in time.", stats.waits_failed);
-    metrics_print_one(&text, "wind_db_file_bytes", "gauge", "Size of the database.",
-                      stats.file_bytes);
-    metrics_print_one(&text, "wind_db_wal_bytes", "gauge", "Size of its write-ahead log.",
-                      stats.wal_bytes);
+    print_db(rq->db, &text);
     if (rq->app->bus != NULL)
         bus_print(rq->app->bus, &text);
     const int r = text.failed ? respond_problem(rs, 500, "internal_error", "the metrics do not fit")

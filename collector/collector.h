@@ -39,7 +39,7 @@ struct collector_conf {
     bool api_insecure;
     struct conf_list api_origins;
     char db_path[256], db_url[512], db_password_file[256], db_replica_url[512];
-    int64_t db_pool;
+    int64_t db_pool, db_replica_lag_ns;
     bool db_fast;
     char dashboard_dir[256];
     char auth_key_file[256];

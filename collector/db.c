@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "collector/db_pool.h"
+#include "collector/db_replica.h"
 
 #define READERS_DEFAULT 8
 #define BUSY_MS_DEFAULT 10000
+#define LAG_MS_DEFAULT  5000
 #define SIZED_EACH_MS   15000
 
 /* What callers hold. Loses its entry when its transaction ends first. */
@@ -29,7 +30,8 @@ struct db {
     const struct db_ops *ops;
     struct db_conf conf;
     char *texts[4]; /* of conf */
-    struct db_pool writer, readers, replica;
+    struct db_pool writer, readers, replicas;
+    struct db_replica replica;
     struct db_conn *group; /* the writer, while it is a group's; written under writer.lock */
     bool has_part;         /* of the group's thread alone */
     void (*on_commit)(void *arg);
@@ -43,7 +45,8 @@ struct db *db_free(struct db *db)
 {
     if (db == NULL)
         return NULL;
-    db_pool_done(&db->replica);
+    db_replica_done(&db->replica);
+    db_pool_done(&db->replicas);
     db_pool_done(&db->readers);
     db_pool_done(&db->writer); /* last: SQLite's close folds the WAL into the file */
     for (size_t i = 0; i < WIND_ARRAY_SIZE(db->texts); i++)
@@ -98,7 +101,10 @@ int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e)
     db->ops = db->conf.url[0] != '\0' ? &db_postgres_ops : &db_sqlite_ops;
     db_pool_init(&db->writer, db->ops, &db->conf, DB_WRITER, 1);
     db_pool_init(&db->readers, db->ops, &db->conf, DB_READER, db->conf.readers);
-    db_pool_init(&db->replica, db->ops, &db->conf, DB_REPLICA, db->conf.readers);
+    db_pool_init(&db->replicas, db->ops, &db->conf, DB_REPLICA, db->conf.readers);
+    if (db->conf.replica_url[0] != '\0')
+        db_replica_init(&db->replica, db,
+                        conf->replica_lag_ms ? conf->replica_lag_ms : LAG_MS_DEFAULT);
     r = wait_for_it(db, e);
     if (r == 0)
         r = db_migrate(db, db->ops->migrations, &db->schema, e);
@@ -149,7 +155,15 @@ void db_stats(struct db *db, struct db_stats *ret_stats)
     };
     add_pool(&db->writer, ret_stats);
     add_pool(&db->readers, ret_stats);
-    add_pool(&db->replica, ret_stats);
+    add_pool(&db->replicas, ret_stats);
+    ret_stats->replica_lag_ms = -1;
+    if (db->replica.db != NULL) {
+        (void)pthread_mutex_lock(&db->replica.lock);
+        ret_stats->replica_lag_ms = db->replica.lag_ms;
+        ret_stats->replica_reads = db->replica.reads;
+        ret_stats->replica_passed = db->replica.passed;
+        (void)pthread_mutex_unlock(&db->replica.lock);
+    }
     if (db->ops->sizes != NULL)
         db->ops->sizes(&db->conf, &ret_stats->file_bytes, &ret_stats->wal_bytes);
     else
@@ -217,9 +231,16 @@ int db_begin_single(struct db *db, struct db_tx **ret_tx, struct err *e)
     return tx_new(db, &db->readers, DB_MODE_SINGLE, ret_tx, e);
 }
 
+int db_begin_replica(struct db *db, struct db_tx **ret_tx, struct err *e)
+{
+    return tx_new(db, &db->replicas, DB_MODE_SINGLE, ret_tx, e);
+}
+
 int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
-    return tx_new(db, &db->readers, DB_MODE_SINGLE, ret_tx, e);
+    if (db->replica.db != NULL && db_replica_begin(&db->replica, ret_tx) == 0)
+        return 0;
+    return db_begin_single(db, ret_tx, e);
 }
 
 int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e)
@@ -333,6 +354,8 @@ int db_group_end(struct db *db, struct err *e)
         atomic_fetch_add_explicit(&db->rollbacks, 1, memory_order_relaxed);
         r = r < 0 ? r : err_set(e, -EINVAL, "database: commit: a key does not fit");
     }
+    if (r == 0 && db->replica.db != NULL) /* before anybody is told */
+        db_replica_note(&db->replica, db->ops->position(c->native));
     group_set(db, NULL);
     db_pool_give(c);
     return r == 0 ? committed(db) : r;

@@ -51,10 +51,11 @@ struct db_conf {
     const char *url;           /* postgresql://... */
     const char *password_file; /* for both URLs */
     const char *replica_url;
-    unsigned readers; /* 0 = 8; as many again on the replica */
-    int busy_ms;      /* 0 = 10 s */
-    bool is_fast;     /* a commit needn't reach the disk: a power cut may cost the last ones */
-    bool is_tool;     /* statements may take as long as they want */
+    unsigned readers;       /* 0 = 8; as many again on the replica */
+    int busy_ms;            /* 0 = 10 s */
+    int64_t replica_lag_ms; /* at most so far behind; 0 = 5 s */
+    bool is_fast; /* a commit needn't reach the disk: a power cut may cost the last ones */
+    bool is_tool; /* statements may take as long as they want */
 };
 
 /*
@@ -74,7 +75,9 @@ enum db_engine { DB_SQLITE, DB_POSTGRES };
 struct db_stats {
     uint64_t commits, rollbacks, waits_failed, connects_failed, lost, file_bytes, wal_bytes;
     unsigned connections;
-    int schema; /* number of the newest migration */
+    uint64_t replica_reads, replica_passed; /* lists from there; from the primary instead */
+    int64_t replica_lag_ms;                 /* -1: unknown, or there is none */
+    int schema;                             /* number of the newest migration */
 };
 void db_stats(struct db *db, struct db_stats *ret_stats);
 enum db_engine db_engine(const struct db_tx *tx);
@@ -86,7 +89,8 @@ WIND_MUST_USE int db_begin_write(struct db *db, struct db_tx **ret_tx, struct er
 /* A read of which each statement sees the newest state: one round trip for one statement. */
 WIND_MUST_USE int db_begin_single(struct db *db, struct db_tx **ret_tx, struct err *e);
 
-/* The same, for lists and search: on the replica, when there is one that is fresh enough. */
+/* The same, for lists and search: on the replica, when there is one that is fresh enough. It has
+ * all that was written in groups (below); of the rest, not the last replica_lag_ms. */
 WIND_MUST_USE int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e);
 
 /* Make it last, end it and set *tx to NULL; on failure it is rolled back and ended too. */

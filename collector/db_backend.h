@@ -31,7 +31,8 @@ struct db_ops {
     int (*script)(void *conn, const char *sql, struct err *e); /* several statements, no rows */
     int (*begin)(void *conn, enum db_mode mode, struct err *e);
     int (*end)(void *conn, enum db_mode mode, bool is_commit, struct err *e);
-    int64_t (*changed)(void *conn); /* rows the last statement touched */
+    int64_t (*position)(void *conn); /* of the last commit in the log; NULL: there is no replica */
+    int64_t (*changed)(void *conn);  /* rows the last statement touched */
 
     int (*prepare)(void *conn, const char *sql, void **ret_stmt, struct err *e);
     void (*finalize)(void *stmt);
@@ -65,6 +66,9 @@ extern const struct db_migration db_sqlite_migrations[], db_postgres_migrations[
 /* db_migrate.c: bring `db` to the newest schema; *ret_number is that. */
 WIND_MUST_USE int db_migrate(struct db *db, const struct db_migration *m, int *ret_number,
                              struct err *e);
+
+/* db.c, for db_replica.c: a read there, wherever it stands. */
+WIND_MUST_USE int db_begin_replica(struct db *db, struct db_tx **ret_tx, struct err *e);
 
 /* db.c, for db_*.c only. Several statements at once; the backend of a transaction. */
 WIND_MUST_USE int db_script(struct db_tx *tx, const char *sql, struct err *e);

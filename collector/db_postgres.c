@@ -35,10 +35,20 @@ static int sync_now(struct pg_conn *c, struct err *e)
                         : pg_note(c, PQpipelineSync(c->pq), (struct pg_sent){.what = SENT_SYNC}, e);
 }
 
+static const char position_sql[] = "SELECT CAST(pg_current_wal_insert_lsn() - '0/0' AS BIGINT)";
+
+static int64_t position(void *conn)
+{
+    return ((struct pg_conn *)conn)->position;
+}
+
 static int commit(struct pg_conn *c, struct err *e)
 {
     int r = pg_note(c, PQsendQueryParams(c->pq, "COMMIT", 0, NULL, NULL, NULL, NULL, 1),
                     (struct pg_sent){.what = SENT_COMMIT}, e);
+    if (r == 0 && c->has_replica)
+        r = pg_note(c, PQsendQueryParams(c->pq, position_sql, 0, NULL, NULL, NULL, NULL, 1),
+                    (struct pg_sent){.what = SENT_POSITION}, e);
     if (r == 0)
         r = pg_wait(c, 0, e);
     if (r == 0 && c->failed != 0)
@@ -403,6 +413,7 @@ const struct db_ops db_postgres_ops = {
     .script = script,
     .begin = begin,
     .end = end,
+    .position = position,
     .changed = changed,
     .prepare = prepare,
     .finalize = finalize,

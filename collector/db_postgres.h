@@ -36,7 +36,7 @@ enum {
 struct pg_stmt;
 
 struct pg_sent {
-    enum { SENT_SYNC, SENT_COMMAND, SENT_COMMIT, SENT_PREPARE, SENT_QUERY } what;
+    enum { SENT_SYNC, SENT_COMMAND, SENT_COMMIT, SENT_POSITION, SENT_PREPARE, SENT_QUERY } what;
     struct pg_stmt *stmt; /* NULL: nobody wants the rows */
     uint64_t ticket;
     uint64_t tx; /* whose failure it would be */
@@ -57,7 +57,8 @@ struct pg_conn {
     enum pg_plan plan;
     int failed; /* of this transaction; DB_CONFLICT or < 0 */
     struct err failure;
-    int64_t changed;
+    int64_t changed, position;
+    bool has_replica;
     unsigned names;
 };
 

@@ -175,6 +175,7 @@ int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, s
                           .role = role,
                           .wait_ms = conf->is_tool ? -1 : SILENCE_MS,
                           .is_synced = true,
+                          .has_replica = conf->replica_url[0] != '\0',
                           .plan = PLAN_GENERIC};
     (void)PQsetnonblocking(pq, 1);
     (void)PQsetNoticeProcessor(pq, log_notice, NULL);
@@ -347,6 +348,8 @@ static void deal(struct pg_conn *c, PGresult *res)
         r = pg_outcome(c, res, s.what == SENT_COMMIT ? "commit" : "run", &e);
     if (r == 0 && s.what == SENT_COMMIT)
         r = commit_outcome(c, res, &e);
+    if (r == 0 && s.what == SENT_POSITION && PQntuples(res) == 1)
+        c->position = pg_read_i64(res, 0, 0);
     if (r != 0 && s.tx == c->txs)
         pg_fail(c, r, &e);
     if (s.what == SENT_PREPARE && s.stmt != NULL) {
