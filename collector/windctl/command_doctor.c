@@ -10,6 +10,7 @@
 
 #include "collector/windctl/capture_report.h"
 #include "collector/windctl/command.h"
+#include "collector/windctl/delivery_report.h"
 #include "collector/windctl/text.h"
 #include "common/time.h"
 
@@ -309,6 +310,31 @@ static void check_capture(struct patient *p)
     judge_captures(p, json_object_get(p->sensors, "data"));
 }
 
+/* The first sensor that loses something is named. */
+static void check_delivery(struct patient *p)
+{
+    struct delivery_report report;
+    const json_t *sensor;
+    size_t i, told = 0, wrong = 0;
+
+    json_array_foreach(json_object_get(p->sensors, "data"), i, sensor)
+    {
+        const json_t *const stats = json_object_get(sensor, "stats");
+        const char *const name = json_string_value(json_object_get(sensor, "name"));
+
+        told += json_is_object(stats);
+        delivery_report_make(stats, &report);
+        if (report.text[0] == '\0' || wrong++ > 0)
+            continue;
+        say(p, "warn", "'%.64s', since it started: %s", name != NULL ? name : "-", report.text);
+        fix(p, "%s", report.fix);
+    }
+    if (told == 0)
+        say(p, "skip", "no sensor tells what it sends");
+    else if (wrong == 0)
+        say(p, "ok", "nothing of %zu sensors was lost on its way", told);
+}
+
 static void judge_alert(struct patient *p, const json_t *alert)
 {
     const char *created = json_string_value(json_object_get(alert, "created_at"));
@@ -361,6 +387,7 @@ static const struct {
     {"login", NEED_ANSWER, check_login},
     {"sensors", NEED_LOGIN, check_sensors},
     {"capture", NEED_LOGIN, check_capture},
+    {"delivery", NEED_LOGIN, check_delivery},
     {"alerts", NEED_LOGIN, check_alerts},
 };
 

@@ -4,6 +4,7 @@
 
 #include "collector/windctl/capture_report.h"
 #include "collector/windctl/command.h"
+#include "collector/windctl/delivery_report.h"
 #include "collector/windctl/text.h"
 
 static char out[4096];
@@ -224,6 +225,26 @@ Test(windctl_capture, shares_that_should_not_be_are_named_with_what_mends_them)
     cr_assert_str_eq(
         reported("{\"capture\":{\"kernel_packets\":100000,\"kernel_drops\":2000}}", &r),
         "2.0 % of its packets are dropped by the kernel");
+}
+
+Test(windctl_delivery, what_is_lost_is_named_with_what_mends_the_worst)
+{
+    json_t *const fine = json_loads("{\"alert\":{\"lost_spool\":0,\"spooled\":7}}", 0, NULL);
+    json_t *const bad = json_loads("{\"alert\":{\"lost_spool\":3,\"rejected\":\"x\"},\"kafka\":"
+                                   "{\"flows_dropped\":20},\"spool\":[]}",
+                                   0, NULL);
+    struct delivery_report r;
+
+    delivery_report_make(fine, &r);
+    cr_assert(r.text[0] == '\0' && r.fix == NULL);
+    delivery_report_make(NULL, &r);
+    cr_assert_str_eq(r.text, "");
+    delivery_report_make(bad, &r);
+    cr_assert_str_eq(r.text, "3 alerts were lost before they were delivered; 20 flows were dropped "
+                             "on their way to Kafka");
+    cr_assert_not_null(strstr(r.fix, "spool.max"));
+    json_decref(fine);
+    json_decref(bad);
 }
 
 Test(windctl_capture, anything_may_be_in_a_heartbeat)

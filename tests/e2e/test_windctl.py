@@ -341,7 +341,7 @@ def test_doctor_finds_a_healthy_whole(replayed, tmp_path):
     ctl.login()
     assert {row["state"] for row in states(ctl).values()} == {"ok"}
     table = ctl("doctor").stdout.splitlines()
-    assert len(table) == 11
+    assert len(table) == 12
     assert all(line.startswith("ok") for line in table)
 
 
@@ -355,6 +355,23 @@ def test_doctor_says_when_a_mirror_port_is_wrong(ctl, collector, tmp_path):
     assert found["state"] == "warn"
     assert "'edge': 50.0 % of its packets come twice" in found["text"]
     assert "mirror each packet once" in found["fix"]
+
+
+def test_doctor_says_what_a_sensor_loses(ctl, collector, tmp_path):
+    collector.stop()
+    args = support.sensor_args(
+        collector, collector.create_key(), tmp_path / "out", spool__age="1ns"
+    )
+    done = support.run("wind-sensor", "-q", *args, "--set", "uplink.drain=1s")
+    assert done.returncode == 0, done.stderr
+    collector.start()
+    done = support.run("wind-sensor", "-q", *args)
+    assert done.returncode == 0, done.stderr
+    found = states(ctl)["delivery"]
+    assert found["state"] == "warn"
+    assert "'edge', since it started: " in found["text"]
+    assert "alerts were lost before they were delivered" in found["text"]
+    assert "spool.age" in found["fix"]
 
 
 def test_doctor_names_what_is_wrong_and_the_fix(ctl, collector):
