@@ -91,15 +91,28 @@ terminate() { # folder
     rm -f "$1/pid"
 }
 
-# until_ready FOLDER COMMAND...: waits until COMMAND succeeds.
+# listens FOLDER PORT: its process does, and not another one that came first.
+listens() {
+    local pid inode
+    pid=$(cat "$1/pid")
+    # shellcheck disable=SC2013 # words are what we want
+    for inode in $(awk -v port="$(printf ':%04X' "$2")" \
+        '$4 == "0A" && substr($2, length($2) - 4) == port { print $10 }' /proc/net/tcp /proc/net/tcp6); do
+        find "/proc/$pid/fd" -lname "socket:\[$inode\]" 2>/dev/null | grep -q . && return
+    done
+    return 1
+}
+
+# until_ready FOLDER PORT COMMAND...: waits until it listens and COMMAND succeeds.
 until_ready() {
-    local where=$1 end=$((SECONDS + LIMIT)) why=
-    shift
-    until "$@" >/dev/null 2>&1; do
+    local where=$1 port=$2 end=$((SECONDS + LIMIT)) why=
+    shift 2
+    until { listens "$where" "$port" && "$@"; } >/dev/null 2>&1; do
         running "$where" || why='ended while starting'
         [ $SECONDS -lt $end ] || why="not ready after $LIMIT s"
         if [ -n "$why" ]; then
-            tail -n 20 "$where/log" >&2
+            grep -aE 'ERROR|FATAL|Exception' "$where/log" | tail -n 5 >&2 || true
+            tail -n 10 "$where/log" >&2
             die "$why; see $where/log"
         fi
         sleep 0.1

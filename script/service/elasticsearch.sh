@@ -25,5 +25,5 @@ service_start() {
     [ "$EUID" -ne 0 ] || chown -R nobody: "$DIR"
     ES_JAVA_HOME=$(java_home) ES_TMPDIR=$DIR/tmp ES_PATH_CONF=$DIR/config \
         daemon "$DIR" "${AS[@]}" "$HOME_OF_SERVER/bin/elasticsearch"
-    until_ready "$DIR" ready
+    until_ready "$DIR" "$PORT" ready
 }

@@ -75,7 +75,7 @@ service_start() {
         started+=("$node")
     done
     wait
-    for node in "${started[@]}"; do until_ready "$DIR/$node" ready; done
+    for node in "${started[@]}"; do until_ready "$DIR/$node" $((PORT + node - 1)) ready; done
 }
 
 service_stop() {

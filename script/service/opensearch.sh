@@ -60,5 +60,5 @@ service_start() {
     [ "$EUID" -ne 0 ] || chown -R nobody: "$DIR"
     JAVA_HOME=$(java_home) OPENSEARCH_TMPDIR=$DIR/tmp OPENSEARCH_PATH_CONF=$DIR/config \
         daemon "$DIR" "${AS[@]}" "$HOME_OF_SERVER/bin/opensearch"
-    until_ready "$DIR" ready
+    until_ready "$DIR" "$PORT" ready
 }

@@ -24,7 +24,7 @@ launch() { # folder port
     # a standby takes up to 5 s to notice that its primary is back; here half a second
     daemon "$1" "${AS[@]}" "$BIN/postgres" -D "$1/data" -p "$2" -c listen_addresses=127.0.0.1 \
         -c unix_socket_directories="$1" -c fsync=$fsync -c wal_retrieve_retry_interval=500ms
-    until_ready "$1" ask "$2" 'SELECT 1'
+    until_ready "$1" "$2" ask "$2" 'SELECT 1'
 }
 
 folder_for_postgres() {

@@ -11,5 +11,5 @@ service_start() {
     echo "WIND_TEST_REDIS=redis://127.0.0.1:$PORT/0" >"$DIR/env"
     ! running "$DIR" || return 0
     daemon "$DIR" redis-server --bind 127.0.0.1 --port "$PORT" --dir "$DIR" --appendonly yes
-    until_ready "$DIR" ready
+    until_ready "$DIR" "$PORT" ready
 }

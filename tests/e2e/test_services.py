@@ -87,6 +87,14 @@ def test_servers_end_with_their_owner(tmp_path):
         services.wait_for_end(pid)
 
 
+def test_who_else_listens_there_is_not_taken_for_it(redis, tmp_path):
+    """A Redis answers on that port; it is not ours."""
+    (tmp_path / "redis").mkdir()
+    (tmp_path / "redis" / "port").write_text(redis.url.rsplit(":", 1)[1].split("/")[0])
+    done = ask("start", "--dir", tmp_path, "redis")
+    assert done.returncode == 1 and "redis: ended while starting" in done.stderr
+
+
 def test_what_cannot_be_started_says_why(tmp_path):
     done = ask("start", "--dir", tmp_path, "mysql")
     assert done.returncode == 2 and "there is no service 'mysql'" in done.stderr
