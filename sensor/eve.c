@@ -517,16 +517,17 @@ void eve_add_features(struct buf *out, const char *line, size_t len,
                       const struct eve_record *record)
 {
     const struct flow_record *const f = &record->flow;
+    const size_t n = f->n_features < FEATURE_COUNT ? f->n_features : FEATURE_COUNT;
     char schema[FEATURE_SCHEMA_TEXT];
     struct jsonw j;
 
     buf_reset(out);
     buf_put(out, line, len - 2); /* "wind" is its last object, and has members */
-    feature_schema_text(f->n_features, schema);
+    feature_schema_text(n, schema);
     buf_printf(out, ",\"schema\":\"%s\",\"features\":", schema);
     jsonw_begin(&j, out);
     jsonw_array(&j, NULL);
-    for (size_t i = 0; i < f->n_features; i++)
+    for (size_t i = 0; i < n; i++)
         jsonw_f32(&j, NULL, feature_is_missing(f->missing, i) ? NAN : record->feature[i]);
     jsonw_end(&j);
     buf_puts(out, "}}");

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -28,13 +29,16 @@ class Run:
     def __init__(self, kafka, folder, prefix=None):
         self.kafka, self.folder = kafka, folder
         self.prefix = prefix or kafka.topic("wind") + "."
+        self.options, self.more = {}, {}
 
     def args(self, *more, options=None, **settings):
+        options = OFTEN | self.options | (options or {})
         values = {
             "sensor.name": "edge",
             "kafka.brokers": self.kafka.brokers,
             "kafka.prefix": self.prefix,
-            "kafka.options": ",".join(f"{k}={v}" for k, v in (OFTEN | (options or {})).items()),
+            "kafka.options": ",".join(f"{k}={v}" for k, v in options.items()),
+            **self.more,
             **{name.replace("__", "."): value for name, value in settings.items()},
         }
         return ["-r", support.CAPTURE, "-l", self.folder, *support.settings(values), *more]
@@ -269,17 +273,103 @@ def test_nothing_but_flows_is_lost_when_their_queue_is_full(run, kafka):
     assert run.stats["alert"]["spooled"] == len(run.told)
 
 
-# ---------------------------------------------------------------- topics that are not as wanted
+# ---------------------------------------------------------------- a broker that asks for more
+STRICT = """\
+auto.create.topics.enable=false
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_SSL://127.0.0.1:{tls}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl_ssl.plain.sasl.jaas.config={module} required user_edge="{password}";
+ssl.keystore.type=PEM
+ssl.keystore.location={folder}/server.pem
+"""
+PASSWORD = "correct horse"
+
+
+class StrictKafka(services.Kafka):
+    """It makes no topic by itself, and has a second door: TLS, and a password."""
+
+    def __init__(self, folder):
+        super().__init__("kafka", folder)
+        self.start()
+        port = int(self.brokers.rsplit(":", 1)[1])
+        self.tls_brokers = f"127.0.0.1:{port + 2}"
+        self.certificate = folder / "cert.pem"
+        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        make += ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+        make += ["-keyout", folder / "key.pem", "-out", self.certificate]
+        subprocess.run(make, check=True, capture_output=True)
+        both = (folder / "key.pem").read_text() + self.certificate.read_text()
+        (folder / "server.pem").write_text(both)
+        more = STRICT.format(
+            **{"port": port, "controller": port + 1, "tls": port + 2, "folder": folder},
+            module="org.apache.kafka.common.security.plain.PlainLoginModule",
+            password=PASSWORD,
+        )
+        (self.folder / "extra.properties").write_text(more)
+        self.kill()
+        self.start()
+
+
 @pytest.fixture(scope="module")
 def strict_kafka(tmp_path_factory):
-    """A broker that makes no topic by itself."""
-    folder = tmp_path_factory.mktemp("strict")
-    server = services.Kafka("kafka", folder).start()
-    (server.folder / "extra.properties").write_text("auto.create.topics.enable=false\n")
-    server.kill()
-    server.start()
+    server = StrictKafka(tmp_path_factory.mktemp("strict"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def tls_run(strict_kafka, tmp_path):
+    """A run that has to show its password. The topics are there."""
+    run = Run(strict_kafka, tmp_path / "sensor")
+    for name in ("alerts", "health"):
+        strict_kafka.create_topic(run.topic(name))
+    secret = tmp_path / "password"
+    secret.touch(mode=0o600)
+    run.more = {
+        "kafka.brokers": strict_kafka.tls_brokers,
+        "kafka.password_file": secret,
+        "uplink.drain": "20s",
+    }
+    run.options = {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanisms": "PLAIN",
+        "sasl.username": "edge",
+        "ssl.ca.location": strict_kafka.certificate,
+    }
+    return run
+
+
+def test_a_password_and_a_certificate(tls_run, tmp_path):
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    done = tls_run.replay()
+    check_alerts(tls_run)
+    assert PASSWORD not in done.stderr + done.stdout
+
+
+def test_a_wrong_password_is_said_and_nothing_is_lost(tls_run, tmp_path):
+    (tmp_path / "password").write_text("hunter2\n")
+    from_ns = time.monotonic()
+    done = tls_run.replay()
+    assert time.monotonic() - from_ns < 15, "waiting would not help"
+    assert done.stderr.count("Authentication failed") == 1
+    assert "kafka.password_file" in done.stderr
+    assert "hunter2" not in done.stderr
+    balance(tls_run.stats)
+    assert tls_run.stats["alert"]["spooled"] == len(tls_run.told)
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    first = tls_run.told
+    tls_run.replay("--run-id", "right")
+    assert len(numbers(tls_run.messages("alerts"))) == len(first) + len(tls_run.told)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_believed(tls_run, tmp_path):
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    del tls_run.options["ssl.ca.location"]
+    done = tls_run.replay()
+    assert "certificate verify failed" in done.stderr
+    assert tls_run.stats["alert"]["spooled"] == len(tls_run.told)
+    assert tls_run.messages("alerts") == []
 
 
 def test_a_topic_that_is_missing_and_made_later(strict_kafka, tmp_path):

@@ -1,6 +1,7 @@
 /*
  * What a hostile analyser leaves in a ring: the first byte says which ring, the rest is a slot.
- * Whatever eve_take accepts must become one line of valid JSON below the limit.
+ * Whatever eve_take accepts must become one line of valid JSON below the limit, and a flow's line
+ * another one with its features.
  */
 #include <jansson.h>
 #include <string.h>
@@ -11,8 +12,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct eve_source source = {.sensor = "edge", .pcap = "x.pcap", .coverage = 1};
-    static char text[EVE_LINE_MAX];
-    struct buf out = BUF_FIXED(text);
+    static char text[EVE_LINE_MAX], more[2 * EVE_LINE_MAX];
+    struct buf out = BUF_FIXED(text), flow = BUF_FIXED(more);
     struct eve_record record;
     json_error_t error;
 
@@ -31,6 +32,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_CHECK(memchr(out.data, '\n', out.len - 1) == NULL);
     json_t *root = json_loadb(out.data, out.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     FUZZ_CHECK(root != NULL);
+    json_decref(root);
+    if (record.header.kind != RECORD_FLOW_ENDED)
+        return 0;
+    eve_add_features(&flow, out.data, out.len - 1, &record);
+    root = json_loadb(flow.data, flow.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    FUZZ_CHECK(!flow.failed && root != NULL);
     json_decref(root);
     return 0;
 }
