@@ -4,6 +4,7 @@
 
 #include "collector/collector.h"
 #include "collector/db.h"
+#include "collector/flow_index.h"
 #include "collector/http_server.h"
 #include "collector/metrics.h"
 #include "collector/retention.h"
@@ -91,6 +92,8 @@ static int metrics(struct request *rq, struct response *rs)
     print_db(rq->db, &text);
     if (rq->app->bus != NULL)
         bus_print(rq->app->bus, &text);
+    if (rq->app->flows != NULL)
+        flow_index_print(rq->app->flows, &text);
     const int r = text.failed ? respond_problem(rs, 500, "internal_error", "the metrics do not fit")
                               : respond_bytes(rs, 200, "text/plain; version=0.0.4; charset=utf-8",
                                               text.data, text.len);

@@ -335,6 +335,8 @@ static struct bus_kafka_conf kafka_conf_of(const struct bus_conf *c)
                                    .password_file = c->password_file,
                                    .options = &c->options,
                                    .queue_bytes = c->queue_bytes,
+                                   .first = BUS_ALERTS,
+                                   .end = BUS_TOPICS,
                                    .revoked = give_up};
 }
 

@@ -272,7 +272,7 @@ static int subscribe(struct bus_kafka *k, struct err *e)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(BUS_TOPICS);
 
-    for (size_t i = 0; i < BUS_TOPICS; i++)
+    for (int i = (int)k->conf.first; i < k->conf.end; i++)
         (void)add_to(k, list, (enum bus_topic)i, RD_KAFKA_PARTITION_UA);
     const rd_kafka_resp_err_t code = rd_kafka_subscribe(k->rk, list);
     rd_kafka_topic_partition_list_destroy(list);

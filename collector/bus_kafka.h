@@ -36,6 +36,8 @@ struct bus_kafka_conf {
     const char *brokers, *prefix, *group, *password_file;
     const struct conf_list *options;
     int64_t queue_bytes;
+    enum bus_topic first; /* topics from `first` up to `end`, without it */
+    int end;
     /* This partition is somebody else's now; what is in hand of it will come to them. */
     void (*revoked)(void *arg, enum bus_topic topic, int32_t partition);
     void *arg;

@@ -6,7 +6,7 @@
 
 #include "common/utf8.h"
 
-const char *const bus_topic_words[] = {"alerts", "health", NULL};
+const char *const bus_topic_words[] = {"alerts", "health", "flows", NULL};
 
 void bus_message_reject(struct bus_message *m, const char *fmt, ...)
 {

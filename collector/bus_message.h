@@ -23,8 +23,9 @@
 #define BUS_SEQ_MAX   (INT64_C(1) << 52)
 #define BUS_SCHEMA    "1"
 
-enum bus_topic { BUS_ALERTS, BUS_HEALTH, BUS_TOPICS };
-extern const char *const bus_topic_words[]; /* "alerts", "health", NULL: behind the prefix */
+/* Those of the database come first, BUS_TOPICS of them. */
+enum bus_topic { BUS_ALERTS, BUS_HEALTH, BUS_TOPICS, BUS_FLOWS = BUS_TOPICS };
+extern const char *const bus_topic_words[]; /* "alerts", ..., NULL: behind the prefix */
 
 struct bus_message {
     struct rd_kafka_message_s *native;

@@ -11,6 +11,7 @@
 
 #include "collector/cache_local.h"
 #include "collector/db.h"
+#include "collector/flow_index.h"
 #include "collector/http_server.h"
 #include "collector/ingest.h"
 #include "collector/metrics.h"
@@ -182,6 +183,22 @@ static int make_search(struct collector *c, struct err *e)
     return search_new(&c->search, &conf, e);
 }
 
+static int make_flows(struct collector *c, struct err *e)
+{
+    const struct flow_index_conf conf = {
+        .bus = &c->conf.bus,
+        .http = {.urls = c->conf.search_url,
+                 .user = c->conf.search_user,
+                 .password_file = c->conf.search_password_file,
+                 .ca_file = c->conf.search_ca_file,
+                 .is_gzip = c->conf.search_gzip},
+        .prefix = c->conf.search_index,
+        .retention_ns = c->conf.search_flows_retention_ns,
+    };
+
+    return flow_index_new(&c->flows, &conf, e);
+}
+
 static int make_openapi(struct collector *c, struct err *e)
 {
     json_t *document = openapi_document(all_routes);
@@ -235,6 +252,8 @@ int collector_new(struct collector **ret_collector, const struct collector_conf 
         r = make_search(c, e);
     if (r == 0)
         r = make_ws(c, e);
+    if (r == 0 && conf->search_flows)
+        r = make_flows(c, e);
     if (r == 0 && conf->bus.brokers[0] != '\0')
         r = bus_new(&c->bus, &c->conf.bus, c->db, c->ingest, e);
     if (r != 0)
@@ -250,6 +269,7 @@ struct collector *collector_free(struct collector *c)
     if (c->http != NULL)
         http_server_quiesce(c->http);
     bus_stop(c->bus);
+    flow_index_stop(c->flows);
     retention_stop(c->retention);
     cache_stop(c->cache);
     ws_stop(c->ws);
@@ -258,6 +278,7 @@ struct collector *collector_free(struct collector *c)
     ws_free(c->ws);
     search_free(c->search);
     bus_free(c->bus);
+    flow_index_free(c->flows);
     auth_free(c->auth);
     ingest_free(c->ingest);
     retention_free(c->retention);
@@ -294,6 +315,8 @@ int collector_run(struct collector *c, struct err *e)
         r = first_start(c, e);
     if (r == 0 && c->bus != NULL)
         r = bus_start(c->bus, e);
+    if (r == 0 && c->flows != NULL)
+        r = flow_index_start(c->flows, e);
     if (r != 0)
         return r;
     atomic_store_explicit(&c->is_ready, true, memory_order_relaxed);

@@ -22,6 +22,7 @@
 struct auth;
 struct cache_local;
 struct db;
+struct flow_index;
 struct http_server;
 struct ingest;
 struct metrics;
@@ -53,8 +54,8 @@ struct collector_conf {
     int64_t cache_timeout_ns, cache_connections, cache_memory, cache_lists_ns;
     char search_url[512], search_user[128], search_password_file[256], search_ca_file[256];
     char search_index[32];
-    bool search_gzip;
-    int64_t search_retention_ns;
+    bool search_gzip, search_flows;
+    int64_t search_retention_ns, search_flows_retention_ns;
     struct correlate_conf correlate;
     int64_t retention_alerts_ns, retention_incidents_ns, retention_open_ns, retention_sensors_ns;
     int64_t retention_size, retention_interval_ns, retention_disk_keep_ns;
@@ -75,7 +76,8 @@ struct collector {
     struct ingest *ingest;
     struct search *search;
     struct ws *ws;
-    struct bus *bus; /* NULL: there is none */
+    struct bus *bus;          /* NULL: there is none */
+    struct flow_index *flows; /* NULL: flows are left on the bus */
     struct http_server *http;
     char *openapi; /* the document, made once */
     _Atomic bool

@@ -65,6 +65,8 @@ const struct conf_key collector_keys[] = {
     CONF_TEXT(C, search_ca_file, "search.ca_file", "", "Authority (PEM) that signed its certificate; empty = those of the system."),
     CONF_TEXT(C, search_index, "search.index", "wind", "What the names of our indices, aliases and templates begin with; one for each database."),
     CONF_BOOL(C, search_gzip, "search.gzip", "no", "Compress what is sent to it."),
+    CONF_BOOL(C, search_flows, "search.flows", "no", "Flows that sensors send to Kafka (kafka.flows there) go there, too."),
+    CONF_TIME(C, search_flows_retention_ns, "search.flows_retention", "7d", 0, NS(315360000), "It keeps them so long, in whole days; 0 = for ever."),
     CONF_TIME(C, search_retention_ns, "search.retention", "0s", 0, NS(315360000), "It keeps alerts so long, in whole months; 0 = as long as the database does."),
 
     CONF_TIME(C, retention_alerts_ns, "retention.alerts", "365d", 0, NS(31536000) * 100, "Alerts go after so long, unless they are assigned and not closed, or their incident is not resolved; 0 = never."),
@@ -191,6 +193,10 @@ static int check(const struct collector_conf *c, struct err *e)
         c->retention_disk_high > c->retention_disk_flood)
         return err_set(e, -EINVAL,
                        "retention.disk_low, disk_high and disk_flood must grow in this order");
+    if (c->search_flows && (c->search_url[0] == '\0' || c->bus.brokers[0] == '\0'))
+        return err_set(e, -EINVAL,
+                       "search.flows takes flows from Kafka to a search server: it needs "
+                       "kafka.brokers and search.url");
     const int r = check_db(c, e);
     return r == 0 && c->bus.brokers[0] != '\0' ? bus_check(&c->bus, e) : r;
 }

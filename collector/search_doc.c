@@ -381,9 +381,7 @@ void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t,
 /* ---------------------------------------------------------------- mapping */
 
 /* Objects by dots. Fields that are not here are kept in the document, and not searched. */
-static const struct {
-    const char *name, *type;
-} fields[] = {
+static const struct search_field fields[] = {
     {"@timestamp", "date_nanos"},
     {"ecs.version", "keyword"},
     {"event.kind", "keyword"},
@@ -433,6 +431,7 @@ static const struct {
     {"wind.entities", "keyword"},
     {"wind.attacker.ip", "ip"},
     {"wind.victim.ip", "ip"},
+    {NULL, NULL},
 };
 
 /* The object that holds a field's own entry, made on the way. */
@@ -455,15 +454,23 @@ static json_t *place(json_t *properties, const char *name, const char **ret_last
     return properties;
 }
 
-json_t *search_doc_mapping(const char *generation)
+json_t *search_doc_properties(const struct search_field *list)
 {
     json_t *properties = json_object();
     const char *last;
 
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(fields); i++) {
-        json_t *o = place(properties, fields[i].name, &last);
-        (void)json_object_set_new(o, last, json_pack("{s:s}", "type", fields[i].type));
+    for (; list->name != NULL; list++) {
+        json_t *o = place(properties, list->name, &last);
+        (void)json_object_set_new(o, last, json_pack("{s:s}", "type", list->type));
     }
+    return properties;
+}
+
+json_t *search_doc_mapping(const char *generation)
+{
+    json_t *properties = search_doc_properties(fields);
+    const char *last;
+
     /* our tokens, and their beginnings as terms of their own: a prefix is one term to look up */
     (void)json_object_set_new(place(properties, "wind.text", &last), "text",
                               json_pack("{s:s, s:s, s:b, s:{s:i, s:i}}", "type", "text", "analyzer",

@@ -30,5 +30,11 @@ WIND_MUST_USE int search_doc_scan(struct json_scan **ret_metadata, struct err *e
 void search_doc_put(struct jsonw *j, struct db_stmt *s, enum topic t,
                     const struct json_scan *metadata, struct buf *tokens);
 
+/* Objects by dots: "source.ip". A list ends with a NULL name. */
+struct search_field {
+    const char *name, *type;
+};
+json_t *search_doc_properties(const struct search_field *list);
+
 /* {"_meta": ..., "properties": ...} of the index template; new reference, NULL: no memory. */
 json_t *search_doc_mapping(const char *generation);

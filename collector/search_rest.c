@@ -40,7 +40,7 @@ int search_rest_new(void **ret_index, const struct search_rest_conf *conf, struc
     r->retention_ns = conf->retention_ns;
     (void)pthread_mutex_init(&r->refresh, NULL);
     atomic_init(&r->is_dirty, true); /* what was sent before we were stopped */
-    buf_init(&r->body, SEARCH_BULK_MAX);
+    buf_init(&r->bulk.body, SEARCH_BULK_MAX);
     buf_init(&r->tokens, TOKENS_MAX);
     int code = search_doc_scan(&r->metadata, e);
     if (code == 0)
@@ -60,7 +60,7 @@ static void rest_done(void *index)
     (void)search_http_free(r->http);
     (void)json_scan_free(r->metadata);
     (void)pthread_mutex_destroy(&r->refresh);
-    buf_done(&r->body);
+    buf_done(&r->bulk.body);
     buf_done(&r->tokens);
     for (int t = 0; t < TOPICS; t++)
         json_decref(r->gone[t]);
@@ -90,7 +90,7 @@ static void put_action(struct search_rest *r, enum topic t, struct db_stmt *s)
     if (len == 16)
         uuid_format(p, uid);
     index_of(r, t, db_i64(s, SEARCH_DOC_CREATED), index);
-    buf_printf(&r->body,
+    buf_printf(&r->bulk.body,
                "{\"index\":{\"_index\":\"%s\",\"_id\":\"%s\",\"version\":%lld,"
                "\"version_type\":\"external_gte\"}}\n",
                index, uid, (long long)r->version);
@@ -105,11 +105,11 @@ static int take_rows(struct search_rest *r, struct db_tx *tx, const struct searc
     int code = search_doc_query(tx, t, span, &s, e);
     while (code == 0 && (code = db_step(s, e)) == DB_ROW) {
         put_action(r, t, s);
-        jsonw_begin(&j, &r->body);
+        jsonw_begin(&j, &r->bulk.body);
         search_doc_put(&j, s, t, r->metadata, &r->tokens);
-        buf_putc(&r->body, '\n');
-        r->n++;
-        code = r->body.failed
+        buf_putc(&r->bulk.body, '\n');
+        r->bulk.n++;
+        code = r->bulk.body.failed
                    ? err_set(e, -ENOMEM, "search: a batch is beyond %zu bytes", SEARCH_BULK_MAX)
                    : 0;
     }
@@ -146,8 +146,8 @@ static int rest_take(void *index, struct db_tx *tx, const struct search_span *sp
     struct search_rest *r = index;
     int64_t first;
 
-    buf_reset(&r->body);
-    r->n = 0;
+    buf_reset(&r->bulk.body);
+    r->bulk.n = 0;
     int code = outbox_range(tx, &first, &r->version, e);
     for (enum topic t = 0; code == 0 && t < TOPICS; t++) {
         if (span->is_ids && span->topic != t)
@@ -156,82 +156,11 @@ static int rest_take(void *index, struct db_tx *tx, const struct search_span *sp
         if (code == 0 && !span->is_ids)
             code = take_gone(r, tx, span, t, e);
     }
-    *ret_taken = r->n;
+    *ret_taken = r->bulk.n;
     return code;
 }
 
 /* ---------------------------------------------------------------- sending them */
-
-/* What came back for one document: 0 taken, 1 refused for good, -EAGAIN. */
-static int item_outcome(const json_t *item)
-{
-    const json_t *of = json_object_iter_value(json_object_iter((json_t *)(uintptr_t)item));
-    const json_int_t status = json_integer_value(json_object_get(of, "status"));
-    const char *type = json_string_value(json_object_get(json_object_get(of, "error"), "type"));
-
-    if (status >= 200 && status < 300)
-        return 0;
-    if (status == 409) /* a newer one is there */
-        return 0;
-    if (status == 429 || status >= 500 || status < 200 ||
-        (type != NULL && strcmp(type, "cluster_block_exception") == 0))
-        return -EAGAIN;
-    return 1;
-}
-
-static const char *item_reason(const json_t *item)
-{
-    const json_t *of = json_object_iter_value(json_object_iter((json_t *)(uintptr_t)item));
-    const char *reason = json_string_value(json_object_get(json_object_get(of, "error"), "reason"));
-
-    return reason != NULL ? reason : "no reason given";
-}
-
-static int read_items(const struct search_rest *r, const json_t *answer, uint64_t *ret_refused,
-                      struct err *e)
-{
-    const json_t *items = json_object_get(answer, "items"), *item;
-    const char *why = NULL;
-    size_t i;
-
-    if (json_array_size(items) != r->n)
-        return err_set(e, -EAGAIN, "search server: it answered %zu documents of %zu",
-                       json_array_size(items), r->n);
-    json_array_foreach((json_t *)(uintptr_t)items, i, item)
-    {
-        const int outcome = item_outcome(item);
-        if (outcome < 0)
-            return err_set(e, -EAGAIN, "search server: it takes no documents now: %.150s",
-                           item_reason(item));
-        if (outcome > 0 && why == NULL)
-            why = item_reason(item);
-        *ret_refused += (uint64_t)outcome;
-    }
-    if (why != NULL)
-        log_warn("search: the server refused %llu of %zu documents for good, skipping them; the "
-                 "first: %.200s",
-                 (unsigned long long)*ret_refused, r->n, why);
-    return 0;
-}
-
-static int send_bulk(struct search_rest *r, uint64_t *ret_refused, struct err *e)
-{
-    const struct search_call call = {
-        .method = "POST",
-        .path = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason",
-        .body = r->body.data,
-        .len = r->body.len,
-        .is_lines = true};
-    json_auto_t *answer = NULL;
-
-    if (r->n == 0)
-        return 0;
-    const int status = search_http_call(r->http, &call, &answer, e);
-    if (status < 0)
-        return status;
-    return status == 200 ? read_items(r, answer, ret_refused, e)
-                         : search_http_refused(r->http, "documents", status, answer, e);
-}
 
 static int send_gone(struct search_rest *r, enum topic t, struct err *e)
 {
@@ -245,8 +174,7 @@ static int rest_send(void *index, uint64_t *ret_refused, struct err *e)
 {
     struct search_rest *r = index;
 
-    *ret_refused = 0;
-    int code = send_bulk(r, ret_refused, e);
+    int code = search_bulk_send(r->http, &r->bulk, ret_refused, e);
     for (enum topic t = 0; code == 0 && t < TOPICS; t++)
         code = send_gone(r, t, e);
     atomic_store_explicit(&r->is_dirty, true, memory_order_release);

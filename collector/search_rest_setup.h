@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "collector/search_bulk.h"
 #include "collector/search_rest.h"
 
 #define INDEX_MAX 96
@@ -21,8 +22,8 @@ struct search_rest {
     struct json_scan *metadata;
     char prefix[64];
     int64_t retention_ns;
-    struct buf body, tokens;
-    size_t n;        /* documents in body */
+    struct search_bulk bulk;
+    struct buf tokens;
     int64_t version; /* theirs */
     json_t *gone[TOPICS];
     pthread_mutex_t refresh;

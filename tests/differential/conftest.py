@@ -21,7 +21,13 @@ HERE = pathlib.Path(__file__).parent
 VENV = ROOT / "build/nfstream"
 ENDINGS = (".pcap", ".pcapng", ".cap")
 # Flows end with the capture, and not because of a pause: the others have no such rule.
-PATIENT = ["flow.idle=1d", "flow.idle_udp=1d", "flow.idle_new=1d", "flow.linger=600s", "flow.active=1d"]
+PATIENT = [
+    "flow.idle=1d",
+    "flow.idle_udp=1d",
+    "flow.idle_new=1d",
+    "flow.linger=600s",
+    "flow.active=1d",
+]
 PATIENT += ["flow.half_open=1d", "defrag.max=0", "dpi.enabled=no", "model.path="]
 
 
