@@ -172,7 +172,8 @@ static rd_kafka_resp_err_t produce(struct sink_kafka *s, const struct message *m
     (void)snprintf(seq, sizeof(seq), "%" PRIu64, m->seq);
     return rd_kafka_producev(
         s->client, RD_KAFKA_V_RKT(s->topic[m->topic].handle),
-        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(m->key, m->key_len),
+        RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_KEY((void *)(uintptr_t)m->key, m->key_len),
         RD_KAFKA_V_VALUE((void *)(uintptr_t)m->value, m->len),
         RD_KAFKA_V_HEADER("schema", SCHEMA, -1), RD_KAFKA_V_HEADER("sensor", s->conf->sensor, -1),
         RD_KAFKA_V_HEADER("run", m->run, -1), RD_KAFKA_V_HEADER("seq", seq, -1),
