@@ -134,15 +134,13 @@ static int make_cache(struct collector *c, struct err *e)
 }
 
 /* The folder of the database file. */
-static int make_retention(struct collector *c, struct err *e)
+struct retention_conf collector_retention_conf(const struct collector_conf *conf, struct db *db,
+                                               char folder[256])
 {
-    char path[sizeof(c->conf.db_path)];
-    const struct collector_conf *conf = &c->conf;
-
-    (void)snprintf(path, sizeof(path), "%s", conf->db_path);
-    const struct retention_conf retention = {
-        .db = c->db,
-        .folder = conf->db_url[0] == '\0' ? dirname(path) : NULL, /* its disk is another's */
+    (void)snprintf(folder, 256, "%s", conf->db_path);
+    return (struct retention_conf){
+        .db = db,
+        .folder = conf->db_url[0] == '\0' ? dirname(folder) : NULL, /* its disk is another's */
         .alerts_ns = conf->retention_alerts_ns,
         .incidents_ns = conf->retention_incidents_ns,
         .sensors_ns = conf->retention_sensors_ns,
@@ -154,7 +152,14 @@ static int make_retention(struct collector *c, struct err *e)
                     [DISK_HIGH] = (unsigned)conf->retention_disk_high,
                     [DISK_FLOOD] = (unsigned)conf->retention_disk_flood},
     };
-    return retention_new(&c->retention, &retention, e);
+}
+
+static int make_retention(struct collector *c, struct err *e)
+{
+    char folder[256];
+    const struct retention_conf conf = collector_retention_conf(&c->conf, c->db, folder);
+
+    return retention_new(&c->retention, &conf, e);
 }
 
 static int make_ingest(struct collector *c, struct err *e)

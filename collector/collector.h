@@ -87,6 +87,10 @@ struct collector {
 /* What db_open takes; its texts are those of `conf`. */
 struct db_conf collector_db_conf(const struct collector_conf *conf);
 
+/* What retention_new takes; `folder` is for its text. */
+struct retention_conf collector_retention_conf(const struct collector_conf *conf, struct db *db,
+                                               char folder[256]);
+
 /* Opens the database and the listener; nothing is served before collector_run. */
 WIND_MUST_USE int collector_new(struct collector **ret_collector, const struct collector_conf *conf,
                                 struct err *e);

@@ -201,19 +201,24 @@ static int check(const struct collector_conf *c, struct err *e)
     return r == 0 && c->bus.brokers[0] != '\0' ? bus_check(&c->bus, e) : r;
 }
 
-int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,
-                             struct collector_args *ret_args, struct err *e)
+int collector_conf_load(const struct cli_conf *words, struct collector_conf *ret_conf,
+                        struct err *e)
 {
     static const struct cli_places places = {.file = "/etc/wind/collector.yaml"};
 
+    const int r = cli_conf_load(words, collector_keys, &places, ret_conf, e);
+    return r == 0 ? check(ret_conf, e) : r;
+}
+
+int collector_conf_from_args(int argc, char **argv, struct collector_conf *ret_conf,
+                             struct collector_args *ret_args, struct err *e)
+{
     *ret_args = (struct collector_args){.create_key = NULL};
     int r = cli_parse(&cli, argc, argv, ret_args, e);
     if (r == 0)
         r = check_args(ret_args, e);
     if (r == 0)
-        r = cli_conf_load(&ret_args->conf, collector_keys, &places, ret_conf, e);
-    if (r == 0)
-        r = check(ret_conf, e);
+        r = collector_conf_load(&ret_args->conf, ret_conf, e);
     if (r == 0)
         r = cli_conf_printed(&ret_args->conf, collector_keys, ret_conf);
     return r == 0 ? cli_conf_tested(&ret_args->conf, cli.program) : r;

@@ -107,7 +107,8 @@ int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e)
                         conf->replica_lag_ms ? conf->replica_lag_ms : LAG_MS_DEFAULT);
     r = wait_for_it(db, e);
     if (r == 0)
-        r = db_migrate(db, db->ops->migrations, &db->schema, e);
+        r = conf->is_look ? db_schema(db, &db->schema, e)
+                          : db_migrate(db, db->ops->migrations, &db->schema, e);
     if (r != 0)
         return r;
     *ret_db = WIND_STEAL(db);

@@ -55,6 +55,7 @@ struct db_conf {
     int busy_ms;            /* 0 = 10 s */
     int64_t replica_lag_ms; /* at most so far behind; 0 = 5 s */
     bool is_fast; /* a commit needn't reach the disk: a power cut may cost the last ones */
+    bool is_look; /* leave the schema as it is: db_stats says which one it has */
     bool is_tool; /* statements may take as long as they want */
 };
 

@@ -67,6 +67,9 @@ extern const struct db_migration db_sqlite_migrations[], db_postgres_migrations[
 WIND_MUST_USE int db_migrate(struct db *db, const struct db_migration *m, int *ret_number,
                              struct err *e);
 
+/* The newest that ran; 0 when there is no schema yet. */
+WIND_MUST_USE int db_schema(struct db *db, int *ret_number, struct err *e);
+
 /* db.c, for db_replica.c: a read there, wherever it stands. */
 WIND_MUST_USE int db_begin_replica(struct db *db, struct db_tx **ret_tx, struct err *e);
 

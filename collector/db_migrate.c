@@ -60,6 +60,21 @@ static int newest(struct db *db, int *ret_number, struct err *e)
     return db_commit(&tx, e);
 }
 
+int db_schema(struct db *db, int *ret_number, struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int64_t number = 0;
+    int r = db_begin_single(db, &tx, e);
+
+    *ret_number = 0;
+    if (r != 0)
+        return r;
+    if (db_query_i64(tx, "SELECT coalesce(max(number), 0) FROM schema_migrations", DB_NONE, &number,
+                     NULL) == 0)
+        *ret_number = (int)number;
+    return 0;
+}
+
 int db_migrate(struct db *db, const struct db_migration *m, int *ret_number, struct err *e)
 {
     int there = 0, last = 0;

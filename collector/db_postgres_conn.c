@@ -102,10 +102,16 @@ int pg_outcome(struct pg_conn *c, const PGresult *res, const char *doing, struct
 
 /* ---------------------------------------------------------------- connecting */
 
-static int read_secret(const char *path, char ret_secret[SECRET_MAX], struct err *e)
+static int read_secret(const char *path, enum db_role role, char ret_secret[SECRET_MAX],
+                       struct err *e)
 {
     ret_secret[0] = '\0';
-    return path == NULL || path[0] == '\0' ? 0 : file_read_secret(path, ret_secret, SECRET_MAX, e);
+    if (path[0] == '\0')
+        return 0;
+    const int r = file_read_secret(path, ret_secret, SECRET_MAX, e);
+    if (r == FILE_EXPOSED && role == DB_WRITER)
+        log_warn("db.password_file '%s' can be read by others", path);
+    return r < 0 ? r : 0;
 }
 
 static int connect_failed(PGconn *pq, struct err *e)
@@ -123,23 +129,24 @@ static void log_notice(void *arg, const char *message)
     log_debug("database: %s", message);
 }
 
-int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, struct err *e)
+static void write_options(const struct db_conf *conf, enum db_role role, char *ret, size_t size)
 {
-    char options[512], secret[SECRET_MAX];
+    (void)snprintf(
+        ret, size,
+        "-c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c jit=off "
+        "-c lock_timeout=%d -c statement_timeout=%d "
+        "-c idle_in_transaction_session_timeout=%d%s%s",
+        conf->busy_ms, conf->is_tool ? 0 : 30000, conf->is_tool ? 0 : SILENCE_MS,
+        role == DB_WRITER ? ""
+                          : " -c default_transaction_read_only=on"
+                            " -c default_transaction_isolation=repeatable\\ read",
+        role == DB_WRITER && conf->is_fast ? " -c synchronous_commit=off" : "");
+}
 
-    int r = read_secret(conf->password_file, secret, e);
-    if (r != 0)
-        return r;
-    (void)snprintf(options, sizeof(options),
-                   "-c client_min_messages=warning -c plan_cache_mode=force_generic_plan -c "
-                   "jit=off -c lock_timeout=%d "
-                   "-c statement_timeout=%d -c idle_in_transaction_session_timeout=%d%s%s",
-                   conf->busy_ms, conf->is_tool ? 0 : 30000, conf->is_tool ? 0 : SILENCE_MS,
-                   role == DB_WRITER ? ""
-                                     : " -c default_transaction_read_only=on"
-                                       " -c default_transaction_isolation=repeatable\\ read",
-                   role == DB_WRITER && conf->is_fast ? " -c synchronous_commit=off" : "");
-    /* what stands later wins: the operator's URL over our habits, the file over the URL */
+/* What stands later wins: the operator's URL over our habits, the file over the URL. */
+static PGconn *connect_to(const struct db_conf *conf, enum db_role role, const char *secret)
+{
+    char options[512];
     const char *const keys[] = {"client_encoding",
                                 "application_name",
                                 "connect_timeout",
@@ -152,7 +159,7 @@ int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, s
                                 secret[0] ? "password" : NULL,
                                 NULL};
     const char *const values[] = {"UTF8",
-                                  "wind-collector",
+                                  conf->is_tool ? "windctl" : "wind-collector",
                                   "5",
                                   "10000",
                                   "10",
@@ -162,7 +169,19 @@ int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, s
                                   role == DB_REPLICA ? conf->replica_url : conf->url,
                                   secret,
                                   NULL};
-    PGconn *pq = PQconnectdbParams(keys, values, 1);
+
+    write_options(conf, role, options, sizeof(options));
+    return PQconnectdbParams(keys, values, 1);
+}
+
+int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, struct err *e)
+{
+    char secret[SECRET_MAX];
+
+    int r = read_secret(conf->password_file, role, secret, e);
+    if (r != 0)
+        return r;
+    PGconn *pq = connect_to(conf, role, secret);
     crypto_wipe(secret, sizeof(secret));
     struct pg_conn *c = calloc(1, sizeof(*c));
     if (c == NULL || pq == NULL || PQstatus(pq) != CONNECTION_OK) {

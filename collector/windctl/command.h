@@ -32,9 +32,12 @@ struct verb {
     command *run;
 };
 
+#define VERBS 5
+
 struct noun {
     const char *name;
-    struct verb verb[3];
+    struct verb verb[VERBS + 1];
+    bool is_local;                /* works without a login, also when that is broken */
     const char *path;             /* of the list: "/api/alerts/" */
     const char *one;              /* "alert" */
     const struct column *columns; /* with a NULL title at the end */
@@ -45,10 +48,12 @@ struct noun {
 extern const struct noun nouns[]; /* ends with a NULL name */
 extern const struct column alert_columns[], incident_columns[], sensor_columns[];
 
-command command_login, command_logout, command_whoami; /* command_session.c */
-command command_list, command_show;                    /* command_list.c */
-command command_doctor;                                /* command_doctor.c */
-command command_completion;                            /* nouns.c */
+command command_login, command_logout, command_whoami;            /* command_session.c */
+command command_list, command_show;                               /* command_list.c */
+command command_doctor;                                           /* command_doctor.c */
+command command_db_status, command_db_migrate, command_db_backup; /* command_db.c */
+command command_db_restore, command_db_prune;
+command command_completion; /* nouns.c */
 
 /* command_page.c: one object for people, with what belongs to it. */
 int page_alert(struct ctl *c, const json_t *alert, struct err *e);

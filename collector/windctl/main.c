@@ -18,8 +18,8 @@ static int run(struct ctl *c, struct err *e)
         c->options.url = c->arg;
     screen_init(&c->screen, stdout, c->options.format);
     c->screen.has_reasons = c->options.has_reasons;
-    if (verb->run == command_doctor || verb->run == command_completion)
-        return verb->run(c, e); /* also, and above all, when the settings are broken */
+    if (c->noun->is_local)
+        return verb->run(c, e);
     r = profile_load(&c->profile, e);
     if (r < 0)
         return err_wrap(e, OPTIONS_CONFIG, "settings");

@@ -92,16 +92,39 @@ const struct noun nouns[] = {
      .verb = {{"list", NULL, "the sensors, and when each was last heard", command_list}},
      .columns = sensor_columns,
      .examples = "  windctl sensors list\n"},
-    {.name = "doctor",
+    {.name = "db", .is_local = true,
+     .verb = {{"status", NULL, "the database: schema, size, what is in it", command_db_status},
+              {"migrate", NULL, "bring its schema up to date, as every start does",
+               command_db_migrate},
+              {"backup", "FILE", "a copy of all of it, while collectors work", command_db_backup},
+              {"restore", "FILE", "what such a copy has, in place of what is there",
+               command_db_restore},
+              {"prune", NULL, "delete what is too old or too much, now (retention.*)",
+               command_db_prune}},
+     .examples = "  windctl db status -c /etc/wind/collector.yaml\n"
+                 "  windctl db backup wind-2026-01-02.db --set db.path=/var/lib/wind/wind.db\n"
+                 "  windctl db restore wind.dump --set db.url=postgresql://wind@db.example.org/wind\n"},
+    {.name = "doctor", .is_local = true,
      .verb = {{"", NULL, "find out what is wrong, and how to mend it", command_doctor}},
      .examples = "  windctl doctor\n"
                  "  windctl doctor --url https://wind.example.org:8443 --key-file ops.key\n"},
-    {.name = "completion",
+    {.name = "completion", .is_local = true,
      .verb = {{"", NULL, "what bash needs to complete these words", command_completion}},
      .examples = "  windctl completion > ~/.local/share/bash-completion/completions/windctl\n"},
     {.name = NULL},
 };
 /* clang-format on */
+
+static const char *verbs_of(const struct noun *n, const char *between, char *ret, size_t size)
+{
+    size_t len = 0;
+
+    ret[0] = '\0';
+    for (const struct verb *v = n->verb; v->name != NULL && len < size; v++)
+        len +=
+            (size_t)snprintf(ret + len, size - len, "%s%s", v == n->verb ? "" : between, v->name);
+    return ret;
+}
 
 int command_completion(struct ctl *c, struct err *e)
 {
@@ -116,16 +139,18 @@ int command_completion(struct ctl *c, struct err *e)
         (void)fprintf(to, "%s%s", n == nouns ? "" : " ", n->name);
     (void)fputs("' ;;\n", to);
     for (const struct noun *n = nouns; n->name != NULL; n++)
-        if (n->verb[0].name[0] != '\0')
-            (void)fprintf(to, "    2:%s) words='%s %s' ;;\n", n->name, n->verb[0].name,
-                          n->verb[1].name != NULL ? n->verb[1].name : "");
+        if (n->verb[0].name[0] != '\0') {
+            char words[128];
+            (void)fprintf(to, "    2:%s) words='%s' ;;\n", n->name,
+                          verbs_of(n, " ", words, sizeof(words)));
+        }
     (void)fputs("    esac\n"
                 "    case ${COMP_WORDS[COMP_CWORD - 1]} in\n"
                 "    -o) words='table json csv' ;;\n"
-                "    --*-file) mapfile -t COMPREPLY < <(compgen -f -- \"$2\"); return ;;\n"
+                "    -c | --*-file) mapfile -t COMPREPLY < <(compgen -f -- \"$2\"); return ;;\n"
                 "    esac\n"
                 "    [[ $2 != -* ]] || words='-o -q --limit --why --url --username --password-file "
-                "--key-file --ca-file --insecure --help --version'\n"
+                "--key-file --ca-file --insecure -c --set --force --help --version'\n"
                 "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$2\")\n"
                 "}\n"
                 "complete -F _windctl windctl\n",
@@ -168,10 +193,10 @@ static int no_noun(const char *word, struct err *e)
 
 static int no_verb(const struct noun *n, const char *word, struct err *e)
 {
-    return err_set(e, CLI_USAGE, "%s%s%s: there is windctl %s %s%s%s", n->name,
-                   word != NULL ? " " : "", word != NULL ? word : "", n->name, n->verb[0].name,
-                   n->verb[1].name != NULL ? " and " : "",
-                   n->verb[1].name != NULL ? n->verb[1].name : "");
+    char words[128];
+
+    return err_set(e, CLI_USAGE, "%s%s%s: there is windctl %s %s", n->name, word != NULL ? " " : "",
+                   word != NULL ? word : "", n->name, verbs_of(n, " and ", words, sizeof(words)));
 }
 
 const struct noun *command_noun(const char *name)

@@ -18,6 +18,10 @@ const char options_help[] =
     "  --key-file FILE       use the API key in FILE instead of a login\n"
     "  --ca-file FILE        certificates to trust; default: the system's\n"
     "  --insecure            allow plain http to another machine: the network can read along\n"
+    "  -c FILE               windctl db: the collector's settings; default\n"
+    "                        /etc/wind/collector.yaml if it is there\n"
+    "  --set KEY=VALUE       windctl db: one of them, such as db.path=/var/lib/wind/wind.db\n"
+    "  --force               windctl db restore: replace what is there\n"
     "  -h, --help            help; also windctl NOUN --help\n"
     "  -V, --version         version\n"
     "\n"
@@ -72,6 +76,9 @@ static const struct cli_option options[] = {
     CLI_TEXT(O, key_file, "key-file", 0),
     CLI_TEXT(O, ca_file, "ca-file", 0),
     CLI_FLAG(O, is_insecure, "insecure", 0),
+    CLI_TEXT(O, conf.file, NULL, 'c'),
+    CLI_TAKE(O, conf, "set", 0, cli_take_set),
+    CLI_FLAG(O, is_forced, "force", 0),
     CLI_END,
 };
 

@@ -24,7 +24,8 @@ struct options {
     const char *url, *query, *username, *password_file, *key_file, *ca_file;
     enum screen_format format;
     long limit;
-    bool has_reasons, is_insecure, wants_help;
+    bool has_reasons, is_insecure, wants_help, is_forced;
+    struct cli_conf conf; /* -c and --set, of the collector: for windctl db */
 };
 
 /* 0, CLI_DONE (-V), CLI_USAGE. */
