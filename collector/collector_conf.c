@@ -76,7 +76,7 @@ const struct conf_key collector_keys[] = {
     CONF_SIZE(C, retention_size, "retention.size", "0", 0, 1048576 * 1024 * MB, "Of the database: beyond it alerts go, the oldest first; in the end open and assigned ones, too. PostgreSQL: the oldest million at a time, whole. 0 = no limit."),
     CONF_TIME(C, retention_interval_ns, "retention.interval", "10m", NS(1), NS(86400), "Time between two passes."),
     CONF_INT(C, retention_disk_low, "retention.disk_low", "85", 3, 99, "Percent of the database's disk (SQLite) in use that is worth a warning; not while 40 GB are free."),
-    CONF_INT(C, retention_disk_high, "retention.disk_high", "90", 3, 99, "Here alerts go that nobody works on, whatever their age; not while 20 GB are free."),
+    CONF_INT(C, retention_disk_high, "retention.disk_high", "90", 3, 99, "Here the oldest alerts go that nobody is assigned to, older than disk_keep; not while 20 GB are free."),
     CONF_INT(C, retention_disk_flood, "retention.disk_flood", "95", 3, 99, "Here nothing new is taken (503; sensors keep it) until there is room; not while 4 GB are free."),
     CONF_TIME(C, retention_disk_keep_ns, "retention.disk_keep", "7d", 0, NS(31536000), "Alerts younger than this do not go for a full disk."),
 

@@ -69,7 +69,10 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
     if (r == 0)
         r = outcome(conn, db_sqlite_array_init(conn), "set up", e);
     if (r == 0 && is_writer)
-        r = script(conn, "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=67108864", e);
+        r = script(conn,
+                   "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=67108864;"
+                   "PRAGMA secure_delete=FAST", /* Debian's default writes free pages, too */
+                   e);
     if (r == 0 && is_writer)
         r = script(conn, conf->is_fast ? "PRAGMA synchronous=NORMAL" : "PRAGMA synchronous=FULL",
                    e);

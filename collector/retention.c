@@ -17,10 +17,11 @@
 #include "common/time.h"
 
 #define S         ((int64_t)WIND_NS_PER_S)
-#define LOOK_NS   WIND_NS_PER_S        /* between two looks at the disk */
+#define LOOK_NS   (WIND_NS_PER_S / 4)  /* between two looks at the disk */
 #define AGAIN_NS  (10 * WIND_NS_PER_S) /* between two passes that a full disk asks for */
 #define FIRST_NS  (60 * WIND_NS_PER_S) /* the first pass, when the interval is longer */
 #define REST_MAX  WIND_NS_PER_S        /* after one step */
+#define ROWS_MIN  4                    /* of a step that found no room */
 #define SIZE_GOAL 95                   /* percent of the limit that a pass goes down to */
 
 const char *const retention_table_words[RETENTION_TABLES_N] = {
@@ -104,7 +105,8 @@ static bool rest(struct retention *r, uint64_t ns)
 
 struct pass {
     struct retention *r;
-    int64_t now, deleted[RETENTION_TABLES_N];
+    int64_t now, rows; /* of one step */
+    int64_t deleted[RETENTION_TABLES_N];
 };
 
 typedef int step_fn(struct db_tx *tx, struct retention_scan *s, int64_t *deleted, struct err *e);
@@ -137,17 +139,24 @@ static int end_step(struct pass *p, struct db_tx **tx, const int64_t *deleted, u
     return 0;
 }
 
-/* One transaction. 0: there is no more, 1, < 0. */
+/* One transaction. 0: there is no more, 1, < 0. Deleting needs room, too: for the log. */
 static int step(struct pass *p, step_fn *fn, struct retention_scan *s, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     int64_t deleted[RETENTION_TABLES_N] = {0};
+    const struct retention_scan before = *s;
     const uint64_t began_ns = time_mono_ns();
     int more = db_begin_write(p->r->conf.db, &tx, e);
 
+    s->rows = p->rows;
     if (more == 0)
         more = fn(tx, s, deleted, e);
     const int code = more < 0 ? more : end_step(p, &tx, deleted, began_ns, e);
+    if (code == -ENOSPC && p->rows > ROWS_MIN) {
+        *s = before;
+        p->rows /= 4;
+        return 1;
+    }
     return code < 0 ? code : more;
 }
 
@@ -321,20 +330,25 @@ static int by_size(struct pass *p, struct err *e)
 
 /* ---------------------------------------------------------------- the disk */
 
-/* What the database can use without more of the disk counts as free, if there is room for its log.
+/*
+ * What the database can use without more of the disk counts as free: empty pages, and its log,
+ * which is written from the start again and again. But empty pages alone are no room for the log.
  */
 static int look(struct retention *r, struct disk_use *use, struct err *e)
 {
     int64_t used = 0, spare = 0;
+    struct db_stats stats;
     int code = disk_use_of(r->folder, use, e);
 
     if (code == 0)
         code = measure(r, &used, &spare, e);
     if (code < 0)
         return code;
+    db_stats(r->conf.db, &stats);
     atomic_store_explicit(&r->disk_total, use->total, memory_order_relaxed);
     atomic_store_explicit(&r->disk_free, use->free, memory_order_relaxed);
-    if (use->free > disk_guard_excess(&r->guard, &(struct disk_use){use->total, 0}, DISK_FLOOD) / 4)
+    if (use->free + stats.wal_bytes >
+        disk_guard_excess(&r->guard, &(struct disk_use){use->total, 0}, DISK_FLOOD) / 4)
         use->free += (uint64_t)spare;
     return 0;
 }
@@ -372,11 +386,10 @@ static enum disk_stage look_at_disk(struct retention *r)
     return stage;
 }
 
-/* Only what age would take, too: it may be others who fill the disk. */
+/* Nothing that somebody is assigned to, nothing young: it may be others who fill the disk. */
 static int by_disk(struct pass *p, struct err *e)
 {
     struct retention *r = p->r;
-    struct retention_scan s = {.before = age(p, r->conf.disk_keep_ns)};
     int64_t used = 0, spare = 0;
     struct disk_use use;
 
@@ -388,10 +401,14 @@ static int by_disk(struct pass *p, struct err *e)
     const int64_t excess = code < 0 ? 0 : (int64_t)disk_guard_excess(&r->guard, &use, DISK_HIGH);
     if (code < 0 || excess == 0)
         return code;
-    code = shrink(p, &s, used - excess, e);
+    code = 1;
+    for (enum retention_level level = 0; code == 1 && level < RETENTION_ASSIGNED; level++) {
+        struct retention_scan s = {.level = level, .before = p->now - r->conf.disk_keep_ns};
+        code = shrink(p, &s, used - excess, e);
+    }
     if (code == 1 && !r->is_short)
-        log_warn("retention: what is older than retention.disk_keep and not being worked on is "
-                 "gone, and the disk is still too full");
+        log_warn("retention: what is older than retention.disk_keep and nobody's is gone, and the "
+                 "disk is still too full");
     r->is_short = code == 1;
     (void)look_at_disk(r);
     return code < 0 ? code : 0;
@@ -419,7 +436,7 @@ static void tell_pass(const struct pass *p)
 
 int retention_run(struct retention *r, int64_t ret_deleted[RETENTION_TABLES_N], struct err *e)
 {
-    struct pass p = {.r = r, .now = (int64_t)time_wall_ns()};
+    struct pass p = {.r = r, .now = (int64_t)time_wall_ns(), .rows = RETENTION_ROWS};
     struct retention_scan entities = {.after = 0};
 
     int code = by_age(&p, e);

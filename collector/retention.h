@@ -15,7 +15,7 @@
  *     2. those of open incidents       3. those that are assigned
  *
  * and with the last alert of an incident that Wind made, the incident. A full disk (stage high)
- * takes only 1, and nothing younger than disk_keep: it may be others who fill it. In stage flood
+ * takes 1 and 2, and nothing younger than disk_keep: it may be others who fill it. In stage flood
  * nothing new is taken (retention_is_full) until there is room again. Users and keys never go.
  *
  * PostgreSQL keeps a million alerts a table: an old one that is empty is dropped, and size

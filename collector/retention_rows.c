@@ -11,6 +11,11 @@ struct ids {
     size_t n;
 };
 
+static int64_t rows_of(const struct retention_scan *s)
+{
+    return s->rows > 0 ? s->rows : RETENTION_ROWS;
+}
+
 static int run(struct db_tx *tx, const char *sql, const struct ids *ids, int64_t *deleted,
                struct err *e)
 {
@@ -42,14 +47,14 @@ static const char alerts_sql[] =
     "ELSE 0 END FROM alerts a LEFT JOIN incidents i ON i.id = a.incident_id "
     "WHERE a.id > $1 AND a.id < $6 ORDER BY a.id LIMIT $2";
 
-/* The next RETENTION_ROWS alerts. 0: that was the end, or all of them are too young; 1. */
+/* The next alerts. 0: that was the end, or all of them are too young; 1. */
 static int find_alerts(struct db_tx *tx, struct retention_scan *s, struct ids *alerts,
                        struct ids *incidents, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *stmt = NULL;
-    size_t seen = 0, old = 0;
+    int64_t seen = 0, old = 0;
     int r = db_query(tx, alerts_sql,
-                     DB_ARGS(db_int(s->after), db_int(RETENTION_ROWS), db_int(s->before),
+                     DB_ARGS(db_int(s->after), db_int(rows_of(s)), db_int(s->before),
                              db_int(s->open_before), db_int((int64_t)s->level),
                              db_int(s->up_to > 0 ? s->up_to : INT64_MAX)),
                      &stmt, e);
@@ -65,7 +70,7 @@ static int find_alerts(struct db_tx *tx, struct retention_scan *s, struct ids *a
         }
         r = 0;
     }
-    return r < 0 ? r : seen == RETENTION_ROWS && old > 0;
+    return r < 0 ? r : seen == rows_of(s) && old > 0;
 }
 
 /* Whoever shows an incident shows fewer alerts now. */
@@ -150,7 +155,7 @@ int retention_incidents(struct db_tx *tx, struct retention_scan *s, int64_t *del
     struct ids ids = {.n = 0};
     int r = db_query(tx, incidents_sql,
                      DB_ARGS(db_int(s->after), db_int(s->before), db_int(s->open_before),
-                             db_int((int64_t)s->level), db_int(RETENTION_ROWS)),
+                             db_int((int64_t)s->level), db_int(rows_of(s))),
                      &stmt, e);
 
     while (r == 0 && (r = db_step(stmt, e)) == DB_ROW) {
@@ -159,7 +164,7 @@ int retention_incidents(struct db_tx *tx, struct retention_scan *s, int64_t *del
     }
     if (r == 0 && ids.n > 0)
         r = delete_incidents(tx, &ids, deleted, e);
-    return r < 0 ? r : ids.n == RETENTION_ROWS;
+    return r < 0 ? r : (int64_t)ids.n == rows_of(s);
 }
 
 /* ---------------------------------------------------------------- what nothing points at */
@@ -170,7 +175,7 @@ int retention_entities(struct db_tx *tx, struct retention_scan *s, int64_t *dele
     int r = db_query_i64(tx,
                          "SELECT coalesce(max(id), 0) FROM (SELECT id FROM entities WHERE id > $1 "
                          "ORDER BY id LIMIT $2) x",
-                         DB_ARGS(db_int(s->after), db_int(RETENTION_ROWS)), &last, e);
+                         DB_ARGS(db_int(s->after), db_int(rows_of(s))), &last, e);
 
     if (r < 0 || last == 0)
         return r < 0 ? r : 0;

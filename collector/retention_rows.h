@@ -3,7 +3,7 @@
  *
  * Why      retention.c says when and how much, this says what.
  * Owns     Nothing: one write transaction of the caller each.
- * Bounds   RETENTION_ROWS rows a step.
+ * Bounds   `rows` rows a step, at most RETENTION_ROWS.
  */
 #pragma once
 
@@ -18,6 +18,7 @@ struct retention_scan {
     int64_t before;      /* created earlier than this, in nanoseconds */
     int64_t open_before; /* nobody's, though open, and created earlier; 0 = none */
     int64_t after;       /* where the next step goes on, by id */
+    int64_t rows;        /* of one step; 0 = RETENTION_ROWS */
     int64_t up_to;       /* alerts: ids below this; 0 = all */
 };
 
