@@ -53,7 +53,8 @@ command command_list, command_show;                               /* command_lis
 command command_doctor;                                           /* command_doctor.c */
 command command_db_status, command_db_migrate, command_db_backup; /* command_db.c */
 command command_db_restore, command_db_prune;
-command command_completion; /* nouns.c */
+command command_search_status, command_search_rebuild; /* command_search.c */
+command command_completion;                            /* nouns.c */
 
 /* command_page.c: one object for people, with what belongs to it. */
 int page_alert(struct ctl *c, const json_t *alert, struct err *e);

@@ -370,6 +370,38 @@ static void check_alerts(struct patient *p)
     json_decref(body);
 }
 
+static void check_search(struct patient *p)
+{
+    struct err e = {0};
+    json_t *body = NULL;
+
+    if (client_get(p->ctl->client, "/api/search/status", &body, NULL, &e) < 0) {
+        say(p, "fail", "%s", e.text);
+        fix(p, "a user or key with sensors:read may see it");
+        return;
+    }
+    const char *trouble = json_string_value(json_object_get(body, "trouble"));
+    const long long behind = json_integer_value(json_object_get(body, "behind"));
+    const long long refused = json_integer_value(json_object_get(body, "refused"));
+    const json_t *rebuild = json_object_get(body, "rebuild");
+    if (trouble != NULL) {
+        say(p, "fail", "%lld changes are not in the text index: %s", behind, trouble);
+        fix(p, "alerts go on, and it catches up alone; the collector's log has the rest: "
+               "journalctl -u wind-collector");
+    } else if (json_is_object(rebuild)) {
+        say(p, "ok", "the text index is being filled: %lld of %lld",
+            (long long)json_integer_value(json_object_get(rebuild, "done")),
+            (long long)json_integer_value(json_object_get(rebuild, "of")));
+    } else if (refused > 0) {
+        say(p, "warn", "the search server refused %lld documents for good", refused);
+        fix(p,
+            "its reasons are in the collector's log: journalctl -u wind-collector | grep search");
+    } else {
+        say(p, "ok", "the text index knows all but %lld changes", behind);
+    }
+    json_decref(body);
+}
+
 enum need { NEED_NOTHING, NEED_CLIENT, NEED_ANSWER, NEED_LOGIN };
 
 static const struct {
@@ -389,6 +421,7 @@ static const struct {
     {"capture", NEED_LOGIN, check_capture},
     {"delivery", NEED_LOGIN, check_delivery},
     {"alerts", NEED_LOGIN, check_alerts},
+    {"search", NEED_LOGIN, check_search},
 };
 
 static bool may_run(const struct patient *p, enum need need)

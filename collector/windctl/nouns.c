@@ -104,6 +104,12 @@ const struct noun nouns[] = {
      .examples = "  windctl db status -c /etc/wind/collector.yaml\n"
                  "  windctl db backup wind-2026-01-02.db --set db.path=/var/lib/wind/wind.db\n"
                  "  windctl db restore wind.dump --set db.url=postgresql://wind@db.example.org/wind\n"},
+    {.name = "search",
+     .verb = {{"status", NULL, "how far the text index has come", command_search_status},
+              {"rebuild", NULL, "fill it anew, while it goes on answering",
+               command_search_rebuild}},
+     .examples = "  windctl search status\n"
+                 "  windctl alerts list -q '\"port scan\" evil-c2.example.com -status:closed'\n"},
     {.name = "doctor", .is_local = true,
      .verb = {{"", NULL, "find out what is wrong, and how to mend it", command_doctor}},
      .examples = "  windctl doctor\n"

@@ -5,7 +5,9 @@ alerts alone.
 """
 
 import ipaddress
+import os
 import re
+import subprocess
 import time
 import urllib.parse
 
@@ -510,6 +512,95 @@ def test_retention_drops_whole_months(search_server, tmp_path):
         "the old month is gone", lambda: "wind-alerts-2020.01" not in search_server.indices()
     )
     assert ask(collector, "") == [1]
+    assert collector.stop() == 0
+
+
+NGINX = """
+daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{}}
+http {{
+    access_log off; client_max_body_size 100m;
+    client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
+    uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
+        auth_basic search; auth_basic_user_file {folder}/users;
+        location / {{ proxy_pass {url}; proxy_set_header Authorization ""; }}
+    }}
+}}
+"""
+
+
+@pytest.fixture
+def guarded(elasticsearch, tmp_path):
+    """The server behind TLS and a password, as one in production: (folder, url)."""
+    folder = tmp_path / "guard"
+    folder.mkdir(mode=0o755)
+    port = support.free_port()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        + ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext"]
+        + ["subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-apr1", "s3cret word"], check=True, capture_output=True, text=True
+    )
+    (folder / "users").write_text(f"wind:{hashed.stdout}")
+    (folder / "password").touch(mode=0o600)
+    (folder / "password").write_text("s3cret word\n")
+    (folder / "wrong").touch(mode=0o600)
+    (folder / "wrong").write_text("wrong\n")
+    config = NGINX.format(folder=folder, port=port, url=elasticsearch.url)
+    if os.geteuid() == 0:
+        config = "user root;" + config
+    (folder / "nginx.conf").write_text(config)
+    nginx = subprocess.Popen(["nginx", "-p", folder, "-c", folder / "nginx.conf"])
+    yield folder, f"https://127.0.0.1:{port}"
+    nginx.terminate()
+    nginx.wait(20)
+
+
+def test_a_password_and_an_authority_of_our_own(guarded, tmp_path):
+    folder, url = guarded
+    settings = {"search__url": url, "search__ca_file": folder / "cert.pem"}
+    good = {"search__user": "wind", "search__password_file": folder / "password"}
+    collector = support.Collector(tmp_path, **settings, **good).start()
+    post(Sensor(collector), [alert(n) for n in range(1, 31)])
+    support.until("they are indexed", lambda: is_settled(collector))
+    wanted = [n for n in right("evil-c2.example.com") if n <= 30]
+    assert ask(collector, "evil-c2.example.com") == wanted
+    with open(f"/proc/{collector.process.popen.pid}/cmdline", encoding="utf-8") as line:
+        assert "s3cret" not in line.read()
+    assert collector.stop() == 0
+    assert "s3cret" not in collector.process.log
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"search__ca_file": ""}, "search.ca_file"),
+        ({"search__password_file": "wrong"}, "check search.user and search.password_file"),
+        ({"search__user": "", "search__password_file": ""}, "it wants search.user"),
+    ],
+)
+def test_what_keeps_us_out_is_named(guarded, change, said, tmp_path):
+    folder, url = guarded
+    settings = {
+        "search__url": url,
+        "search__ca_file": folder / "cert.pem",
+        "search__user": "wind",
+        "search__password_file": folder / "password",
+    }
+    for key, value in change.items():
+        settings[key] = folder / value if value == "wrong" else value
+    collector = support.Collector(tmp_path, **settings).start()
+    support.until("it says so", lambda: status(collector)["trouble"])
+    assert said in status(collector)["trouble"]
+    assert "s3cret" not in collector.process.log
     assert collector.stop() == 0
 
 

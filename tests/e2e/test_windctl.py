@@ -345,6 +345,22 @@ def test_doctor_finds_a_healthy_whole(replayed, tmp_path):
     assert all(line.startswith("ok") for line in table)
 
 
+def test_search_tells_how_far_the_index_is_and_fills_it_anew(ctl, collector):
+    for n in range(3):
+        post_alert(collector, description=f"needle {n}")
+    support.until("they are taken", lambda: ctl.json("search", "status")["behind"] == 0)
+    assert len(ctl.csv("alerts", "list", "-q", "needle")) == 3
+    before = ctl.json("search", "status")
+    assert (before["index"], before["rebuild"], before["trouble"]) == ("text", None, None)
+    assert ctl.json("search", "rebuild")["index"] == "text"
+    support.until(
+        "it is filled anew", lambda: ctl.json("search", "status")["taken"] >= before["taken"] + 3
+    )
+    terminal = ctl.terminal("search", "rebuild")
+    assert terminal.wait() == 0, terminal.output
+    assert "changes behind" in terminal.output
+
+
 def test_doctor_says_when_a_mirror_port_is_wrong(ctl, collector, tmp_path):
     file = tmp_path / "twice.pcap"
     file.write_bytes(pcap([udp_frame(n) for n in range(1, 5000) for _ in range(2)]))
