@@ -21,6 +21,8 @@
 #define LOOK_NS      WIND_NS_PER_S
 #define SWEEP_NS     (5 * WIND_NS_PER_S)
 #define RECONNECT_MS 5000
+#define STORE_NS     (500 * WIND_NS_PER_MS) /* a transaction is to be no longer: others write too */
+#define BATCH_MIN    100
 #define AGAIN_NS     (60 * WIND_NS_PER_S) /* what stays wrong is logged again after */
 
 const char *const bus_state_words[] = {"ok", "away", "joining", "database", "dlq", NULL};
@@ -33,7 +35,7 @@ struct bus {
 
     /* the thread's own */
     struct bus_message *hand;
-    size_t n;
+    size_t n, batch; /* batch: so many may be in hand; follows the database's pace */
     uint64_t looked_ns, swept_ns;
 
     pthread_t thread;
@@ -110,7 +112,7 @@ static void collect(struct bus *b)
     uint64_t until = 0;
     int64_t bytes = 0;
 
-    while (b->n < (size_t)b->conf.batch && bytes < b->conf.batch_bytes && !is_stopping(b)) {
+    while (b->n < b->batch && bytes < b->conf.batch_bytes && !is_stopping(b)) {
         int wait_ms = POLL_MS;
         if (b->n > 0) {
             const uint64_t now = time_mono_ns();
@@ -185,8 +187,21 @@ static void drop_hand(struct bus *b)
 
 /* ---------------------------------------------------------------- what becomes of it */
 
+/* How many a transaction of STORE_NS would have taken, at the pace of this one. */
+static void follow_pace(struct bus *b, uint64_t took_ns)
+{
+    const size_t max = (size_t)b->conf.batch, min = max < BATCH_MIN ? max : BATCH_MIN;
+    const size_t fit = (size_t)(b->n * STORE_NS / (took_ns + 1));
+
+    if (b->n < min)
+        return;
+    b->batch = fit < b->batch ? fit : b->batch + b->batch / 4;
+    b->batch = b->batch < min ? min : b->batch > max ? max : b->batch;
+}
+
 static int store(struct bus *b, struct err *e)
 {
+    const uint64_t began_ns = time_mono_ns();
     const int r = bus_store_put(b->store, b->hand, b->n, e);
 
     for (size_t i = 0; i < b->n; i++)
@@ -194,6 +209,8 @@ static int store(struct bus *b, struct err *e)
             b->hand[i].is_done = true;
     if (r != 0)
         count(&b->database_failures, 1);
+    else
+        follow_pace(b, time_mono_ns() - began_ns);
     return r;
 }
 
@@ -312,6 +329,8 @@ static void *run(void *arg)
 {
     struct bus *b = arg;
 
+    (void)pthread_setname_np(pthread_self(), "wind-bus");
+
     while (!is_stopping(b)) {
         if (b->kafka == NULL || bus_kafka_is_broken(b->kafka)) {
             reconnect(b);
@@ -368,7 +387,8 @@ int bus_new(struct bus **ret_bus, const struct bus_conf *conf, struct db *db, st
     b->conf = *conf;
     b->kafka_conf = kafka_conf_of(&b->conf);
     b->kafka_conf.arg = b;
-    b->hand = calloc((size_t)conf->batch, sizeof(*b->hand));
+    b->batch = (size_t)conf->batch;
+    b->hand = calloc(b->batch, sizeof(*b->hand));
     if (b->hand == NULL)
         return err_set(e, -ENOMEM, "bus: out of memory for %" PRId64 " messages", conf->batch);
     const struct bus_store_conf store_conf = {
