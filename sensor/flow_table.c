@@ -33,6 +33,7 @@ struct flow_table {
     uint64_t next_id;
     uint64_t clock_ns, tick; /* the wheel has been turned up to here ... */
     bool is_midway;          /* ... but for the rest of that slot */
+    bool is_held;
     uint32_t wheel[WHEEL_SLOTS];
 };
 
@@ -340,12 +341,19 @@ void flow_table_advance(struct flow_table *t, uint64_t clock_ns)
     const uint64_t now = flow_table_tick(t->clock_ns);
     if (now - t->tick > WHEEL_SLOTS)
         jump(t, now);
+    if (t->is_held && now - t->tick < FLOW_TABLE_HOLD_TICKS)
+        return;
     while (t->is_midway || t->tick < now) {
         t->tick += !t->is_midway;
         t->is_midway = !turn(t, t->tick, &budget);
         if (t->is_midway)
             return;
     }
+}
+
+void flow_table_hold(struct flow_table *t, bool is_held)
+{
+    t->is_held = is_held;
 }
 
 bool flow_table_is_behind(const struct flow_table *t)

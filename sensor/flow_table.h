@@ -110,6 +110,13 @@ void flow_table_advance(struct flow_table *t, uint64_t clock_ns);
 bool flow_table_is_behind(const struct flow_table *t); /* there is a rest */
 
 /*
+ * While held, what is overdue waits, but no longer than FLOW_TABLE_HOLD_TICKS: whoever is told of
+ * it has enough to do. Thousands of flows end at one tick, and none need be lost for that.
+ */
+#define FLOW_TABLE_HOLD_TICKS 3
+void flow_table_hold(struct flow_table *t, bool is_held);
+
+/*
  * Hold at most so many from now on, 1 .. conf.max. Those over the limit go two at a time, with each
  * flow that is made, so that no packet waits long.
  */

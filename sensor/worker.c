@@ -11,7 +11,8 @@
 #define TURNS_AT_REST 64                  /* times worker_conf.flows.burst, between two batches */
 #define PACE_GAP_NS   (5 * WIND_NS_PER_S) /* nobody waits for the end of a night without packets */
 #define PACE_SLICE_NS (20 * WIND_NS_PER_MS)
-#define DRAIN_WAIT_MS 50 /* longer than the kernel keeps a packet to itself */
+#define HOLD_FILL     0.375 /* of the ring: before the ladder's first step */
+#define DRAIN_WAIT_MS 50    /* longer than the kernel keeps a packet to itself */
 
 enum { VLAN_TAG_BYTES = 4 };
 
@@ -255,6 +256,8 @@ static void publish(struct worker *w)
     struct counters *c = w->conf.counters;
 
     worker_climb(w);
+    if (w->is_live)
+        flow_table_hold(w->flows, ring_fill(w->conf.ring) >= HOLD_FILL);
     adopt_limit(w);
     /* release: whoever sees these sees the records before them (merge.c) */
     atomic_store_explicit(&c->order, worker_order_now(w), memory_order_release);

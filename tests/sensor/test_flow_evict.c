@@ -137,6 +137,30 @@ Test(flow_evict, what_is_overdue_at_once_ends_a_few_at_a_time)
     cr_assert_eq(how_many(RECORD_FLOW_OPENED), flow_table_next_id(t.table) - 1);
 }
 
+/* When all 100 flows that are silent from second 0 on have ended, by seconds. */
+static unsigned ended_at(bool is_held)
+{
+    struct flow_table_conf conf = ordinary;
+    unsigned s = 0;
+
+    conf.burst = 1000;
+    with(&conf);
+    flow_table_hold(t.table, is_held);
+    for (unsigned i = 0; i < 100; i++)
+        (void)packet_at(0, view_udp(1, 1000 + i, 2, 53), NULL);
+    while (how_many(RECORD_FLOW_ENDED) < 100 && s < 60)
+        advance_to(++s * S);
+    return s;
+}
+
+Test(flow_evict, while_held_what_is_overdue_waits_but_not_for_long)
+{
+    const unsigned soon = ended_at(false), late = ended_at(true);
+
+    cr_assert(soon >= 30 && soon <= 32, "%u", soon);
+    cr_assert(late >= soon + 2 && late <= soon + FLOW_TABLE_HOLD_TICKS + 1, "%u, %u", soon, late);
+}
+
 Test(flow_evict, a_jump_in_the_middle_of_a_turn_ends_everything)
 {
     struct flow_table_conf conf = ordinary;
