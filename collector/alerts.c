@@ -1,6 +1,8 @@
 #include "collector/alerts.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "collector/db_bulk.h"
 #include "collector/outbox.h"
@@ -183,25 +185,29 @@ struct related {
 /* The rows of a page are of few incidents, so each is asked for once. */
 #define PAGE_INCIDENTS 16
 struct page {
-    size_t next; /* the place that gives way */
-    struct related related[PAGE_INCIDENTS];
+    size_t next, n; /* the place that gives way; places */
+    struct related *related;
 };
 
-static void page_init(struct page *p)
+static void page_init(struct page *p, struct related *places, size_t n)
 {
-    p->next = 0;
-    for (size_t i = 0; i < PAGE_INCIDENTS; i++)
-        p->related[i].incident = 0;
+    *p = (struct page){.n = n, .related = places};
+    for (size_t i = 0; i < n; i++)
+        places[i].incident = 0;
 }
 
-static int related_read(struct db_tx *tx, int64_t incident, struct related *ret, struct err *e)
+static int related_ask(struct db_tx *tx, int64_t incident, struct db_stmt **ret, struct err *e)
 {
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    return db_query(tx, "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
+                    DB_ARGS(db_int(incident), db_int(ALERT_RELATED + 1)), ret, e);
+}
+
+static int related_read(struct db_stmt *s, int64_t incident, struct related *ret, struct err *e)
+{
+    int r = 0;
 
     ret->incident = 0;
     ret->n = 0;
-    int r = db_query(tx, "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
-                     DB_ARGS(db_int(incident), db_int(WIND_ARRAY_SIZE(ret->ids))), &s, e);
     while (r == 0 && (r = db_step(s, e)) == DB_ROW && ret->n < WIND_ARRAY_SIZE(ret->ids)) {
         ret->ids[ret->n++] = db_i64(s, 0);
         r = 0;
@@ -214,14 +220,17 @@ static int related_read(struct db_tx *tx, int64_t incident, struct related *ret,
 static int related_find(struct db_tx *tx, int64_t incident, struct page *page, struct related **ret,
                         struct err *e)
 {
-    for (size_t i = 0; i < PAGE_INCIDENTS; i++) {
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+
+    for (size_t i = 0; i < page->n; i++) {
         if (page->related[i].incident == incident) {
             *ret = &page->related[i];
             return 0;
         }
     }
-    *ret = &page->related[page->next++ % PAGE_INCIDENTS];
-    return related_read(tx, incident, *ret, e);
+    *ret = &page->related[page->next++ % page->n];
+    const int r = related_ask(tx, incident, &s, e);
+    return r == 0 ? related_read(s, incident, *ret, e) : r;
 }
 
 static int show_related(struct db_tx *tx, struct jsonw *j, int64_t id, int64_t incident,
@@ -283,9 +292,10 @@ static int alert_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void 
 int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    struct related related[1];
     struct page page;
 
-    page_init(&page);
+    page_init(&page, related, 1);
     int r = db_query_row(tx, "SELECT " COLUMNS " FROM alerts a WHERE a.id = $1",
                          DB_ARGS(db_int(id)), &s, e);
     if (r != DB_ROW)
@@ -296,11 +306,115 @@ int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e)
 int alert_list(struct db_tx *tx, struct filter *f, struct jsonw *j, char ret_cursor[FILTER_CURSOR],
                struct err *e)
 {
+    struct related related[PAGE_INCIDENTS];
     struct page page;
     const struct filter_rows rows = {COLUMNS, COLS, alert_row, &page};
 
-    page_init(&page);
+    page_init(&page, related, PAGE_INCIDENTS);
     return filter_page(f, tx, &rows, j, ret_cursor, e);
+}
+
+/* ---------------------------------------------------------------- several that were put */
+
+/* The incidents of these alerts, each once; *ret_n of them. */
+static int incidents_of(struct db_tx *tx, struct db_value uids, int64_t *ret, size_t *ret_n,
+                        struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    size_t n = 0;
+    int r = db_query(tx,
+                     "SELECT DISTINCT a.incident_id FROM alert_uids u JOIN alerts a "
+                     "ON a.id = u.alert_id WHERE u.uid = ANY($1) AND a.incident_id IS NOT NULL",
+                     DB_ARGS(uids), &s, e);
+
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        ret[n++] = db_i64(s, 0);
+        r = 0;
+    }
+    *ret_n = n;
+    return r;
+}
+
+/* The questions of a few at a time: a round trip for these, and as many statements kept. */
+#define ASKED_AT_ONCE 4
+
+static int related_all(struct db_tx *tx, const int64_t *ids, size_t n, struct related *ret,
+                       struct err *e)
+{
+    int r = 0;
+
+    for (size_t at = 0; r == 0 && at < n; at += ASKED_AT_ONCE) {
+        const size_t some = n - at < ASKED_AT_ONCE ? n - at : ASKED_AT_ONCE;
+        struct db_stmt *asked[ASKED_AT_ONCE] = {NULL};
+        for (size_t i = 0; r == 0 && i < some; i++)
+            r = related_ask(tx, ids[at + i], &asked[i], e);
+        for (size_t i = 0; i < some; i++) {
+            if (r == 0)
+                r = related_read(asked[i], ids[at + i], &ret[at + i], e);
+            asked[i] = db_stmt_free(asked[i]);
+        }
+    }
+    return r;
+}
+
+static struct alert_shown *shown_find(struct alert_shown *shown, size_t n, const uint8_t *uid)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(shown[i].uid, uid, 16) == 0)
+            return &shown[i];
+    return NULL;
+}
+
+static int show_rows(struct db_tx *tx, struct db_value uids, struct page *page,
+                     struct alert_shown *shown, size_t n, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int r = db_query(tx,
+                     "SELECT " COLUMNS " FROM alert_uids u JOIN alerts a ON a.id = u.alert_id "
+                     "WHERE u.uid = ANY($1)",
+                     DB_ARGS(uids), &s, e);
+
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        size_t len;
+        const uint8_t *uid = db_blob(s, COL_UID, &len);
+        struct alert_shown *one = len == 16 ? shown_find(shown, n, uid) : NULL;
+        struct jsonw j;
+        r = one == NULL ? err_set(e, -EIO, "an alert has another uid") : 0;
+        if (r == 0) {
+            one->id = db_i64(s, COL_ID);
+            jsonw_begin(&j, &one->json);
+            r = alert_row(tx, s, &j, page, e);
+        }
+    }
+    return r;
+}
+
+int alert_show_all(struct db_tx *tx, struct alert_shown *shown, size_t n, struct err *e)
+{
+    struct db_value *uids = calloc(n, sizeof(*uids));
+    struct related *related = calloc(n, sizeof(*related));
+    int64_t *incidents = calloc(n, sizeof(*incidents));
+    struct page page;
+    size_t n_incidents = 0;
+
+    int r = uids == NULL || related == NULL || incidents == NULL
+                ? err_set(e, -ENOMEM, "out of memory")
+                : 0;
+    for (size_t i = 0; r == 0 && i < n; i++)
+        uids[i] = db_bytes(shown[i].uid, 16);
+    const struct db_value all = db_array(DB_TYPE_BLOB, uids, n);
+    if (r == 0)
+        r = incidents_of(tx, all, incidents, &n_incidents, e);
+    if (r == 0) {
+        page_init(&page, related, n);
+        r = related_all(tx, incidents, n_incidents, related, e);
+    }
+    if (r == 0)
+        r = show_rows(tx, all, &page, shown, n, e);
+    free(uids);
+    free(related);
+    free(incidents);
+    return r;
 }
 
 /* ---------------------------------------------------------------- triage */

@@ -48,6 +48,15 @@ WIND_MUST_USE int alert_put(struct db_tx *tx, const struct alert *a, int64_t *re
 /* Write it as the API shows it, or STORE_ABSENT. */
 WIND_MUST_USE int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e);
 
+/* As that for several, by their uids; those that are not there keep id 0. */
+struct alert_shown {
+    uint8_t uid[16];
+    int64_t id;
+    struct buf json; /* the caller's */
+};
+WIND_MUST_USE int alert_show_all(struct db_tx *tx, struct alert_shown *shown, size_t n,
+                                 struct err *e);
+
 /* One page of `f`, into an open array. */
 WIND_MUST_USE int alert_list(struct db_tx *tx, struct filter *f, struct jsonw *j,
                              char ret_cursor[FILTER_CURSOR], struct err *e);

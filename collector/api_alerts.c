@@ -4,8 +4,12 @@
 
 #include "collector/alerts.h"
 #include "collector/api_common.h"
+#include "collector/collector.h"
+#include "collector/ingest.h"
+#include "collector/retention.h"
 #include "collector/routes.h"
 #include "common/crypto.h"
+#include "common/log.h"
 #include "common/time.h"
 
 /* ---------------------------------------------------------------- tables */
@@ -204,6 +208,111 @@ static int create(struct request *rq, struct response *rs)
     return api_is_full(rq, rs) ? 0 : api_create(rq, rs);
 }
 
+/* ---------------------------------------------------------------- making several at once */
+
+struct posted {
+    struct draft draft;
+    struct buf entities; /* JSON */
+    struct http_asked *asked;
+};
+
+/* What it says of other objects is looked up one by one; a full disk is told to each, too. */
+static bool is_plain(const struct request *rq)
+{
+    return !retention_is_full(rq->app->retention) && !body_has(rq, "tags") &&
+           !body_has(rq, "related_alerts") && !body_has(rq, "assigned_to");
+}
+
+/* Those that can go together; *ret_n of them. A draft with a fault is told so when it is alone. */
+static void take_drafts(struct http_asked *asked, size_t n, struct posted *ret, size_t *ret_n)
+{
+    *ret_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct posted *p = &ret[*ret_n];
+        struct request *rq = asked[i].rq;
+        if (!is_plain(rq))
+            continue;
+        p->asked = &asked[i];
+        buf_init(&p->entities, STORE_JSON_MAX);
+        if (read_draft(rq, &p->draft) != 0) {
+            free(p->draft.metadata);
+            p->draft.metadata = NULL;
+            json_array_clear(rq->errors);
+            continue;
+        }
+        store_entities_write(&p->entities, p->draft.entities, p->draft.alert.n_entities);
+        p->draft.alert.entities_json = buf_text(&p->entities);
+        (*ret_n)++;
+    }
+}
+
+/* 0, DB_CONFLICT. */
+static int store_posted(struct collector *app, struct posted *posted, struct alert_shown *shown,
+                        size_t n, struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    const struct alert **alerts = calloc(n, sizeof(*alerts));
+
+    int r = alerts == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        alerts[i] = &posted[i].draft.alert;
+        memcpy(shown[i].uid, alerts[i]->uid, sizeof(shown[i].uid));
+        r = posted[i].entities.failed ? err_set(e, -ENOMEM, "out of memory") : 0;
+    }
+    if (r == 0)
+        r = db_begin_write(app->db, &tx, e);
+    if (r == 0)
+        r = ingest_alerts(app->ingest, tx, alerts, n, e);
+    if (r == 0)
+        r = alert_show_all(tx, shown, n, e);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (shown[i].id == 0 || shown[i].json.failed)
+            r = err_set(e, -EIO, "an alert that was stored cannot be shown");
+    if (r == 0)
+        r = db_commit(&tx, e);
+    if (r != 0)
+        ingest_forget(app->ingest);
+    free(alerts);
+    return r;
+}
+
+static void answer_posted(struct posted *posted, struct alert_shown *shown, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct http_asked *a = posted[i].asked;
+        respond_header(a->rs, "Location", "/api/alerts/%lld", (long long)shown[i].id);
+        (void)respond_buf(a->rs, 201, &shown[i].json);
+        a->is_done = true;
+    }
+}
+
+/* As a batch of a sensor is stored. After any failure each is tried alone, and told why. */
+static void post_all(struct http_asked *asked, size_t n)
+{
+    struct posted *posted = calloc(n, sizeof(*posted));
+    struct alert_shown *shown = calloc(n, sizeof(*shown));
+    struct err e = {0};
+    size_t plain = 0;
+
+    if (posted != NULL && shown != NULL) {
+        take_drafts(asked, n, posted, &plain);
+        for (size_t i = 0; i < plain; i++)
+            buf_init(&shown[i].json, STORE_JSON_MAX);
+        const int r = plain > 0 ? store_posted(asked[0].rq->app, posted, shown, plain, &e) : 0;
+        if (r == 0)
+            answer_posted(posted, shown, plain);
+        else
+            log_debug("%zu alerts at once: %s, one by one then", plain, e.text);
+        for (size_t i = 0; i < n; i++) {
+            buf_done(&shown[i].json);
+            buf_done(&posted[i].entities);
+            free(posted[i].draft.metadata);
+        }
+    }
+    free(posted);
+    free(shown);
+}
+
 /* ---------------------------------------------------------------- triage */
 
 static int change(struct request *rq, struct db_tx *tx, int64_t id)
@@ -246,6 +355,7 @@ const struct route alerts_routes[] = {
      .pattern = "/api/alerts/",
      .need = PERMISSION_ALERTS_WRITE,
      .handler = create,
+     .group = post_all,
      .object = &alert_object,
      .summary = "Raise an alert by hand",
      .body = &create_schema,

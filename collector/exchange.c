@@ -384,21 +384,35 @@ static void handle_once(struct exchange *x, const char *key)
                  rq->err.text);
 }
 
-void exchange_run(struct exchange *x)
+bool exchange_check(struct exchange *x)
+{
+    if (!x->is_checked && !x->is_refused && !bad_body(x))
+        (void)bad_query(x);
+    x->is_checked = true;
+    return !x->is_refused;
+}
+
+const char *exchange_key(const struct exchange *x)
 {
     const struct route *route = x->rq.route;
-    const char *key = request_header(&x->rq, "Idempotency-Key");
-    const bool is_kept = key != NULL && strcmp(route->method, "POST") == 0 &&
+    const bool is_kept = strcmp(route->method, "POST") == 0 &&
                          (route->flags & ROUTE_NO_REPLAY) == 0 &&
                          x->rq.principal.kind != PRINCIPAL_NONE;
 
-    if (bad_body(x) || bad_query(x))
+    return is_kept ? request_header(&x->rq, "Idempotency-Key") : NULL;
+}
+
+void exchange_run(struct exchange *x)
+{
+    const char *key = exchange_key(x);
+
+    if (!exchange_check(x))
         return;
-    if (is_kept && strlen(key) > 200)
+    if (key != NULL && strlen(key) > 200)
         (void)respond_problem(&x->rs, 400, "idempotency_key", "longer than 200 characters");
-    else if ((route->flags & ROUTE_LOGIN) != 0)
+    else if ((x->rq.route->flags & ROUTE_LOGIN) != 0)
         handle_login(x);
-    else if (is_kept)
+    else if (key != NULL)
         handle_once(x, key);
     else
         handle(x);

@@ -8,7 +8,8 @@
  * Bounds   The body: route->body_max, and body_memory for all exchanges together.
  *
  *     exchange_admit: route, credentials, rate limit, permission, size     (before the body)
- *     exchange_run:   body, schema, login limit, Idempotency-Key, handler  (after it)
+ *     exchange_check: body, schema                                         (after it)
+ *     exchange_run:   both of these, login limit, Idempotency-Key, handler
  * Either fills x->response; a refused exchange must not be run.
  */
 #pragma once
@@ -45,6 +46,7 @@ struct exchange {
     struct write_job job;
     size_t n_headers; /* of the response, before the job ran */
     bool is_settled;  /* the job has ended */
+    bool is_checked, is_run;
 };
 
 void exchange_init(struct exchange *x, struct gate *g, void *connection);
@@ -56,7 +58,12 @@ void exchange_admit(struct exchange *x, int64_t body_len);
 /* A piece of the body. False: far beyond any limit, end the connection. */
 bool exchange_take_body(struct exchange *x, const char *p, size_t n);
 
+/* False: it is refused. */
+bool exchange_check(struct exchange *x);
 void exchange_run(struct exchange *x);
+
+/* Its Idempotency-Key, if an answer is to be kept for it; else NULL. */
+const char *exchange_key(const struct exchange *x);
 
 /* It was run in a group of writes, and this is how their commit went. */
 void exchange_settle(struct exchange *x, int result, const struct err *why);

@@ -35,6 +35,17 @@ struct response;
  */
 typedef int http_handler(struct request *rq, struct response *rs);
 
+/*
+ * Several requests of one route that share a transaction (ROUTE_GROUPED): answers those that it can
+ * answer together, and sets is_done of these. The others are handled one by one.
+ */
+struct http_asked {
+    struct request *rq;
+    struct response *rs;
+    bool is_done;
+};
+typedef void http_group_handler(struct http_asked *asked, size_t n);
+
 enum route_flag {
     ROUTE_FORM = 1,      /* the body is application/x-www-form-urlencoded, not JSON */
     ROUTE_NO_REPLAY = 2, /* never keep the answer for Idempotency-Key: it holds a secret */
@@ -52,6 +63,7 @@ struct route {
     const char *pattern; /* "/api/alerts/{id}": a positive int64; "{name:text}": text */
     enum permission need;
     http_handler *handler;
+    http_group_handler *group;       /* NULL: none; before it ingest_hold is called */
     const struct api_object *object; /* that the handlers of api_common.h work on */
     const char *summary;
     const struct schema *body; /* checked; NULL: no body is expected */

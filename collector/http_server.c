@@ -17,6 +17,7 @@
 #include "collector/cache.h"
 #include "collector/collector.h"
 #include "collector/exchange.h"
+#include "collector/http_writes.h"
 #include "collector/listener.h"
 #include "collector/metrics.h"
 #include "collector/routes.h"
@@ -39,6 +40,7 @@ static const char page_policy[] =
 struct http_server {
     struct collector *app; /* borrowed */
     struct gate gate;
+    struct http_writes grouped;
     struct write_queue *writes;
     struct MHD_Daemon *daemon;
     struct listener listener;
@@ -304,16 +306,8 @@ static enum MHD_Result begin(struct http_server *s, struct exchange *x,
     return MHD_YES;
 }
 
-static void run_job(void *exchange)
+static void resume(struct exchange *x)
 {
-    exchange_run(exchange);
-}
-
-static void job_ended(void *exchange, int result, const struct err *why)
-{
-    struct exchange *x = exchange;
-
-    exchange_settle(x, result, why);
     MHD_resume_connection(x->rq.connection); /* on_request is called once more */
 }
 
@@ -325,10 +319,11 @@ static void suspend(void *connection)
 /* True: it is run together with others, and answered then. */
 static bool is_put_off(struct http_server *s, struct exchange *x)
 {
-    if (x->is_refused || x->is_settled || (x->rq.route->flags & ROUTE_GROUPED) == 0)
+    if (x->is_refused || x->is_settled || (x->rq.route->flags & ROUTE_GROUPED) == 0 ||
+        !exchange_check(x))
         return false;
     x->n_headers = x->rs.n_headers;
-    x->job = (struct write_job){.run = run_job, .ended = job_ended, .arg = x};
+    x->job = (struct write_job){.of = x};
     return write_queue_put(s->writes, &x->job, suspend, x->rq.connection);
 }
 
@@ -470,7 +465,9 @@ int http_server_new(struct http_server **ret, struct collector *app, struct err 
         return err_set(e, -ENOMEM, "http: out of memory");
     s->app = app;
     s->listener.fd = -1;
-    int r = write_queue_new(&s->writes, app->db, app->metrics, e);
+    s->grouped = (struct http_writes){.app = app, .resume = resume};
+    const struct write_ops ops = http_writes_ops(&s->grouped);
+    int r = write_queue_new(&s->writes, app->db, app->metrics, &ops, e);
     if (r == 0)
         r = read_tls(s, &app->conf, e);
     if (r == 0)

@@ -236,6 +236,37 @@ static int store_work(struct work *w, struct err *e)
     return r <= 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
 }
 
+void ingest_hold(struct ingest *in)
+{
+    (void)pthread_mutex_lock(&in->lock);
+}
+
+void ingest_release(struct ingest *in, bool is_kept)
+{
+    if (!is_kept)
+        view_clear(&in->view);
+    (void)pthread_mutex_unlock(&in->lock);
+}
+
+void ingest_forget(struct ingest *in)
+{
+    view_clear(&in->view);
+}
+
+int ingest_alerts(struct ingest *in, struct db_tx *tx, const struct alert *const *alerts, size_t n,
+                  struct err *e)
+{
+    struct ingest_put *puts = calloc(n, sizeof(*puts));
+
+    if (puts == NULL)
+        return err_set(e, -ENOMEM, "ingest: out of memory");
+    for (size_t i = 0; i < n; i++)
+        puts[i].alert = alerts[i];
+    const int r = ingest_store(&in->view, tx, puts, n, e);
+    free(puts);
+    return r;
+}
+
 static void count_all(struct metrics *m, const struct work *w)
 {
     metrics_add(m, METRICS_INGEST_BATCHES, 1);

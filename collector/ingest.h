@@ -83,4 +83,15 @@ WIND_MUST_USE int ingest_split(const struct ingest *in, const char *text, size_t
 /* 0: all items have their outcome, for good. < 0: nothing of it was stored; come again. */
 WIND_MUST_USE int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
                                struct ingest_result *ret_result, struct err *e);
+/*
+ * For alerts that people post, checked and with entities_json: the same store, within the caller's
+ * transaction. Hold it before that begins, release it after its end; is_kept: it was committed.
+ * After a failure, or when the caller rolls back for another reason: ingest_forget.
+ */
+void ingest_hold(struct ingest *in);
+void ingest_release(struct ingest *in, bool is_kept);
+void ingest_forget(struct ingest *in);
+WIND_MUST_USE int ingest_alerts(struct ingest *in, struct db_tx *tx,
+                                const struct alert *const *alerts, size_t n, struct err *e);
+
 void ingest_result_done(struct ingest_result *res);

@@ -11,6 +11,7 @@
 struct write_queue {
     struct db *db;           /* borrowed */
     struct metrics *metrics; /* borrowed */
+    struct write_ops ops;
     pthread_t thread;
     bool is_running;
     pthread_mutex_t lock; /* guards what follows */
@@ -19,7 +20,8 @@ struct write_queue {
     bool is_closed;
 };
 
-int write_queue_new(struct write_queue **ret, struct db *db, struct metrics *m, struct err *e)
+int write_queue_new(struct write_queue **ret, struct db *db, struct metrics *m,
+                    const struct write_ops *ops, struct err *e)
 {
     struct write_queue *q = calloc(1, sizeof(*q));
 
@@ -27,6 +29,7 @@ int write_queue_new(struct write_queue **ret, struct db *db, struct metrics *m, 
         return err_set(e, -ENOMEM, "writes: out of memory");
     q->db = db;
     q->metrics = m;
+    q->ops = *ops;
     q->last = &q->first;
     q->is_closed = true;
     (void)pthread_mutex_init(&q->lock, NULL);
@@ -77,19 +80,18 @@ static void run_group(struct write_queue *q, struct write_job *group)
 {
     struct err e = {0};
     uint64_t n = 0;
-    int r = db_group_begin(q->db, &e);
 
-    for (struct write_job *j = group; r == 0 && j != NULL; j = j->next, n++)
-        j->run(j->arg);
-    if (r == 0)
+    for (const struct write_job *j = group; j != NULL; j = j->next)
+        n++;
+    q->ops.before(q->ops.arg, group);
+    int r = db_group_begin(q->db, &e);
+    if (r == 0) {
+        q->ops.run(q->ops.arg, group);
         r = db_group_end(q->db, &e);
-    metrics_add(q->metrics, METRICS_WRITE_GROUPS, n > 0);
-    metrics_add(q->metrics, METRICS_WRITE_GROUPED, n);
-    while (group != NULL) {
-        struct write_job *j = group;
-        group = j->next; /* after its end it is not ours any more */
-        j->ended(j->arg, r, &e);
+        metrics_add(q->metrics, METRICS_WRITE_GROUPS, 1);
+        metrics_add(q->metrics, METRICS_WRITE_GROUPED, n);
     }
+    q->ops.after(q->ops.arg, group, r, &e); /* the jobs are not ours any more */
 }
 
 static void *work(void *arg)

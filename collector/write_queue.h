@@ -4,8 +4,8 @@
  * Why      A commit that lasts waits for the disk, and costs more than what is written. One
  *          thread takes all that wait, runs them in one transaction, each as a part that is kept
  *          or undone alone, and tells all of them together how the commit went.
- * Owns     The thread. Jobs belong to who put them in, from `ended` on again.
- * Threads  new, start, stop, free: main. put: any. run and ended: the queue's thread.
+ * Owns     The thread. Jobs belong to who put them in, from `after` on again.
+ * Threads  new, start, stop, free: main. put: any. The operations: the queue's thread.
  * Bounds   A connection has at most one job, so api.connections bounds the queue;
  *          WRITE_GROUP jobs share a commit.
  */
@@ -22,17 +22,23 @@ struct db;
 struct metrics;
 
 struct write_job {
-    void (*run)(void *arg); /* what it begins as a write is a part of the group */
-    /* 0: what it kept lasts. < 0: nothing does, and it may not even have been run. */
-    void (*ended)(void *arg, int result, const struct err *why);
+    void *of;
+    struct write_job *next; /* the next of its group */
+};
+
+/* What is done with a group, a list of jobs. */
+struct write_ops {
     void *arg;
-    struct write_job *next; /* the queue's own */
+    void (*before)(void *arg, struct write_job *group); /* not in a transaction yet */
+    void (*run)(void *arg, struct write_job *group);    /* what begins as a write is a part */
+    /* 0: what was kept lasts. < 0: nothing does, and it may not even have been run. */
+    void (*after)(void *arg, struct write_job *group, int result, const struct err *why);
 };
 
 struct write_queue;
 
 WIND_MUST_USE int write_queue_new(struct write_queue **ret, struct db *db, struct metrics *m,
-                                  struct err *e);
+                                  const struct write_ops *ops, struct err *e);
 WIND_MUST_USE int write_queue_start(struct write_queue *q, struct err *e);
 void write_queue_stop(struct write_queue *q); /* runs what is there; from here on put is false */
 struct write_queue *write_queue_free(struct write_queue *q);

@@ -3,6 +3,7 @@
 import base64
 import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import support
@@ -227,3 +228,40 @@ def test_a_list_is_kept_until_something_is_committed(collector):
     collector.call("PATCH", f"/api/alerts/{first['id']}", {"status": "closed"})
     listed = collector.call("GET", paths[1]).json["data"]
     assert [a["status"] for a in listed] == ["closed", "new"]
+
+
+def test_many_posts_at_once_each_get_their_own_answer(collector):
+    def body(i):
+        alert = DRAFT | {"description": f"number {i}", "related_entities": [HOST]}
+        extra = {
+            1: {"tags": ["b", f"t{i}"]},
+            2: {"related_alerts": [999_999]},
+            3: {"severity": "none"},
+            4: {"assigned_to": "admin"},
+        }
+        return alert | extra.get(i % 10, {})
+
+    def post(i):
+        headers = {"Idempotency-Key": f"key {i // 2}"} if i % 10 == 5 else {}
+        return collector.call("POST", "/api/alerts/", body(i), headers=headers)
+
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(post, range(300)))
+    for i, answer in enumerate(answers):
+        assert answer.status == (422 if i % 10 in (2, 3) else 201), answer.text
+        if answer.status == 201:
+            alert = answer.json
+            assert alert["description"] == f"number {i}"
+            assert answer.headers["Location"] == f"/api/alerts/{alert['id']}"
+            assert alert["tags"] == (["b", f"t{i}"] if i % 10 == 1 else [])
+            assert alert["assigned_to"] == ("admin" if i % 10 == 4 else None)
+            assert alert["incident_id"]
+            now = collector.call("GET", answer.headers["Location"]).json
+            assert now | {"related_alerts": 0} == alert | {"related_alerts": 0}
+    ids = [a.json["id"] for a in answers if a.status == 201]
+    assert len(set(ids)) == 240
+    text = collector.call("GET", "/metrics", token="").text
+    counts = dict(re.findall(r"^(wind_http_(?:commits|writes)_total) (\d+)", text, re.M))
+    # what is refused for its form is not written
+    assert int(counts["wind_http_writes_total"]) == 270
+    assert int(counts["wind_http_commits_total"]) < 270
