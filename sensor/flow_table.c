@@ -341,9 +341,9 @@ void flow_table_advance(struct flow_table *t, uint64_t clock_ns)
     const uint64_t now = flow_table_tick(t->clock_ns);
     if (now - t->tick > WHEEL_SLOTS)
         jump(t, now);
-    if (t->is_held && now - t->tick < FLOW_TABLE_HOLD_TICKS)
-        return;
-    while (t->is_midway || t->tick < now) {
+    const uint64_t upto =
+        t->is_held && now > FLOW_TABLE_HOLD_TICKS ? now - FLOW_TABLE_HOLD_TICKS : now;
+    while (t->tick < upto || (t->is_midway && t->tick == upto)) {
         t->tick += !t->is_midway;
         t->is_midway = !turn(t, t->tick, &budget);
         if (t->is_midway)
