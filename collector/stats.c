@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-#include "collector/sensors.h"
+#include "collector/store.h"
 #include "common/time.h"
 
 #define NS  ((int64_t)WIND_NS_PER_S)
@@ -172,7 +172,7 @@ static int put_top(struct db_tx *tx, json_t *o, const struct stats_range *range,
 
 int stats_get(struct db_tx *tx, const struct stats_range *range, json_t **ret_stats, struct err *e)
 {
-    json_t *o = json_object(), *sensors = NULL;
+    json_t *o = json_object();
     struct stats_range in = *range;
 
     int r = read_extent(tx, o, &in, e);
@@ -182,13 +182,10 @@ int stats_get(struct db_tx *tx, const struct stats_range *range, json_t **ret_st
         r = put_timeline(tx, o, &in, e);
     if (r == 0)
         r = put_top(tx, o, &in, e);
-    if (r == 0)
-        r = sensor_states(tx, (int64_t)time_wall_ns(), &sensors, e);
     if (r != 0) {
         json_decref(o);
         return r;
     }
-    (void)json_object_set_new(o, "sensors", sensors);
     *ret_stats = o;
     return 0;
 }

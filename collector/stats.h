@@ -22,6 +22,7 @@ struct stats_range {
     int64_t from_ns, to_ns;
 };
 
+/* All of it follows from what the outbox has told: with the same newest number it is the same. */
 WIND_MUST_USE int stats_get(struct db_tx *tx, const struct stats_range *range, json_t **ret_stats,
                             struct err *e);
 

@@ -102,3 +102,30 @@ def test_everything_in_redis_ends(pair, redis):
         assert key.startswith("wind:")
         assert int(redis.cli("TTL", key)) != -1, f"{key} is for ever"
         assert "admin" not in key and "127.0.0.1" not in key
+
+
+def test_kept_answers_are_those_of_now(pair, redis):
+    first, second = pair
+
+    def totals(server):
+        stats = server.call("GET", "/api/stats/").json
+        return stats["alerts"]["total"], stats["alerts"]["by_status"], stats["incidents"]["total"]
+
+    for i in range(1, 20):
+        alert = new_alert(first)
+        assert totals(second) == totals(first) == (i, {"new": 1} | closed(i - 1), i)
+        patch = {"status": "closed"}
+        assert second.call("PATCH", f"/api/alerts/{alert['id']}", patch).status == 200
+        assert totals(first) == totals(second) == (i, closed(i), i)
+    before = metric(second, "wind_cache_hits_total")
+    for _ in range(5):
+        totals(second)
+    assert metric(second, "wind_cache_hits_total") == before + 5
+    redis.kill()
+    new_alert(first)
+    assert totals(second)[0] == totals(first)[0] == 20
+    redis.well()
+
+
+def closed(n):
+    return {"closed": n} if n else {}
