@@ -1,5 +1,7 @@
 """The sensor in bad company: closed descriptors, process 1, other users, full disks, signals."""
 
+import collections
+import gzip
 import json
 import os
 import pathlib
@@ -265,6 +267,39 @@ def test_a_log_that_cannot_be_reopened_goes_on(tmp_path):
     support.until("it says so", lambda: "going on with the old file" in sensor.log)
     assert sensor.wait() == 0, sensor.log
     assert eve(tmp_path / "moved")[-1]["event_type"] == "stats"
+
+
+def test_logrotate_takes_what_is_written_and_nothing_is_lost(tmp_path):
+    """With the file that packages install, but for the names of the folder and of the process."""
+    out, rules = tmp_path / "out", tmp_path / "rules"
+    text = (support.ROOT / "packaging/logrotate/wind-sensor").read_text()
+    sensor = start(out, "--speed", "200")
+    text = text.replace("/var/log/wind/eve.json /var/log/wind/*/eve.json", f"{out}/eve.json")
+    rules.write_text(text.replace("pkill -USR1 -x wind-sensor", f"kill -USR1 {sensor.popen.pid}"))
+    support.until("it writes", lambda: (out / "eve.json").exists() and eve_size(out) > 0)
+    words = ["/usr/sbin/logrotate", "-f", "-s", tmp_path / "state", rules]
+    for count in (1, 2):
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
+        names = [out / "eve.json.1", out / "eve.json.2.gz"][:count]
+        assert all(name.exists() for name in names), list(out.iterdir())
+        support.until("the new file is written", lambda: eve_size(out) > 0)
+    assert sensor.wait() == 0, sensor.log
+    with gzip.open(out / "eve.json.2.gz", "rt", encoding="utf-8") as first:
+        lines = first.readlines()
+    lines += (out / "eve.json.1").read_text(encoding="utf-8").splitlines()
+    lines += (out / "eve.json").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    whole = tmp_path / "whole"
+    done = support.run("wind-sensor", "-r", support.CAPTURE, "-l", whole, *QUICK)
+    assert done.returncode == 0, done.stderr
+    kinds = [record["event_type"] for record in records if record["event_type"] != "stats"]
+    again = [record["event_type"] for record in eve(whole) if record["event_type"] != "stats"]
+    assert collections.Counter(kinds) == collections.Counter(again)
+
+
+def eve_size(out):
+    path = out / "eve.json"
+    return path.stat().st_size if path.exists() else 0
 
 
 @pytest.mark.parametrize(
