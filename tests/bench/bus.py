@@ -26,9 +26,10 @@ import urllib.request
 from pathlib import Path
 
 import api_servers
-import collector
 import targets
 from api_servers import cpu_seconds, rss_mib
+
+import collector
 
 sys.path.append(str(api_servers.HERE.parent / "support"))
 import kafka_admin  # noqa: E402
@@ -125,7 +126,9 @@ def consume(servers, kafka, number, args):
     pid = servers.pids[name]
     if args.profile:
         words = ["perf", "record", "-e", "cpu-clock", "-F", "499", "--call-graph", "dwarf,8192"]
-        perf = subprocess.Popen([*words, "-o", args.profile, "-p", str(pid)], stderr=subprocess.PIPE)
+        perf = subprocess.Popen(
+            [*words, "-o", args.profile, "-p", str(pid)], stderr=subprocess.PIPE
+        )
     end, cpu, m = wait(base, lambda m: stored(m) >= args.alerts and not m["wind_bus_lag_sum"], pid)
     assert m["wind_bus_rejected_total"] == 0 and m["wind_bus_gap_total"] == 0, m
     _, with_search, _ = wait(base, lambda m: m["wind_search_behind"] == 0, pid)

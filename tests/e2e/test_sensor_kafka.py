@@ -5,11 +5,10 @@ import csv
 import json
 import os
 import signal
-import subprocess
 import time
 
+import kafka_strict
 import pytest
-import services
 import support
 from books import balance
 from test_kill import children
@@ -271,48 +270,7 @@ def test_nothing_but_flows_is_lost_when_their_queue_is_full(run, kafka):
 
 
 # ---------------------------------------------------------------- a broker that asks for more
-STRICT = """\
-auto.create.topics.enable=false
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL_SSL://127.0.0.1:{tls}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL
-sasl.enabled.mechanisms=PLAIN
-listener.name.sasl_ssl.plain.sasl.jaas.config={module} required user_edge="{password}";
-ssl.keystore.type=PEM
-ssl.keystore.location={folder}/server.pem
-"""
-PASSWORD = "correct horse"
-
-
-class StrictKafka(services.Kafka):
-    """It makes no topic by itself, and has a second door: TLS, and a password."""
-
-    def __init__(self, folder):
-        super().__init__("kafka", folder)
-        self.start()
-        port = int(self.brokers.rsplit(":", 1)[1])
-        self.tls_brokers = f"127.0.0.1:{port + 2}"
-        self.certificate = folder / "cert.pem"
-        make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        make += ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
-        make += ["-keyout", folder / "key.pem", "-out", self.certificate]
-        subprocess.run(make, check=True, capture_output=True)
-        both = (folder / "key.pem").read_text() + self.certificate.read_text()
-        (folder / "server.pem").write_text(both)
-        more = STRICT.format(
-            **{"port": port, "controller": port + 1, "tls": port + 2, "folder": folder},
-            module="org.apache.kafka.common.security.plain.PlainLoginModule",
-            password=PASSWORD,
-        )
-        (self.folder / "extra.properties").write_text(more)
-        self.kill()
-        self.start()
-
-
-@pytest.fixture(scope="module")
-def strict_kafka(tmp_path_factory):
-    server = StrictKafka(tmp_path_factory.mktemp("strict"))
-    yield server
-    server.stop()
+strict_kafka = kafka_strict.strict_kafka
 
 
 @pytest.fixture
@@ -338,10 +296,10 @@ def tls_run(strict_kafka, tmp_path):
 
 
 def test_a_password_and_a_certificate(tls_run, tmp_path):
-    (tmp_path / "password").write_text(PASSWORD + "\n")
+    (tmp_path / "password").write_text(kafka_strict.PASSWORD + "\n")
     done = tls_run.replay()
     check_alerts(tls_run)
-    assert PASSWORD not in done.stderr + done.stdout
+    assert kafka_strict.PASSWORD not in done.stderr + done.stdout
 
 
 def test_a_wrong_password_is_said_and_nothing_is_lost(tls_run, tmp_path):
@@ -354,14 +312,14 @@ def test_a_wrong_password_is_said_and_nothing_is_lost(tls_run, tmp_path):
     assert "hunter2" not in done.stderr
     balance(tls_run.stats)
     assert tls_run.stats["alert"]["spooled"] == len(tls_run.told)
-    (tmp_path / "password").write_text(PASSWORD + "\n")
+    (tmp_path / "password").write_text(kafka_strict.PASSWORD + "\n")
     first = tls_run.told
     tls_run.replay("--run-id", "right")
     assert len(numbers(tls_run.messages("alerts"))) == len(first) + len(tls_run.told)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_believed(tls_run, tmp_path):
-    (tmp_path / "password").write_text(PASSWORD + "\n")
+    (tmp_path / "password").write_text(kafka_strict.PASSWORD + "\n")
     del tls_run.options["ssl.ca.location"]
     done = tls_run.replay()
     assert "certificate verify failed" in done.stderr
