@@ -123,7 +123,7 @@ const struct conf_key sensor_keys[] = {
     CONF_TEXT(S, kafka_prefix, "kafka.prefix", "wind.", "What the topics' names begin with; the collector's is the same."),
     CONF_ENUM(S, kafka_flows, "kafka.flows", "none", flows_names, "Flows that are sent too, with their features: none, alerted (evidence of an alert), sampled (these, and a sample of the others), or all. They are sent once: what the brokers don't take in time is dropped and counted."),
     CONF_INT(S, kafka_flow_sample, "kafka.flow_sample", "100", 1, 1000000, "Sampled: one in so many of the flows without an alert."),
-    CONF_SIZE(S, kafka_queue, "kafka.queue", "32mb", MB, 4096 * MB, "Memory for flows on their way; when full, live drops the newest, a replay waits while the brokers answer."),
+    CONF_SIZE(S, kafka_queue, "kafka.queue", "32mb", MB, 4096 * MB, "Flows on their way, bytes of JSON (librdkafka needs about as much again); when full, live drops the newest, a replay waits while the brokers answer."),
     CONF_LIST(S, kafka_options, "kafka.options", "", "Properties of librdkafka as name=value: security.protocol=SASL_SSL, sasl.mechanisms=SCRAM-SHA-512, sasl.username=edge, ssl.ca.location=FILE, compression.type=zstd, linger.ms=50, ..."),
     CONF_TEXT(S, kafka_password_file, "kafka.password_file", "", "File with the password: SASL's, or that of the key in ssl.key.location."),
     CONF_TEXT(S, spool_dir, "spool.dir", "", "Where alerts wait for collector or Kafka; empty = spool in the output folder (-l)."),

@@ -1,6 +1,7 @@
 """The sensor's side of Kafka: alerts once they are confirmed, flows as they come, and the books."""
 
 import collections
+import contextlib
 import csv
 import json
 import os
@@ -234,6 +235,30 @@ def test_the_uplink_killed_in_mid_run(run):
     assert run.stats["kafka"]["flows_delivered"] <= len(found)
 
 
+def test_a_broker_that_is_away_for_longer_than_librdkafka_waits(run, kafka):
+    """Given up again and again, and sent again from the spool."""
+    kafka.pause()
+    sensor = run.start("--speed", "120", options={"message.timeout.ms": 500}, uplink__drain="2m")
+    support.until("it is said", lambda: "alerts wait in the spool" in sensor.log)
+    time.sleep(6)
+    kafka.resume()
+    assert sensor.wait() == 0, sensor.log
+    messages = check_alerts(run)
+    assert len(messages) < 3 * len(run.told), "what was given up is seldom there all the same"
+    assert "takes alerts again" in sensor.log
+
+
+def test_one_broker_of_three_dies(kafka_cluster, tmp_path):
+    run = Run(kafka_cluster, tmp_path / "sensor")
+    sensor = run.start("--speed", "40", kafka__flows="alerted")
+    support.until("alerts are there", lambda: run.has_begun)
+    kafka_cluster.kill("2")
+    time.sleep(2)
+    kafka_cluster.start()
+    assert sensor.wait() == 0, sensor.log
+    check_alerts(run)
+
+
 def test_what_a_run_left_the_next_one_sends_first(run, kafka):
     kafka.pause()
     left = run.replay("--run-id", "away", uplink__drain="500ms")
@@ -338,6 +363,31 @@ def test_a_topic_that_is_missing_and_made_later(strict_kafka, tmp_path):
     strict_kafka.create_topic(run.topic("health"))
     assert sensor.wait() == 0, sensor.log
     check_alerts(run)
+
+
+def test_a_topic_made_anew_with_fewer_partitions(strict_kafka, tmp_path):
+    run = Run(strict_kafka, tmp_path / "sensor")
+    for name in ("alerts", "health"):
+        strict_kafka.create_topic(run.topic(name), partitions=6)
+    sensor = run.start("--speed", "40", uplink__drain="2m")
+    support.until("alerts are there", lambda: run.has_begun)
+    before = {int(m["headers"]["seq"]) for m in run.messages("alerts")}
+    strict_kafka.delete_topic(run.topic("alerts"))
+    with contextlib.suppress(AssertionError):  # it may take a moment until it is gone
+        strict_kafka.create_topic(run.topic("alerts"), partitions=1)
+    support.until("it is there", lambda: is_made(strict_kafka, run.topic("alerts")))
+    assert sensor.wait() == 0, sensor.log
+    balance(run.stats)
+    assert run.stats["alert"]["delivered"] == len(run.told)
+    after = {int(m["headers"]["seq"]) for m in run.messages("alerts")}
+    assert before | after >= set(range(max(after))), "what was deleted was confirmed before"
+    assert max(after) == len(run.told) - 1
+
+
+def is_made(kafka, topic):
+    with contextlib.suppress(AssertionError):
+        kafka.create_topic(topic, partitions=1)
+    return kafka.partitions(topic) == 1
 
 
 PLAIN = {"compression.type": "none"}  # some alerts are smaller than the topic allows, some larger
