@@ -9,9 +9,11 @@ from apiclient import log_in, made, me, new_alert, new_user, refused
 from wsclient import WebSocket
 
 
-@pytest.fixture
-def pair(redis, tmp_path):
+@pytest.fixture(params=["sqlite", "postgres"])
+def pair(redis, tmp_path, request):
     collectors, shared = [], {"db__path": tmp_path / "wind.db", "cache__url": redis.url}
+    if request.param == "postgres":
+        shared["db__url"] = request.getfixturevalue("database")
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         collectors.append(support.Collector(tmp_path / name, **shared, auth__login_rate="8"))
