@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include "collector/db_sqlite_array.h"
+#include "common/log.h"
+
+#define SCAN_TOLD 10000
 
 /* SQLite's verdict as an errno; unique and foreign keys are an outcome, not a failure. */
 static int outcome(sqlite3 *conn, int rc, const char *doing, struct err *e)
@@ -215,8 +218,18 @@ static void finalize(void *stmt)
     free(stmt);
 }
 
+/* For who wonders why something is slow: it read a table, or a whole index, from its beginning. */
+static void tell_scan(sqlite3_stmt *native)
+{
+    const int rows = sqlite3_stmt_status(native, SQLITE_STMTSTATUS_FULLSCAN_STEP, 1);
+
+    if (rows > SCAN_TOLD)
+        log_debug("database: %d rows were read one by one: %s", rows, sqlite3_sql(native));
+}
+
 static void reset(void *stmt)
 {
+    tell_scan(native_of(stmt));
     (void)sqlite3_reset(native_of(stmt));
     (void)sqlite3_clear_bindings(native_of(stmt));
 }

@@ -193,13 +193,15 @@ class Collector:
         if server is not None:
             self.settings["db.url"] = server.database()
         self.settings |= {key.replace("__", "."): value for key, value in more.items()}
+        self.words = []  # more arguments
         self.process = None
         self.password = None
         self._token = None
 
     def start(self):
         log = self.folder / "collector.log"
-        self.process = Process("wind-collector", *settings(self.settings), log=log, env=self.env)
+        words = [*self.words, *settings(self.settings)]
+        self.process = Process("wind-collector", *words, log=log, env=self.env)
         until("the collector is ready", self._is_ready)
         if self.password is None:
             found = re.search(r"^admin password: (\S+)", self.process.log, re.MULTILINE)

@@ -148,8 +148,10 @@ def test_prune_deletes_by_the_settings(place, tmp_path):
     rows = json.loads(db("prune", settings | {"retention.alerts": "1s"}, "-o", "json"))
     support.until(
         "it is older than a second",
-        lambda: [a["description"] for a in collector.all("alerts")] == ["assigned"]
-        or not db("prune", settings | {"retention.alerts": "1s"}),
+        lambda: (
+            [a["description"] for a in collector.all("alerts")] == ["assigned"]
+            or not db("prune", settings | {"retention.alerts": "1s"})
+        ),
     )
     assert {row["table"] for row in rows} >= {"alerts", "incidents", "sessions"}
     assert collector.stop() == 0
