@@ -1,6 +1,7 @@
 /* The database's own text index: one row of tokens for each alert and incident. */
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "collector/incidents.h"
 #include "collector/search_index.h"
@@ -10,14 +11,24 @@
 #define TOKENS_MAX ((size_t)256 * 1024)
 #define VERSION    "1" /* raise it when texts become other tokens, or other texts are taken */
 
+#define ALERT_ROWS "SELECT id, description, type, source, entities FROM alerts WHERE "
+
+/* With its entities in one text, a line each: a question for each incident would be a round trip.
+ */
+#define INCIDENT_ROWS(aggregate)                                                                   \
+    "SELECT id, title, description, type, (SELECT " aggregate " FROM (SELECT DISTINCT en.value "   \
+    "FROM incident_entities ie JOIN entities en ON en.id = ie.entity_id "                          \
+    "WHERE ie.incident_id = incidents.id ORDER BY 1 LIMIT $3) x) FROM incidents WHERE "
+
 static const struct topic_sql {
-    const char *rows, *drop, *add[2]; /* by db_engine */
+    const char *rows[2], *drop, *add[2]; /* by db_engine */
 } sqls[TOPICS] = {
-    [TOPIC_ALERTS] = {"SELECT id, description, type, source, entities FROM alerts WHERE ",
+    [TOPIC_ALERTS] = {{ALERT_ROWS, ALERT_ROWS},
                       "DELETE FROM alert_text WHERE row",
                       {"INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2)",
                        "INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2::tsvector)"}},
-    [TOPIC_INCIDENTS] = {"SELECT id, title, description, type FROM incidents WHERE ",
+    [TOPIC_INCIDENTS] = {{INCIDENT_ROWS("group_concat(value, char(10))"),
+                          INCIDENT_ROWS("string_agg(value, chr(10))")},
                          "DELETE FROM incident_text WHERE row",
                          {"INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2)",
                           "INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2::tsvector)"}},
@@ -43,33 +54,30 @@ static void put_entities(struct buf *tokens, const char *json)
     json_decref(list);
 }
 
-static int put_incident_entities(struct buf *tokens, struct db_tx *tx, int64_t id, struct err *e)
+/* A line each. */
+static void put_lines(struct buf *tokens, const char *text)
 {
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx,
-                     "SELECT DISTINCT en.value FROM incident_entities ie "
-                     "JOIN entities en ON en.id = ie.entity_id WHERE ie.incident_id = $1 "
-                     "ORDER BY 1 LIMIT $2",
-                     DB_ARGS(db_int(id), db_int(SEARCH_ENTITIES)), &s, e);
+    char line[ENTITY_VALUE_MAX + 1];
 
-    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        put_text(tokens, db_text(s, 0));
-        r = 0;
+    while (text != NULL && *text != '\0') {
+        const size_t n = strcspn(text, "\n"), len = n < sizeof(line) ? n : sizeof(line) - 1;
+        memcpy(line, text, len);
+        line[len] = '\0';
+        put_text(tokens, line);
+        text += n + (text[n] == '\n');
     }
-    return r;
 }
 
 /* The tokens of the row that `s` stands on. */
-static int put_row(struct buf *tokens, struct db_tx *tx, struct db_stmt *s, enum topic t,
-                   struct err *e)
+static void put_row(struct buf *tokens, struct db_stmt *s, enum topic t)
 {
     buf_reset(tokens);
     for (int col = 1; col <= 3; col++)
         put_text(tokens, db_text(s, col));
     if (t == TOPIC_INCIDENTS)
-        return put_incident_entities(tokens, tx, db_i64(s, 0), e);
-    put_entities(tokens, db_text(s, 4));
-    return 0;
+        put_lines(tokens, db_text(s, 4));
+    else
+        put_entities(tokens, db_text(s, 4));
 }
 
 static int add(struct db_tx *tx, enum topic t, int64_t id, struct buf *tokens, struct err *e)
@@ -91,20 +99,19 @@ static int take_topic(struct db_tx *tx, const struct search_span *span, enum top
                       uint64_t *taken, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    const struct db_value args[] = {db_int(span->from), db_int(span->to)};
-    char sql[256];
+    const struct db_value args[] = {db_int(span->from), db_int(span->to), db_int(SEARCH_ENTITIES)};
+    char sql[640];
     struct buf tokens;
 
     (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].drop, search_span_sql(span, t));
     int r = db_run(tx, sql, args, 2, NULL, e);
-    (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].rows, search_span_sql(span, t));
+    (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].rows[db_engine(tx)], search_span_sql(span, t));
     if (r == 0)
-        r = db_query(tx, sql, args, 2, &s, e);
+        r = db_query(tx, sql, args, t == TOPIC_INCIDENTS ? 3 : 2, &s, e);
     buf_init(&tokens, TOKENS_MAX);
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        r = put_row(&tokens, tx, s, t, e);
-        if (r == 0)
-            r = add(tx, t, db_i64(s, 0), &tokens, e);
+        put_row(&tokens, s, t);
+        r = add(tx, t, db_i64(s, 0), &tokens, e);
         *taken += r == 0;
     }
     buf_done(&tokens);
