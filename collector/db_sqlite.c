@@ -67,10 +67,12 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
     (void)sqlite3_db_config(conn, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     int r = script(conn,
                    "PRAGMA foreign_keys=ON; PRAGMA trusted_schema=OFF;"
-                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000",
+                   "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-4000",
                    e);
     if (r == 0)
         r = outcome(conn, db_sqlite_array_init(conn), "set up", e);
+    if (r == 0 && is_writer) /* a reader's pages are thrown away at the next commit anyway */
+        r = script(conn, "PRAGMA cache_size=-16000", e);
     if (r == 0 && is_writer)
         r = script(conn,
                    "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=67108864;"
