@@ -4,8 +4,8 @@
  * SQLite file.
  *
  * The alerts of EVE_JSON (as wind-sensor wrote it) are the patterns: each is sent with a new uid,
- * by one of ALERTS / 20 attackers, against one of 2,000 hosts. REPEATS of 100 come as a second
- * revision of an alert that is known.
+ * by one of 200 attackers that are busy until each has sent 20, against one of 2,000 hosts. REPEATS
+ * of 100 come as a second revision of an alert that is known.
  */
 #include <jansson.h>
 #include <stdio.h>
@@ -22,6 +22,7 @@
 
 #define PATTERNS 64
 #define VICTIMS  2000
+#define BUSY     200
 
 static struct pattern {
     char *text;
@@ -103,10 +104,10 @@ static char *replaced(char *text, const char *from, const char *to)
     return result;
 }
 
-static char *make_alert(size_t i, size_t attackers, int rev)
+static char *make_alert(size_t i, int rev)
 {
     const struct pattern *p = &patterns[i % n_patterns];
-    const size_t who = (i * 2654435761u) % attackers, whom = (i * 40503u) % VICTIMS;
+    const size_t who = i / (BUSY * 20) * BUSY + i % BUSY, whom = i * 40503u % VICTIMS;
     char uid[40], src[48], dst[48], text_rev[24];
 
     (void)snprintf(uid, sizeof(uid), "01a20734-c757-7e8a-88f0-%012zx", i);
@@ -193,7 +194,7 @@ int main(int argc, char **argv)
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
         const bool again = i > step && i % 100 < repeats;
-        char *text = make_alert(again ? i - step : i, n / 20 + 1, again ? 2 : 1);
+        char *text = make_alert(again ? i - step : i, again ? 2 : 1);
         items[i] = (struct ingest_item){.json = text, .len = strlen(text)};
         bytes += items[i].len;
     }
@@ -203,8 +204,7 @@ int main(int argc, char **argv)
     if (mkdtemp(path) == NULL)
         fail("no folder");
     (void)snprintf(file, sizeof(file), "%s/wind.db", path);
-    (void)url;
-    const struct db_conf conf = {.path = file};
+    const struct db_conf conf = {.path = url == NULL ? file : NULL, .url = url};
     if (db_open(&db, &conf, &e) != 0)
         fail(e.text);
     bench_store(db, items, n, step);
