@@ -8,9 +8,6 @@
 #include "collector/outbox.h"
 #include "common/time.h"
 
-/* Every byte of a value may be an escape of six. */
-#define ENTITIES_JSON_MAX ((size_t)ENTITIES_MAX * (6 * ENTITY_VALUE_MAX + 128))
-
 /* ---------------------------------------------------------------- putting */
 
 static int link_entities(struct db_tx *tx, int64_t id, const struct alert *a, struct err *e)
@@ -107,7 +104,7 @@ static int write(struct db_tx *tx, int64_t known, const struct alert *a, int64_t
     struct buf entities;
     int r;
 
-    buf_init(&entities, ENTITIES_JSON_MAX);
+    buf_init(&entities, STORE_ENTITIES_JSON);
     if (text == NULL) {
         store_entities_write(&entities, a->entities, a->n_entities);
         text = buf_text(&entities);

@@ -270,8 +270,6 @@ static int store_posted(struct collector *app, struct posted *posted, struct ale
             r = err_set(e, -EIO, "an alert that was stored cannot be shown");
     if (r == 0)
         r = db_commit(&tx, e);
-    if (r != 0)
-        ingest_forget(app->ingest);
     free(alerts);
     return r;
 }

@@ -63,7 +63,7 @@ struct route {
     const char *pattern; /* "/api/alerts/{id}": a positive int64; "{name:text}": text */
     enum permission need;
     http_handler *handler;
-    http_group_handler *group;       /* NULL: none; before it ingest_hold is called */
+    http_group_handler *group;       /* NULL: none */
     const struct api_object *object; /* that the handlers of api_common.h work on */
     const char *summary;
     const struct schema *body; /* checked; NULL: no body is expected */

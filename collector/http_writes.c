@@ -1,23 +1,9 @@
 #include "collector/http_writes.h"
 
-#include "collector/collector.h"
-#include "collector/ingest.h"
-
 /* May its route take it together with others? What is kept for an Idempotency-Key goes alone. */
 static bool is_groupable(const struct exchange *x)
 {
     return x->rq.route->group != NULL && exchange_key(x) == NULL;
-}
-
-static void before(void *arg, struct write_job *group)
-{
-    struct http_writes *w = arg;
-
-    w->holds_ingest = false;
-    for (const struct write_job *j = group; j != NULL; j = j->next)
-        w->holds_ingest = w->holds_ingest || is_groupable(j->of);
-    if (w->holds_ingest) /* before the transaction, as ingest does it */
-        ingest_hold(w->app->ingest);
 }
 
 /* All of this job's route from here on; what was done has an answer. */
@@ -42,11 +28,10 @@ static void run_route(struct write_job *from)
 
 static void run(void *arg, struct write_job *group)
 {
-    const struct http_writes *w = arg;
-
+    (void)arg;
     for (struct write_job *j = group; j != NULL; j = j->next) {
         struct exchange *x = j->of;
-        if (w->holds_ingest && !x->is_run && is_groupable(x))
+        if (!x->is_run && is_groupable(x))
             run_route(j);
         if (!x->is_run)
             exchange_run(x);
@@ -58,8 +43,6 @@ static void after(void *arg, struct write_job *group, int result, const struct e
 {
     const struct http_writes *w = arg;
 
-    if (w->holds_ingest)
-        ingest_release(w->app->ingest, result >= 0);
     while (group != NULL) {
         struct exchange *x = group->of;
         group = group->next; /* once it is resumed, it may be gone */
@@ -70,5 +53,5 @@ static void after(void *arg, struct write_job *group, int result, const struct e
 
 struct write_ops http_writes_ops(struct http_writes *w)
 {
-    return (struct write_ops){.arg = w, .before = before, .run = run, .after = after};
+    return (struct write_ops){.arg = w, .run = run, .after = after};
 }

@@ -13,7 +13,6 @@
 struct http_writes {
     struct collector *app;              /* borrowed */
     void (*resume)(struct exchange *x); /* it is settled: answer it */
-    bool holds_ingest;                  /* the queue's own */
 };
 
 /* `w` lives as long as the queue. */

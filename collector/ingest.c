@@ -1,7 +1,6 @@
 #include "collector/ingest.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,8 +32,7 @@ struct ingest {
     struct ingest_conf conf;
     struct ingest_reader *reader;
     struct json_scan *body;
-    pthread_mutex_t lock; /* a write transaction and the view that belongs to it */
-    struct view view;
+    struct view view; /* of who holds the write transaction */
 };
 
 static const char *const body_paths[INGEST_PARTS] = {
@@ -72,7 +70,6 @@ int ingest_new(struct ingest **ret_ingest, const struct ingest_conf *conf, struc
         return err_set(e, -ENOMEM, "ingest: out of memory");
     in->conf = *conf;
     view_init(&in->view, &conf->correlate);
-    (void)pthread_mutex_init(&in->lock, NULL);
     int r = ingest_reader_new(&in->reader, e);
     if (r == 0)
         r = json_scan_new(&in->body, body_paths, INGEST_PARTS, e);
@@ -87,7 +84,6 @@ struct ingest *ingest_free(struct ingest *in)
         ingest_reader_free(in->reader);
         json_scan_free(in->body);
         view_clear(&in->view);
-        (void)pthread_mutex_destroy(&in->lock);
     }
     free(in);
     return NULL;
@@ -209,48 +205,26 @@ static int store(struct work *w, struct db_tx *tx, struct err *e)
 static int store_once(struct work *w, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-
-    int r = db_begin_write(w->in->conf.db, &tx, e);
-    if (r == 0)
-        r = store(w, tx, e);
-    if (r == 0)
-        r = db_commit(&tx, e);
-    if (r != 0)
-        view_clear(&w->in->view);
-    return r;
-}
-
-/* What others took away (retention) is found by a conflict; without a memory there is none. */
-static int store_work(struct work *w, struct err *e)
-{
     const struct view *v = &w->in->view;
 
-    (void)pthread_mutex_lock(&w->in->lock);
+    int r = db_begin_write(w->in->conf.db, &tx, e);
+    if (r != 0)
+        return r;
     const uint64_t singly = v->singly, forgotten = v->forgotten;
+    r = store(w, tx, e);
+    w->singly = v->singly - singly;
+    w->forgotten += v->forgotten - forgotten;
+    return r == 0 ? db_commit(&tx, e) : r;
+}
+
+/* What others took away is found by a conflict at the latest; without a memory there is none. */
+static int store_work(struct work *w, struct err *e)
+{
     int r = store_once(w, e);
+
     if (r == DB_CONFLICT)
         r = store_once(w, e);
-    w->singly = v->singly - singly;
-    w->forgotten = v->forgotten - forgotten;
-    (void)pthread_mutex_unlock(&w->in->lock);
     return r <= 0 ? r : err_set(e, -EIO, "a key of the batch does not fit");
-}
-
-void ingest_hold(struct ingest *in)
-{
-    (void)pthread_mutex_lock(&in->lock);
-}
-
-void ingest_release(struct ingest *in, bool is_kept)
-{
-    if (!is_kept)
-        view_clear(&in->view);
-    (void)pthread_mutex_unlock(&in->lock);
-}
-
-void ingest_forget(struct ingest *in)
-{
-    view_clear(&in->view);
 }
 
 int ingest_alerts(struct ingest *in, struct db_tx *tx, const struct alert *const *alerts, size_t n,

@@ -6,7 +6,7 @@
  *          share this one path: both hand over the alerts as the JSON text that came.
  *          From the bus come several sensors' alerts at once: each item can name its own.
  * Owns     What it remembers between batches, which the database knows too.
- * Threads  Any; batches are stored one after the other.
+ * Threads  Any; batches are stored one after the other: the write transaction is their lock.
  * Bounds   INGEST_ITEMS alerts a batch of INGEST_ITEM_BYTES each; every text and list of an
  *          alert has a limit.
  *
@@ -84,13 +84,9 @@ WIND_MUST_USE int ingest_split(const struct ingest *in, const char *text, size_t
 WIND_MUST_USE int ingest_batch(struct ingest *in, const struct ingest_batch *batch,
                                struct ingest_result *ret_result, struct err *e);
 /*
- * For alerts that people post, checked and with entities_json: the same store, within the caller's
- * transaction. Hold it before that begins, release it after its end; is_kept: it was committed.
- * After a failure, or when the caller rolls back for another reason: ingest_forget.
+ * Alerts that people post, checked and with entities_json: the same store, within the caller's
+ * write transaction, which may be undone.
  */
-void ingest_hold(struct ingest *in);
-void ingest_release(struct ingest *in, bool is_kept);
-void ingest_forget(struct ingest *in);
 WIND_MUST_USE int ingest_alerts(struct ingest *in, struct db_tx *tx,
                                 const struct alert *const *alerts, size_t n, struct err *e);
 

@@ -311,6 +311,8 @@ static int put_slowly(struct store_batch *b, struct ingest_put *item, struct err
         view_forget(b->view, incident);
         r = view_load(b->view, b->tx, &incident, 1, e);
     }
+    if (r == 0)
+        r = outbox_mark(b->tx, &b->view->last, e);
     return r == 0 ? stored_load(b, &uid, 1, e) : r;
 }
 
@@ -353,7 +355,9 @@ static int put_all(struct store_batch *b, struct err *e)
             r = put(b, i, is_heavy, e);
     if (r == 0)
         r = store_flush(b, e);
-    return r == 0 ? view_written(b->view, b->tx, e) : r;
+    if (r != 0)
+        view_clear(b->view);
+    return r;
 }
 
 int ingest_store(struct view *v, struct db_tx *tx, struct ingest_put *items, size_t n,

@@ -20,6 +20,6 @@ struct ingest_put {
     enum ingest_state state;   /* what became of it */
 };
 
-/* < 0 or DB_CONFLICT: roll back, and view_clear. */
+/* < 0 or DB_CONFLICT: roll back. */
 WIND_MUST_USE int ingest_store(struct view *v, struct db_tx *tx, struct ingest_put *items, size_t n,
                                struct err *e);

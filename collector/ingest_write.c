@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "collector/db_bulk.h"
+#include "collector/db_rows.h"
 #include "collector/outbox.h"
 #include "common/crypto.h"
 #include "common/time.h"
@@ -62,9 +62,26 @@ void store_part(struct store_batch *b, struct view_entity *en, const struct view
     b->parts[b->n_parts++] = (struct store_part){en, *part};
 }
 
+/*
+ * An update of n rows. Of a few, PostgreSQL isn't waited for. DB_CONFLICT: fewer were there, so
+ * what we know is not what is there.
+ */
+static int update(struct store_batch *b, const char *sql, const struct db_value *args,
+                  size_t n_args, size_t n, struct err *e)
+{
+    int64_t changed = 0;
+
+    if (n == 0)
+        return 0;
+    if (db_engine(b->tx) == DB_POSTGRES && n <= DB_ROWS_FEW)
+        return db_defer(b->tx, sql, args, n_args, e);
+    const int r = db_run(b->tx, sql, args, n_args, &changed, e);
+    return r == 0 && changed != (int64_t)n ? DB_CONFLICT : r;
+}
+
 /* ---------------------------------------------------------------- incidents */
 
-static int add_incident(struct store_batch *b, struct db_bulk *bulk, struct view_incident *in,
+static int add_incident(struct store_batch *b, struct db_rows *rows, struct view_incident *in,
                         int64_t id, struct err *e)
 {
     const int64_t now = (int64_t)time_wall_ns();
@@ -77,7 +94,7 @@ static int add_incident(struct store_batch *b, struct db_bulk *bulk, struct view
     view_story_tell(b->view, in, &st, title);
     crypto_random(random, sizeof(random));
     uuid_v7((uint64_t)now / WIND_NS_PER_MS, random, uid);
-    return db_bulk_row(bulk,
+    return db_rows_add(rows,
                        DB_ARGS(db_int(id), db_bytes(uid, 16), db_str(title),
                                db_str(story_type(&st)), db_int(story_severity(&st)), db_int(now),
                                db_int(now), db_str("wind"), db_int(st.first_ns), db_int(st.last_ns),
@@ -87,7 +104,7 @@ static int add_incident(struct store_batch *b, struct db_bulk *bulk, struct view
 
 static int add_incidents(struct store_batch *b, struct outbox_change *changes, struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *bulk = NULL;
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
     int64_t id = 0;
     size_t n = 0;
 
@@ -99,14 +116,14 @@ static int add_incidents(struct store_batch *b, struct outbox_change *changes, s
         return 0;
     int r = db_reserve(b->tx, "incidents", n, &id, e);
     if (r == 0)
-        r = db_bulk_begin(b->tx, "incidents",
+        r = db_rows_begin(b->tx, "incidents",
                           "id, uid, title, type, severity, created_at, updated_at, created_by, "
                           "first_seen, last_seen, alert_count",
-                          &bulk, e);
+                          n, &rows, e);
     for (size_t i = 0; r == 0 && i < b->n_touched; i++)
         if (changes[i].is_new)
-            r = add_incident(b, bulk, b->touched[i], id++, e);
-    return r == 0 ? db_bulk_end(&bulk, e) : r;
+            r = add_incident(b, rows, b->touched[i], id++, e);
+    return r == 0 ? db_rows_end(&rows, e) : r;
 }
 
 /* Columns of the update below, each an array. */
@@ -126,7 +143,6 @@ static int change_incidents(struct store_batch *b, const struct outbox_change *c
     const size_t size = b->n_touched + 1;
     struct db_value *v = calloc(size * UP_COLUMNS, sizeof(*v));
     char(*titles)[TITLE_MAX + 1] = calloc(size, sizeof(*titles));
-    int64_t changed = 0;
     size_t n = 0;
 
     int r = v == NULL || titles == NULL ? store_no_memory(e) : 0;
@@ -144,8 +160,8 @@ static int change_incidents(struct store_batch *b, const struct outbox_change *c
         v[UP_TITLE * size + n] = db_str(titles[n]);
         n++;
     }
-    if (r == 0 && n > 0)
-        r = db_run(b->tx, sql,
+    if (r == 0)
+        r = update(b, sql,
                    DB_ARGS(db_array(DB_TYPE_INT, v + UP_ID * size, n),
                            db_array(DB_TYPE_INT, v + UP_FIRST * size, n),
                            db_array(DB_TYPE_INT, v + UP_LAST * size, n),
@@ -154,53 +170,53 @@ static int change_incidents(struct store_batch *b, const struct outbox_change *c
                            db_array(DB_TYPE_TEXT, v + UP_TYPE * size, n),
                            db_array(DB_TYPE_TEXT, v + UP_TITLE * size, n),
                            db_int((int64_t)time_wall_ns())),
-                   &changed, e);
+                   n, e);
     free(v);
     free(titles);
-    /* one that is gone: what we know is not what is there */
-    return r == 0 && n > 0 && changed != (int64_t)n ? DB_CONFLICT : r;
+    return r;
 }
 
 static int write_parts(struct store_batch *b, struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *bulk = NULL;
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
 
     if (b->n_parts == 0)
         return 0;
-    int r = db_bulk_begin(b->tx, "incident_entities", "entity_id, role, alert_type, incident_id",
-                          &bulk, e);
+    int r = db_rows_begin(b->tx, "incident_entities", "entity_id, role, alert_type, incident_id",
+                          b->n_parts, &rows, e);
     for (size_t i = 0; r == 0 && i < b->n_parts; i++) {
         const struct view_part *p = &b->parts[i].part;
-        r = db_bulk_row(bulk,
+        r = db_rows_add(rows,
                         DB_ARGS(db_int(b->parts[i].entity->id), db_str(part_role_words[p->role]),
                                 db_str(b->view->type_words[p->type]), db_int(p->in->id)),
                         e);
     }
-    return r == 0 ? db_bulk_end(&bulk, e) : r;
+    return r == 0 ? db_rows_end(&rows, e) : r;
 }
 
 /* ---------------------------------------------------------------- alerts */
 
-static int add_alert(struct db_bulk *bulk, const struct store_row *row, int64_t now, struct err *e)
+static int add_alert(struct db_rows *rows, const struct store_row *row, int64_t now, struct err *e)
 {
     const struct alert *a = row->alert, *l = row->latest;
     const struct db_value no = db_null();
 
-    return db_bulk_row(
-        bulk,
+    return db_rows_add(
+        rows,
         DB_ARGS(db_int(row->id), db_bytes(a->uid, 16), db_int(l->rev), db_int(a->detected_ns),
                 db_int(l->severity), db_str(a->type), db_str(a->source), db_str(l->description),
-                db_str("new"), db_str(l->tactic), l->score < 0 ? no : db_f64(l->score),
-                db_int(l->first_ns), db_int(l->last_ns), a->has_flow ? db_bytes(a->src, 16) : no,
-                a->has_flow ? db_bytes(a->dst, 16) : no, a->has_flow ? db_int(a->src_port) : no,
-                a->has_flow ? db_int(a->dst_port) : no, db_str(a->proto), db_str(l->metadata),
-                db_str(l->entities_json), db_int(row->in->id), db_int(now), db_int(now)),
+                db_str(a->status ? a->status : "new"), db_str(a->assigned), db_str(l->tactic),
+                l->score < 0 ? no : db_f64(l->score), db_int(l->first_ns), db_int(l->last_ns),
+                a->has_flow ? db_bytes(a->src, 16) : no, a->has_flow ? db_bytes(a->dst, 16) : no,
+                a->has_flow ? db_int(a->src_port) : no, a->has_flow ? db_int(a->dst_port) : no,
+                db_str(a->proto), db_str(l->metadata), db_str(l->entities_json),
+                db_int(row->in->id), db_int(now), db_int(now)),
         e);
 }
 
 static int add_alerts(struct store_batch *b, struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *bulk = NULL;
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
     const int64_t now = (int64_t)time_wall_ns();
     int64_t id = 0;
     size_t n = 0;
@@ -211,31 +227,32 @@ static int add_alerts(struct store_batch *b, struct err *e)
         return 0;
     int r = db_reserve(b->tx, "alerts", n, &id, e);
     if (r == 0)
-        r = db_bulk_begin(b->tx, "alerts",
-                          "id, uid, rev, detected_at, severity, type, source, description, "
-                          "status, tactic, score, first_seen, last_seen, src, dst, src_port, "
-                          "dst_port, proto, metadata, entities, incident_id, created_at, "
-                          "updated_at",
-                          &bulk, e);
+        r = db_rows_begin(
+            b->tx, "alerts",
+            "id, uid, rev, detected_at, severity, type, source, description, "
+            "status, assigned_to, tactic, score, first_seen, last_seen, src, dst, src_port, "
+            "dst_port, proto, metadata, entities, incident_id, created_at, "
+            "updated_at",
+            n, &rows, e);
     for (size_t i = 0; r == 0 && i < b->n_rows; i++)
         if (b->rows[i]->is_new) {
             b->rows[i]->id = id++;
-            r = add_alert(bulk, b->rows[i], now, e);
+            r = add_alert(rows, b->rows[i], now, e);
         }
-    return r == 0 ? db_bulk_end(&bulk, e) : r;
+    return r == 0 ? db_rows_end(&rows, e) : r;
 }
 
 /* In PostgreSQL a table of its own says which alert has a uid. */
 static int add_uids(struct store_batch *b, struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *bulk = NULL;
-    int r = db_bulk_begin(b->tx, "alert_uids", "uid, alert_id", &bulk, e);
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
+    int r = db_rows_begin(b->tx, "alert_uids", "uid, alert_id", b->n_rows, &rows, e);
 
     for (size_t i = 0; r == 0 && i < b->n_rows; i++)
         if (b->rows[i]->is_new)
-            r = db_bulk_row(
-                bulk, DB_ARGS(db_bytes(b->rows[i]->alert->uid, 16), db_int(b->rows[i]->id)), e);
-    return r == 0 ? db_bulk_end(&bulk, e) : r;
+            r = db_rows_add(
+                rows, DB_ARGS(db_bytes(b->rows[i]->alert->uid, 16), db_int(b->rows[i]->id)), e);
+    return r == 0 ? db_rows_end(&rows, e) : r;
 }
 
 enum {
@@ -284,7 +301,6 @@ static int change_alerts(struct store_batch *b, struct err *e)
     const size_t size = b->n_rows + 1;
     struct db_value args[AL_COLUMNS + 1];
     struct db_value *v = calloc(size * AL_COLUMNS, sizeof(*v));
-    int64_t changed = 0;
     size_t n = 0;
 
     if (v == NULL)
@@ -295,9 +311,9 @@ static int change_alerts(struct store_batch *b, struct err *e)
     for (size_t i = 0; i < AL_COLUMNS; i++)
         args[i] = db_array(types[i], v + i * size, n);
     args[AL_COLUMNS] = db_int((int64_t)time_wall_ns());
-    const int r = n == 0 ? 0 : db_run(b->tx, sql, args, WIND_ARRAY_SIZE(args), &changed, e);
+    const int r = update(b, sql, args, WIND_ARRAY_SIZE(args), n, e);
     free(v);
-    return r == 0 && n > 0 && changed != (int64_t)n ? DB_CONFLICT : r;
+    return r;
 }
 
 static int unlink_entities(struct store_batch *b, struct err *e)
@@ -319,22 +335,25 @@ static int unlink_entities(struct store_batch *b, struct err *e)
 
 static int link_entities(struct store_batch *b, struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *bulk = NULL;
-    int r = unlink_entities(b, e);
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
+    size_t n = 0;
 
+    for (size_t i = 0; i < b->n_rows; i++)
+        n += b->rows[i]->latest->n_entities;
+    int r = unlink_entities(b, e);
     if (r == 0)
-        r = db_bulk_begin(b->tx, "alert_entities", "alert_id, pos, entity_id, role", &bulk, e);
+        r = db_rows_begin(b->tx, "alert_entities", "alert_id, pos, entity_id, role", n, &rows, e);
     for (size_t i = 0; r == 0 && i < b->n_rows; i++) {
         const struct store_row *row = b->rows[i];
         if (!row->is_new && !row->is_relinked)
             continue;
         for (size_t k = 0; r == 0 && k < row->latest->n_entities; k++)
-            r = db_bulk_row(bulk,
+            r = db_rows_add(rows,
                             DB_ARGS(db_int(row->id), db_int((int64_t)k), db_int(row->people[k]->id),
                                     db_str(row->latest->entities[k].role)),
                             e);
     }
-    return r == 0 ? db_bulk_end(&bulk, e) : r;
+    return r == 0 ? db_rows_end(&rows, e) : r;
 }
 
 /* ---------------------------------------------------------------- all of it */
@@ -350,7 +369,7 @@ static int tell_listeners(struct store_batch *b, struct outbox_change *changes, 
         incidents[i].topic = TOPIC_INCIDENTS;
         incidents[i].id = b->touched[i]->id;
     }
-    return outbox_add_changes(b->tx, changes, b->n_rows + b->n_touched, e);
+    return outbox_add_changes(b->tx, changes, b->n_rows + b->n_touched, &b->view->last, e);
 }
 
 static void begin_anew(struct store_batch *b)

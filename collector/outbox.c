@@ -3,24 +3,23 @@
 #include <errno.h>
 
 #include "collector/alerts.h"
-#include "collector/db_bulk.h"
+#include "collector/db_rows.h"
 #include "collector/incidents.h"
 #include "common/time.h"
 
-/* Each new row ends an old one: whoever writes, sensors or people, the table stays small. */
+/*
+ * Each new row ends an old one: whoever writes, sensors or people, the table stays small. What the
+ * slowest index has not taken is kept longer, and the row it has come to, by which it sees that
+ * none is missing.
+ */
 static int trim(struct db_tx *tx, int64_t seq, struct err *e)
 {
-    int64_t taken = seq; /* by the slowest index; this row stays: it sees that none is missing */
-    int r = seq <= OUTBOX_KEEP ? 0
-                               : db_query_i64(tx, "SELECT coalesce(min(seq), $1) FROM search_state",
-                                              DB_ARGS(db_int(seq)), &taken, e);
-
-    if (r < 0)
-        return r;
-    int64_t last = seq - OUTBOX_KEEP;
-    if (taken - 1 < last)
-        last = taken - 1 > seq - OUTBOX_HELD ? taken - 1 : seq - OUTBOX_HELD;
-    return db_run(tx, "DELETE FROM outbox WHERE seq <= $1", DB_ARGS(db_int(last)), NULL, e);
+    if (seq <= OUTBOX_KEEP)
+        return 0;
+    return db_defer(tx,
+                    "DELETE FROM outbox WHERE seq <= $1 AND (seq <= $2 OR seq < "
+                    "(SELECT coalesce(min(seq), $1) FROM search_state))",
+                    DB_ARGS(db_int(seq - OUTBOX_KEEP), db_int(seq - OUTBOX_HELD)), e);
 }
 
 int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct err *e)
@@ -57,9 +56,9 @@ int outbox_add_all(struct db_tx *tx, enum topic t, enum outbox_op op, const int6
 }
 
 int outbox_add_changes(struct db_tx *tx, const struct outbox_change *changes, size_t n,
-                       struct err *e)
+                       struct outbox_mark *ret_last, struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *b = NULL;
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
     const int64_t now = (int64_t)time_wall_ns();
     int64_t seq = 0;
 
@@ -67,16 +66,29 @@ int outbox_add_changes(struct db_tx *tx, const struct outbox_change *changes, si
         return 0;
     int r = db_reserve(tx, "outbox", n, &seq, e);
     if (r == 0)
-        r = db_bulk_begin(tx, "outbox", "seq, topic, object_id, op, at", &b, e);
+        r = db_rows_begin(tx, "outbox", "seq, topic, object_id, op, at", n, &rows, e);
     for (size_t i = 0; r == 0 && i < n; i++)
-        r = db_bulk_row(b,
+        r = db_rows_add(rows,
                         DB_ARGS(db_int(seq + (int64_t)i), db_str(topic_words[changes[i].topic]),
                                 db_int(changes[i].id),
                                 db_str(changes[i].is_new ? "created" : "updated"), db_int(now)),
                         e);
     if (r == 0)
-        r = db_bulk_end(&b, e);
-    return r == 0 ? trim(tx, seq + (int64_t)n - 1, e) : r;
+        r = db_rows_end(&rows, e);
+    *ret_last = (struct outbox_mark){.seq = seq + (int64_t)n - 1, .at_ns = now};
+    return r == 0 ? trim(tx, ret_last->seq, e) : r;
+}
+
+int outbox_mark(struct db_tx *tx, struct outbox_mark *ret_last, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const int r =
+        db_query_row(tx, "SELECT seq, at FROM outbox ORDER BY seq DESC LIMIT 1", DB_NONE, &s, e);
+
+    *ret_last = (struct outbox_mark){.seq = 0};
+    if (r == DB_ROW)
+        *ret_last = (struct outbox_mark){.seq = db_i64(s, 0), .at_ns = db_i64(s, 1)};
+    return r < 0 ? r : 0;
 }
 
 static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)

@@ -39,9 +39,17 @@ struct outbox_change {
     bool is_new;
 };
 
-/* Many at once, in this order. */
+/* A row that nobody else can have written, even if ours was undone and its number given again. */
+struct outbox_mark {
+    int64_t seq, at_ns;
+};
+
+/* Many at once, in this order; *ret_last is set when n > 0. */
 WIND_MUST_USE int outbox_add_changes(struct db_tx *tx, const struct outbox_change *changes,
-                                     size_t n, struct err *e);
+                                     size_t n, struct outbox_mark *ret_last, struct err *e);
+
+/* The newest; zeros when there is none. */
+WIND_MUST_USE int outbox_mark(struct db_tx *tx, struct outbox_mark *ret_last, struct err *e);
 
 /* The newest sequence number; 0 when there was never one. */
 WIND_MUST_USE int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e);

@@ -73,6 +73,9 @@ WIND_MUST_USE int store_entity_words(int kind, int role, const char *value,
 WIND_MUST_USE int store_entities_read(const json_t *list, struct entity *ret_entities,
                                       size_t *ret_n, struct err *e);
 
+/* Every byte of a value may be an escape of six. */
+#define STORE_ENTITIES_JSON ((size_t)ENTITIES_MAX * (6 * ENTITY_VALUE_MAX + 128))
+
 /* Append them as the API shows them: [{kind, value, role}]. */
 void store_entities_write(struct buf *b, const struct entity *entities, size_t n);
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db_bulk.h"
+#include "collector/db_rows.h"
 #include "collector/view_story.h"
 #include "common/crypto.h"
 #include "common/hash.h"
@@ -259,7 +259,7 @@ static int take_changes(struct view *v, struct db_tx *tx, struct err *e)
                                    "SELECT object_id, max(CASE WHEN op = 'deleted' THEN 1 ELSE 0 "
                                    "END) FROM outbox WHERE seq > $1 AND (topic = 'incidents' OR "
                                    "op = 'deleted') GROUP BY object_id LIMIT $2",
-                                   DB_ARGS(db_int(v->seq), db_int(CHANGES_MAX)), &s, e);
+                                   DB_ARGS(db_int(v->last.seq), db_int(CHANGES_MAX)), &s, e);
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
         ids[n++] = db_i64(s, 0);
         has_deleted |= db_i64(s, 1) != 0; /* entities may have gone as well */
@@ -280,26 +280,22 @@ int view_sync(struct view *v, struct db_tx *tx, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
 
-    if (v->bytes > v->conf.memory)
-        view_clear(v);
-    if (v->entities == NULL)
-        return 0;
-    const int r = db_query_row(
-        tx, "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM outbox", DB_NONE, &s, e);
+    int r = db_query_row(tx,
+                         "SELECT seq, at, coalesce((SELECT at FROM outbox WHERE seq = $1), 0) "
+                         "FROM outbox ORDER BY seq DESC LIMIT 1",
+                         DB_ARGS(db_int(v->last.seq)), &s, e);
     if (r < 0)
         return r;
-    const int64_t first = db_i64(s, 0), last = db_i64(s, 1);
-    if (last == v->seq)
-        return 0;
-    if (last > v->seq && first <= v->seq + 1)
-        return take_changes(v, tx, e);
-    view_clear(v); /* it forgot what we don't know, or is another database */
-    return 0;
-}
-
-int view_written(struct view *v, struct db_tx *tx, struct err *e)
-{
-    return db_query_i64(tx, "SELECT coalesce(max(seq), 0) FROM outbox", DB_NONE, &v->seq, e);
+    const struct outbox_mark last = {.seq = r == DB_ROW ? db_i64(s, 0) : 0,
+                                     .at_ns = r == DB_ROW ? db_i64(s, 1) : 0};
+    const int64_t at_ns = r == DB_ROW ? db_i64(s, 2) : 0;
+    r = 0;
+    if (v->entities != NULL && (at_ns != v->last.at_ns || v->bytes > v->conf.memory))
+        view_clear(v);
+    else if (v->entities != NULL && last.seq != v->last.seq)
+        r = take_changes(v, tx, e);
+    v->last = last;
+    return r;
 }
 
 /* ---------------------------------------------------------------- entities of a batch */
@@ -338,7 +334,7 @@ static int find_ids(struct view *v, struct db_tx *tx, struct view_entity **list,
 static int make_ids(struct view *v, struct db_tx *tx, struct view_entity **list, size_t n,
                     struct err *e)
 {
-    WIND_AUTO(db_bulk) struct db_bulk *b = NULL;
+    WIND_AUTO(db_rows) struct db_rows *rows = NULL;
     int64_t id = 0;
     size_t missing = 0;
 
@@ -348,7 +344,7 @@ static int make_ids(struct view *v, struct db_tx *tx, struct view_entity **list,
         return 0;
     int r = db_reserve(tx, "entities", missing, &id, e);
     if (r == 0)
-        r = db_bulk_begin(tx, "entities", "id, kind, value, addr", &b, e);
+        r = db_rows_begin(tx, "entities", "id, kind, value, addr", missing, &rows, e);
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct view_entity *en = list[i];
         uint8_t addr[16];
@@ -359,12 +355,12 @@ static int make_ids(struct view *v, struct db_tx *tx, struct view_entity **list,
         if (id_map_put(&v->by_id, (uint64_t)en->id, en) != 0)
             return no_memory(e);
         const bool is_addr = strcmp(en->kind, "host") == 0 && ip_parse(en->value, addr) == 0;
-        r = db_bulk_row(b,
+        r = db_rows_add(rows,
                         DB_ARGS(db_int(en->id), db_str(en->kind), db_str(en->value),
                                 is_addr ? db_bytes(addr, sizeof(addr)) : db_null()),
                         e);
     }
-    return r == 0 ? db_bulk_end(&b, e) : r;
+    return r == 0 ? db_rows_end(&rows, e) : r;
 }
 
 /* Rows of {entity, role, type, incident}; incidents that aren't here are listed in `ids`. */

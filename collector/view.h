@@ -8,15 +8,17 @@
  * Bounds   About `memory` bytes; then it begins anew at the next batch. Of an entity with more
  *          than VIEW_PARTS parts in the time that matters it does not know all (VIEW_HEAVY).
  *
- * It is right as long as these hold; view_sync makes them so, and a rolled back transaction is
- * followed by view_clear:
+ * It is right as long as these hold; view_sync makes them so:
  *   1. an entity knows its parts in all incidents that were last seen at known_ns or later;
  *   2. an incident is as in the database, or as the running batch will write it.
- * Who else changes an incident, here or in another collector, says so in the outbox.
+ * Who else changes an incident, here or in another collector, says so in the outbox. What was
+ * remembered of a transaction that was undone is found by the outbox, too: its last row is not
+ * there. Who fails in the middle of a batch calls view_clear.
  */
 #pragma once
 
 #include "collector/correlate.h"
+#include "collector/outbox.h"
 #include "common/id_map.h"
 
 #define VIEW_PARTS 4096
@@ -58,9 +60,9 @@ struct view {
     struct correlate_conf conf;
     uint64_t seed;
     int64_t bytes;
-    int64_t seq;      /* of the outbox: all before is known here */
-    int64_t known_ns; /* the latest of all entities */
-    int64_t from_ns;  /* what was last seen before that doesn't matter to the running batch */
+    struct outbox_mark last; /* of the outbox: all before is known here */
+    int64_t known_ns;        /* the latest of all entities */
+    int64_t from_ns; /* what was last seen before that doesn't matter to the running batch */
     int64_t order;
     uint64_t mark;
     uint64_t singly, forgotten; /* counters: alerts put one by one, calls of view_clear */
@@ -74,9 +76,8 @@ struct view {
 void view_init(struct view *v, const struct correlate_conf *conf);
 void view_clear(struct view *v);
 
-/* At the begin: take over what others did meanwhile. At the end: what we did is known. */
+/* At the begin: take over what others did meanwhile. */
 WIND_MUST_USE int view_sync(struct view *v, struct db_tx *tx, struct err *e);
-WIND_MUST_USE int view_written(struct view *v, struct db_tx *tx, struct err *e);
 
 /* Find or make it; it may have no id yet. NULL: no memory. */
 struct view_entity *view_entity(struct view *v, const char *kind, const char *value);

@@ -83,7 +83,6 @@ static void run_group(struct write_queue *q, struct write_job *group)
 
     for (const struct write_job *j = group; j != NULL; j = j->next)
         n++;
-    q->ops.before(q->ops.arg, group);
     int r = db_group_begin(q->db, &e);
     if (r == 0) {
         q->ops.run(q->ops.arg, group);

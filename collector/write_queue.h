@@ -29,8 +29,7 @@ struct write_job {
 /* What is done with a group, a list of jobs. */
 struct write_ops {
     void *arg;
-    void (*before)(void *arg, struct write_job *group); /* not in a transaction yet */
-    void (*run)(void *arg, struct write_job *group);    /* what begins as a write is a part */
+    void (*run)(void *arg, struct write_job *group); /* what begins as a write is a part */
     /* 0: what was kept lasts. < 0: nothing does, and it may not even have been run. */
     void (*after)(void *arg, struct write_job *group, int result, const struct err *why);
 };

