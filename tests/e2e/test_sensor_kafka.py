@@ -36,6 +36,7 @@ class Run:
             "sensor.name": "edge",
             "kafka.brokers": self.kafka.brokers,
             "kafka.prefix": self.prefix,
+            "uplink.drain": "2m",  # a broker takes a while to start on a busy machine
             "kafka.options": ",".join(f"{k}={v}" for k, v in options.items()),
             **self.more,
             **{name.replace("__", "."): value for name, value in settings.items()},
