@@ -174,6 +174,7 @@ static void reset(void *stmt)
     PQclear(s->res);
     s->res = NULL;
     s->ticket = 0;
+    s->is_looked_at = false;
     s->n_bound = 0;
     s->row = -1;
 }
@@ -324,14 +325,15 @@ static int step(void *stmt, struct err *e)
 
     if (s->ticket == 0)
         return err_set(e, -EINVAL, "database: parameters are missing in: %s", s->sql);
-    if (s->res == NULL) {
-        int r = pg_wait(s->c, s->ticket, e);
+    if (!s->is_looked_at) { /* the answer may have come with that to a later one */
+        int r = s->res == NULL ? pg_wait(s->c, s->ticket, e) : 0;
         if (r == 0 && s->res == NULL)
             r = err_set(e, -EIO, "database: no answer to: %s", s->sql);
         if (r == 0)
             r = first_step(s, e);
         if (r != 0)
             return r;
+        s->is_looked_at = true;
     }
     if (s->row + 1 >= PQntuples(s->res))
         return 0;

@@ -73,6 +73,7 @@ struct pg_stmt {
     Oid *types;            /* as prepared; 0: the server's choice */
     uint64_t ticket;       /* of the answer that is awaited or there; 0: none */
     PGresult *res;
+    bool is_looked_at; /* it is no failure */
     int row;
     char scratch[40]; /* a number as text */
 };

@@ -201,6 +201,73 @@ Test(db, the_same_query_can_run_inside_itself)
     cr_assert_str_eq(db_text(outer, 0), "b");
 }
 
+Test(db, queries_made_together_are_read_in_any_order)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    WIND_AUTO(db_stmt) struct db_stmt *one = NULL, *two = NULL, *three = NULL;
+    struct err e = {0};
+
+    for (int i = 0; i < 3; i++) { /* the second time they are prepared already */
+        cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
+        cr_assert_eq(db_query(tx, "SELECT $1", DB_ARGS(db_str("one")), &one, &e), 0);
+        cr_assert_eq(db_query(tx, "SELECT $1", DB_ARGS(db_str("two")), &two, &e), 0);
+        cr_assert_eq(db_query(tx, "SELECT $1, 3", DB_ARGS(db_str("three")), &three, &e), 0);
+        cr_assert_eq(db_step(two, &e), DB_ROW, "%s", e.text);
+        three = db_stmt_free(three); /* nobody wants it any more */
+        cr_assert_eq(db_step(one, &e), DB_ROW);
+        cr_assert_str_eq(db_text(one, 0), "one");
+        cr_assert_str_eq(db_text(two, 0), "two");
+        cr_assert_eq(db_step(two, &e), 0);
+        one = db_stmt_free(one);
+        two = db_stmt_free(two);
+        tx = db_tx_free(tx);
+    }
+}
+
+Test(db, a_failure_among_queries_made_together_is_told_and_over)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    WIND_AUTO(db_stmt) struct db_stmt *one = NULL, *two = NULL;
+    struct err e = {0};
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(i == 0 ? db_begin_read(temp_db, &tx, &e) : db_begin_single(temp_db, &tx, &e),
+                     0);
+        int r = db_query(tx, "SELECT 1 FROM nowhere", DB_NONE, &one, &e);
+        if (r == 0) {
+            cr_assert_eq(db_query(tx, "SELECT 7", DB_NONE, &two, &e), 0);
+            r = db_step(two, &e); /* skipped for the failure before it */
+            cr_assert_lt(r, 0);
+            r = db_step(one, &e);
+        }
+        cr_assert_lt(r, 0);
+        cr_assert_not_null(strstr(e.text, "nowhere"), "%s", e.text);
+        one = db_stmt_free(one);
+        two = db_stmt_free(two);
+        tx = db_tx_free(tx);
+        cr_assert_eq(count_rows(temp_db, "SELECT 7"), 7); /* the connection is well */
+    }
+}
+
+Test(db, values_that_come_after_a_null_are_taken)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+    static const uint8_t addr[16] = {7, 0, 255};
+    static const char sql[] = "INSERT INTO entities (kind, value, addr) VALUES ($1, $2, $3)";
+
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_run(tx, sql, DB_ARGS(db_str("host"), db_str("a"), db_null()), NULL, &e), 0);
+    cr_assert_eq(
+        db_run(tx, sql, DB_ARGS(db_str("host"), db_str("b"), db_bytes(addr, 16)), NULL, &e), 0,
+        "%s", e.text);
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    size_t len = 0;
+    cr_assert_eq(db_query_row(tx, "SELECT addr FROM entities WHERE value = 'b'", DB_NONE, &s, &e),
+                 DB_ROW);
+    cr_assert_arr_eq(db_blob(s, 0, &len), addr, 16);
+}
+
 Test(db, a_statement_that_outlives_its_transaction_has_no_rows)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;

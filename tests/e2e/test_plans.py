@@ -31,7 +31,8 @@ INSERT INTO alerts (id, uid, rev, detected_at, severity, type, source, descripti
     score, first_seen, last_seen, src, dst, src_port, dst_port, proto, metadata, entities,
     incident_id, created_at, updated_at)
 SELECT g, UID(g), 1, g * 1000000, g % 4 + 1, 'type_' || (g % 7), 'sensor_' || (g % 20),
-    'alert probe' || (g % 500), CASE WHEN g % 10 = 0 THEN 'closed' ELSE 'new' END, (g % 100) / 100.0,
+    'alert probe' || (g % 500), CASE WHEN g % 10 = 0 THEN 'closed' ELSE 'new' END,
+    (g % 100) / 100.0,
     g * 1000000, g * 1000000, ADDR(g % 1000 + 1), ADDR((g + 7) % 1000 + 1), 4242, g % 50, 'TCP',
     '{"pad":"' || 'PAD' || '"}', '[]', CASE WHEN g % 10 = 0 THEN (g / 10) % (ROWS / 1000) + 1 END,
     g, g
