@@ -1,8 +1,10 @@
 #include "common/kafka_conf.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "common/crypto.h"
 #include "common/file.h"
@@ -100,6 +102,40 @@ static int set_brokers(rd_kafka_conf_t *conf, const char *brokers, struct err *e
     return set(conf, "bootstrap.servers", brokers, e);
 }
 
+static bool is_loopback(const char *broker, size_t n)
+{
+    const char *const colon = memrchr(broker, ':', n);
+    const bool is_bare = colon == NULL || memchr(colon, ']', n - (size_t)(colon - broker)) != NULL;
+    char host[64];
+    struct in_addr v4;
+
+    (void)snprintf(host, sizeof(host), "%.*s", (int)(is_bare ? n : (size_t)(colon - broker)),
+                   broker);
+    return strcasecmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+           (inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
+}
+
+/* What goes over a network in the clear was asked for by name. */
+static int check_protocol(const struct kafka_conf *c, struct err *e)
+{
+    static const char name[] = "security.protocol=";
+
+    for (size_t i = 0; i < c->options->n; i++)
+        if (strncmp(c->options->item[i], name, sizeof(name) - 1) == 0)
+            return 0;
+    for (const char *p = c->brokers; *p != '\0'; p += *p == ',') {
+        const size_t n = strcspn(p, ",");
+        if (!is_loopback(p, n))
+            return err_set(e, -EINVAL,
+                           "kafka.brokers: all would go to '%.*s' in the clear; set "
+                           "security.protocol in kafka.options (ssl, sasl_ssl; or plaintext, where "
+                           "you trust the network)",
+                           (int)n, p);
+        p += n;
+    }
+    return 0;
+}
+
 static int set_all(rd_kafka_conf_t *conf, const struct kafka_conf *c,
                    const struct kafka_setting *own, struct err *e)
 {
@@ -110,6 +146,8 @@ static int set_all(rd_kafka_conf_t *conf, const struct kafka_conf *c,
             r = set(conf, own[i].name, own[i].value, e);
     for (size_t i = 0; r == 0 && i < c->options->n; i++)
         r = set_option(conf, c->options->item[i], own, e);
+    if (r == 0)
+        r = check_protocol(c, e);
     if (r == 0 && c->password_file[0] != '\0')
         r = set_password(conf, c->password_file, e);
     return r;

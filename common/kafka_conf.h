@@ -33,7 +33,8 @@ struct kafka_setting {
 /*
  * All of it, the options last. `own` ends with a row whose name is NULL. The password is that of
  * SASL when security.protocol says so, else that of the private key. -EINVAL names the setting:
- * unknown to librdkafka, not its value, fixed, or a secret that belongs into a file.
+ * unknown to librdkafka, not its value, fixed, or a secret that belongs into a file. Without a
+ * security.protocol brokers must be on this machine.
  */
 WIND_MUST_USE int kafka_conf_new(rd_kafka_conf_t **ret_conf, const struct kafka_conf *conf,
                                  const struct kafka_setting *own, struct err *e);
