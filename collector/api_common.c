@@ -151,8 +151,9 @@ static int read_list(struct request *rq, struct response *rs, struct buf *out, b
         *ret_is_whole = false; /* the index may know more a moment later */
         r = api_ask(rq, rs, f);
     }
-    if (r == 0)
-        r = db_begin_list(rq->db, &tx, &rq->err);
+    if (r == 0) /* a replica's text index may be behind ours */
+        r = *ret_is_whole ? db_begin_list(rq->db, &tx, &rq->err)
+                          : db_begin_read(rq->db, &tx, &rq->err);
     return r == 0 ? write_list(tx, o, f, out, &rq->err) : r;
 }
 

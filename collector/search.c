@@ -29,6 +29,7 @@ struct search {
     void *index;
     bool is_ready; /* of the follower, as is what comes next */
     bool ids_turn;
+    int64_t batch;
     uint64_t prune_ns;
     pthread_t thread;
     bool is_started;
@@ -73,15 +74,19 @@ static int load(struct search *s, struct db_tx *tx, struct state *st, bool *ret_
 
 /* From `old` to `st`. Who was faster (another collector, a rebuild that was asked for) wins. */
 static int save(struct search *s, struct db_tx *tx, const struct state *old, const struct state *st,
-                struct err *e)
+                bool *ret_is_ours, struct err *e)
 {
-    return db_run(tx,
-                  "UPDATE search_state SET generation = $2, seq = $3, alerts_done = $4, "
-                  "alerts_to = $5, incidents_done = $6, incidents_to = $7 WHERE name = $1 AND "
-                  "seq = $8 AND alerts_done = $9 AND incidents_done = $10",
-                  DB_ARGS(STATE_ARGS(s, st), db_int(old->seq), db_int(old->done[TOPIC_ALERTS]),
-                          db_int(old->done[TOPIC_INCIDENTS])),
-                  NULL, e);
+    int64_t n = 0;
+    const int r =
+        db_run(tx,
+               "UPDATE search_state SET generation = $2, seq = $3, alerts_done = $4, "
+               "alerts_to = $5, incidents_done = $6, incidents_to = $7 WHERE name = $1 AND "
+               "seq = $8 AND alerts_done = $9 AND incidents_done = $10",
+               DB_ARGS(STATE_ARGS(s, st), db_int(old->seq), db_int(old->done[TOPIC_ALERTS]),
+                       db_int(old->done[TOPIC_INCIDENTS])),
+               &n, e);
+    *ret_is_ours = n > 0;
+    return r;
 }
 
 /* All rows that are there now, and the changes after now. */
@@ -185,7 +190,7 @@ const char *search_span_sql(const struct search_span *span, enum topic t)
 }
 
 /* The next SEARCH_BATCH ids of a rebuild. */
-static int plan_ids(struct db_tx *tx, const struct state *st, enum topic t,
+static int plan_ids(const struct search *s, struct db_tx *tx, const struct state *st, enum topic t,
                     struct search_span *ret_span, struct err *e)
 {
     const char *sql = t == TOPIC_ALERTS
@@ -196,7 +201,7 @@ static int plan_ids(struct db_tx *tx, const struct state *st, enum topic t,
 
     *ret_span = (struct search_span){.topic = t, .is_ids = true, .from = st->done[t]};
     const int r =
-        db_query_i64(tx, sql, DB_ARGS(db_int(st->done[t]), db_int(st->to[t]), db_int(SEARCH_BATCH)),
+        db_query_i64(tx, sql, DB_ARGS(db_int(st->done[t]), db_int(st->to[t]), db_int(s->batch)),
                      &ret_span->to, e);
     if (r >= 0 && ret_span->to == 0) /* the rest of them was deleted */
         ret_span->to = st->to[t];
@@ -229,14 +234,14 @@ static int plan(struct search *s, struct db_tx *tx, struct state *st, struct sea
         st->done[TOPIC_ALERTS] < st->to[TOPIC_ALERTS] ? TOPIC_ALERTS : TOPIC_INCIDENTS;
     const bool has_ids = st->done[t] < st->to[t];
     if (has_ids && (s->ids_turn || st->seq == last))
-        return plan_ids(tx, st, t, ret_span, e);
+        return plan_ids(s, tx, st, t, ret_span, e);
     if (st->seq == last)
         return PLAN_NOTHING;
     *ret_span = (struct search_span){.from = st->seq};
     r = db_query_i64(tx,
                      "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE seq > $1 "
                      "ORDER BY seq LIMIT $2) x",
-                     DB_ARGS(db_int(st->seq), db_int(SEARCH_BATCH)), &ret_span->to, e);
+                     DB_ARGS(db_int(st->seq), db_int(s->batch)), &ret_span->to, e);
     return r < 0 ? r : PLAN_SPAN;
 }
 
@@ -256,32 +261,48 @@ static void moved(struct search *s, const struct state *st, uint64_t taken, uint
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-/* Does what was planned in `tx`, and ends it. */
+/*
+ * Does what was planned in `tx`, and ends it. What was read is written later, when somebody may
+ * have changed it again: that change comes behind this span.
+ */
 static int take(struct search *s, struct db_tx **tx, struct state *st,
                 const struct search_span *span, struct err *e)
 {
     const struct state old = *st;
     uint64_t taken = 0, refused = 0;
+    bool is_ours = false;
 
     int r = s->ops->take(s->index, *tx, span, &taken, e);
-    if (r == 0 && s->ops->send != NULL) {
-        *tx = db_tx_free(*tx);
+    *tx = db_tx_free(*tx);
+    if (r == 0 && s->ops->send != NULL)
         r = s->ops->send(s->index, &refused, e);
-        if (r == 0)
-            r = db_begin_write(s->db, tx, e);
-    }
+    if (r == 0)
+        r = db_begin_write(s->db, tx, e);
     if (span->is_ids)
         st->done[span->topic] = span->to;
     else
         st->seq = span->to;
-    s->ids_turn = !s->ids_turn;
     if (r == 0)
-        r = save(s, *tx, &old, st, e);
+        r = save(s, *tx, &old, st, &is_ours, e);
+    if (r == 0 && is_ours && s->ops->write != NULL)
+        r = s->ops->write(s->index, *tx, span, e);
     if (r == 0)
         r = db_commit(tx, e);
-    if (r == 0)
+    if (r == 0 && is_ours)
         moved(s, st, taken - refused, refused);
-    return r < 0 ? r : 0;
+    return r;
+}
+
+/* A batch that does not fit is halved, down to a single row; then they grow again. */
+static int resize(struct search *s, int outcome)
+{
+    if (outcome == -EFBIG && s->batch > 1) {
+        s->batch /= 2;
+        return 0;
+    }
+    if (outcome == 0 && s->batch < SEARCH_BATCH)
+        s->batch = s->batch > SEARCH_BATCH / 2 ? SEARCH_BATCH : 2 * s->batch;
+    return outcome;
 }
 
 int search_step(struct search *s, struct err *e)
@@ -289,28 +310,25 @@ int search_step(struct search *s, struct err *e)
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct search_span span = {.to = 0};
     struct state st = {.seq = 0};
-    int what;
 
     int r = s->is_ready ? 0 : make_ready(s, e);
+    if (r == 0)
+        r = db_begin_read(s->db, &tx, e);
     if (r != 0)
         return r;
-    r = db_begin_read(s->db, &tx, e);
-    what = r == 0 ? plan(s, tx, &st, &span, e) : r;
+    const int what = plan(s, tx, &st, &span, e);
     if (what == PLAN_NOTHING)
         moved(s, &st, 0, 0);
     if (what <= PLAN_NOTHING)
         return what;
-    if (what == PLAN_ANEW || s->ops->send == NULL) { /* again, where nobody else may write */
+    if (what == PLAN_SPAN) {
+        s->ids_turn = !s->ids_turn;
+        r = resize(s, take(s, &tx, &st, &span, e));
+    } else {
         tx = db_tx_free(tx);
         r = db_begin_write(s->db, &tx, e);
-        what = r == 0 ? plan(s, tx, &st, &span, e) : r;
-        if (what <= PLAN_NOTHING)
-            return what;
-    }
-    if (what == PLAN_SPAN) {
-        r = take(s, &tx, &st, &span, e);
-    } else {
-        r = anew(s, tx, st.generation, e);
+        if (r == 0)
+            r = anew(s, tx, st.generation, e);
         if (r == 0)
             r = db_commit(&tx, e);
     }
@@ -404,7 +422,7 @@ static int make_index(struct search *s, const struct search_conf *conf, struct e
 
     s->ops = &search_text_ops;
     if (conf->url == NULL || conf->url[0] == '\0')
-        return 0;
+        return search_text_new(&s->index, e);
     s->ops = &search_rest_ops;
     return search_rest_new(&s->index, &rest, e);
 }
@@ -418,6 +436,7 @@ int search_new(struct search **ret_search, const struct search_conf *conf, struc
         return err_set(e, -ENOMEM, "search: out of memory");
     s->db = conf->db;
     s->seq = -1;
+    s->batch = SEARCH_BATCH;
     const int r = make_index(s, conf, e);
     if (r != 0) {
         free(s);

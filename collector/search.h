@@ -7,8 +7,9 @@
  *          server (search.url).
  * Owns     The thread, the index, its position in the outbox (table search_state).
  * Threads  new, start, stop, free: main. Everything else: any.
- * Bounds   SEARCH_BATCH changes or rows at a time. The outbox keeps what the index has not
- *          taken, up to OUTBOX_HELD changes; beyond, the index is filled anew from the tables.
+ * Bounds   SEARCH_BATCH changes or rows at a time, fewer when they do not fit. The outbox keeps
+ * what the index has not taken, up to OUTBOX_HELD changes; beyond, the index is filled anew from
+ * the tables.
  *
  * What was committed before a question is found: the question waits for the index, at most
  * SEARCH_SETTLE_MS and SEARCH_NEAR changes. When that is not enough (a rebuild, the server away),

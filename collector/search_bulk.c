@@ -74,6 +74,10 @@ int search_bulk_send(struct search_http *h, const struct search_bulk *b, uint64_
     const int status = search_http_call(h, &call, &answer, e);
     if (status < 0)
         return status;
+    if (status == 413) {
+        (void)search_http_refused(h, "documents", status, answer, e);
+        return -EFBIG;
+    }
     return status == 200 ? read_items(b, answer, ret_refused, e)
                          : search_http_refused(h, "documents", status, answer, e);
 }

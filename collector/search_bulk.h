@@ -20,7 +20,7 @@ struct search_bulk {
 
 /*
  * Send it. *ret_refused: what the server will never take, told in the log. -EAGAIN: it may not have
- * taken all of it now, and all of it should be sent again.
+ * taken all of it now, and all of it should be sent again. -EFBIG: the same, in smaller pieces.
  */
 WIND_MUST_USE int search_bulk_send(struct search_http *h, const struct search_bulk *b,
                                    uint64_t *ret_refused, struct err *e);

@@ -26,11 +26,12 @@ struct search_ops {
     const char *version; /* of what it is filled with */
     /* Make it ready. *ret_is_empty: it is not what this generation filled, fill it anew. */
     int (*open)(void *index, const char *generation, bool *ret_is_empty, struct err *e);
-    /* Bring the rows of a span up to date: in `tx`, a write, or to be sent by `send`. */
+    /* Read the rows of a span. -EFBIG: they do not fit, those of a smaller one may. */
     int (*take)(void *index, struct db_tx *tx, const struct search_span *span, uint64_t *ret_taken,
                 struct err *e);
-    /* NULL: `take` did it, in a write transaction. */
+    /* What was read goes out (-EFBIG: as above), or into the database, whose write `tx` is. */
     int (*send)(void *index, uint64_t *ret_refused, struct err *e);
+    int (*write)(void *index, struct db_tx *tx, const struct search_span *span, struct err *e);
     /* Pick the rows of a page; NULL: the filter's SQL asks the index itself. */
     int (*find)(void *index, struct filter *f, struct err *e);
     /* Now and then: what the database has no more, and what is too old. */
@@ -39,6 +40,7 @@ struct search_ops {
 };
 
 extern const struct search_ops search_text_ops;
+WIND_MUST_USE int search_text_new(void **ret_index, struct err *e);
 
 /* The SQL condition of a span on the id column `id`, with its parameters $1 and $2. */
 const char *search_span_sql(const struct search_span *span, enum topic t);

@@ -110,7 +110,7 @@ static int take_rows(struct search_rest *r, struct db_tx *tx, const struct searc
         buf_putc(&r->bulk.body, '\n');
         r->bulk.n++;
         code = r->bulk.body.failed
-                   ? err_set(e, -ENOMEM, "search: a batch is beyond %zu bytes", SEARCH_BULK_MAX)
+                   ? err_set(e, -EFBIG, "search: a batch is beyond %zu bytes", SEARCH_BULK_MAX)
                    : 0;
     }
     return code;

@@ -1,13 +1,16 @@
 /* The database's own text index: one row of tokens for each alert and incident. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "collector/incidents.h"
+#include "collector/search.h"
 #include "collector/search_index.h"
 #include "collector/search_token.h"
 
 #define PRUNE_ROWS 5000
+#define TEXTS_MAX  ((size_t)32 << 20)
 #define TOKENS_MAX ((size_t)256 * 1024)
 #define VERSION    "1" /* raise it when texts become other tokens, or other texts are taken */
 
@@ -26,12 +29,26 @@ static const struct topic_sql {
     [TOPIC_ALERTS] = {{ALERT_ROWS, ALERT_ROWS},
                       "DELETE FROM alert_text WHERE row",
                       {"INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2)",
-                       "INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2::tsvector)"}},
+                       "INSERT INTO alert_text (rowid, tokens) SELECT t.id, t.tokens::tsvector "
+                       "FROM unnest($1, $2) AS t(id, tokens)"}},
     [TOPIC_INCIDENTS] = {{INCIDENT_ROWS("group_concat(value, char(10))"),
                           INCIDENT_ROWS("string_agg(value, chr(10))")},
                          "DELETE FROM incident_text WHERE row",
                          {"INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2)",
-                          "INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2::tsvector)"}},
+                          "INSERT INTO incident_text (rowid, tokens) SELECT t.id, "
+                          "t.tokens::tsvector FROM unnest($1, $2) AS t(id, tokens)"}},
+};
+
+/* Rows of one topic between reading and writing, so that the tables are not kept from others. */
+struct batch {
+    size_t n;
+    int64_t ids[SEARCH_BATCH];
+    size_t at[SEARCH_BATCH], len[SEARCH_BATCH]; /* in `texts`; db_values only when that stays */
+};
+
+struct text {
+    struct batch batches[TOPICS];
+    struct buf texts, tokens;
 };
 
 static void put_text(struct buf *tokens, const char *text)
@@ -80,55 +97,108 @@ static void put_row(struct buf *tokens, struct db_stmt *s, enum topic t)
         put_entities(tokens, db_text(s, 4));
 }
 
-static int add(struct db_tx *tx, enum topic t, int64_t id, struct buf *tokens, struct err *e)
-{
-    struct buf vector;
-
-    if (db_engine(tx) == DB_SQLITE)
-        return db_run(tx, sqls[t].add[DB_SQLITE], DB_ARGS(db_int(id), db_str(buf_text(tokens))),
-                      NULL, e);
-    buf_init(&vector, 4 * TOKENS_MAX);
-    search_tsvector(&vector, buf_text(tokens));
-    const int r =
-        db_defer(tx, sqls[t].add[DB_POSTGRES], DB_ARGS(db_int(id), db_str(buf_text(&vector))), e);
-    buf_done(&vector);
-    return r;
-}
-
-static int take_topic(struct db_tx *tx, const struct search_span *span, enum topic t,
-                      uint64_t *taken, struct err *e)
+static int take_topic(struct text *x, struct db_tx *tx, const struct search_span *span,
+                      enum topic t, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    struct batch *b = &x->batches[t];
     const struct db_value args[] = {db_int(span->from), db_int(span->to), db_int(SEARCH_ENTITIES)};
     char sql[640];
-    struct buf tokens;
 
-    (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].drop, search_span_sql(span, t));
-    int r = db_run(tx, sql, args, 2, NULL, e);
     (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].rows[db_engine(tx)], search_span_sql(span, t));
-    if (r == 0)
-        r = db_query(tx, sql, args, t == TOPIC_INCIDENTS ? 3 : 2, &s, e);
-    buf_init(&tokens, TOKENS_MAX);
+    int r = db_query(tx, sql, args, t == TOPIC_INCIDENTS ? 3 : 2, &s, e);
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        put_row(&tokens, s, t);
-        r = add(tx, t, db_i64(s, 0), &tokens, e);
-        *taken += r == 0;
+        WIND_CHECK(b->n < SEARCH_BATCH);
+        r = 0;
+        put_row(&x->tokens, s, t);
+        b->ids[b->n] = db_i64(s, 0);
+        b->at[b->n] = x->texts.len;
+        if (db_engine(tx) == DB_SQLITE)
+            buf_put(&x->texts, x->tokens.data, x->tokens.len);
+        else
+            search_tsvector(&x->texts, buf_text(&x->tokens));
+        b->len[b->n] = x->texts.len - b->at[b->n];
+        b->n++;
+        if (x->texts.failed)
+            return err_set(e, -EFBIG, "search: a batch is beyond %zu bytes", TEXTS_MAX);
     }
-    buf_done(&tokens);
     return r;
 }
 
 static int text_take(void *index, struct db_tx *tx, const struct search_span *span,
                      uint64_t *ret_taken, struct err *e)
 {
+    struct text *x = index;
     int r = 0;
 
-    (void)index;
     *ret_taken = 0;
-    for (enum topic t = 0; r == 0 && t < TOPICS; t++)
+    buf_reset(&x->texts);
+    for (enum topic t = 0; t < TOPICS; t++)
+        x->batches[t].n = 0;
+    for (enum topic t = 0; r == 0 && t < TOPICS; t++) {
         if (!span->is_ids || span->topic == t)
-            r = take_topic(tx, span, t, ret_taken, e);
+            r = take_topic(x, tx, span, t, e);
+        *ret_taken += x->batches[t].n;
+    }
+    return r;
+}
+
+static int write_each(struct db_tx *tx, const char *sql, const struct batch *b,
+                      const struct db_value *texts, struct err *e)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < b->n; i++)
+        r = db_run(tx, sql, DB_ARGS(db_int(b->ids[i]), texts[i]), NULL, e);
+    return r;
+}
+
+static int text_write(void *index, struct db_tx *tx, const struct search_span *span, struct err *e)
+{
+    struct text *x = index;
+    struct db_value texts[SEARCH_BATCH];
+    char sql[256];
+    int r = 0;
+
+    for (enum topic t = 0; r == 0 && t < TOPICS; t++) {
+        const struct batch *b = &x->batches[t];
+        if (span->is_ids && span->topic != t)
+            continue;
+        for (size_t i = 0; i < b->n; i++)
+            texts[i] = db_text_n(x->texts.data + b->at[i], b->len[i]);
+        (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].drop, search_span_sql(span, t));
+        r = db_run(tx, sql, DB_ARGS(db_int(span->from), db_int(span->to)), NULL, e);
+        if (r != 0 || b->n == 0)
+            continue;
+        if (db_engine(tx) == DB_SQLITE)
+            r = write_each(tx, sqls[t].add[DB_SQLITE], b, texts, e);
+        else
+            r = db_run(tx, sqls[t].add[DB_POSTGRES],
+                       DB_ARGS(db_ints(b->ids, b->n), db_array(DB_TYPE_TEXT, texts, b->n)), NULL,
+                       e);
+    }
     return r <= 0 ? r : err_set(e, -EIO, "the text index has a row twice");
+}
+
+int search_text_new(void **ret_index, struct err *e)
+{
+    struct text *x = calloc(1, sizeof(*x));
+
+    if (x == NULL)
+        return err_set(e, -ENOMEM, "search: out of memory");
+    buf_init(&x->texts, TEXTS_MAX);
+    buf_init(&x->tokens, TOKENS_MAX);
+    *ret_index = x;
+    return 0;
+}
+
+static void text_done(void *index)
+{
+    struct text *x = index;
+
+    buf_done(&x->texts);
+    buf_done(&x->tokens);
+    free(x);
 }
 
 static int text_open(void *index, const char *generation, bool *ret_is_empty, struct err *e)
@@ -157,5 +227,10 @@ static int text_prune(void *index, struct db *db, struct err *e)
     return r < 0 ? r : n == PRUNE_ROWS;
 }
 
-const struct search_ops search_text_ops = {
-    .name = "text", .version = VERSION, .open = text_open, .take = text_take, .prune = text_prune};
+const struct search_ops search_text_ops = {.name = "text",
+                                           .version = VERSION,
+                                           .open = text_open,
+                                           .take = text_take,
+                                           .write = text_write,
+                                           .prune = text_prune,
+                                           .done = text_done};

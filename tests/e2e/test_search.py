@@ -519,7 +519,7 @@ NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{}}
 http {{
-    access_log off; client_max_body_size 100m;
+    access_log off; client_max_body_size 40k;
     client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
     uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
     server {{
@@ -534,7 +534,7 @@ http {{
 
 @pytest.fixture
 def guarded(elasticsearch, tmp_path):
-    """The server behind TLS and a password, as one in production: (folder, url)."""
+    """The server behind TLS, a password, and a limit for bodies: (folder, url)."""
     folder = tmp_path / "guard"
     folder.mkdir(mode=0o755)
     port = support.free_port()
@@ -569,12 +569,13 @@ def test_a_password_and_an_authority_of_our_own(guarded, tmp_path):
     settings = {"search__url": url, "search__ca_file": folder / "cert.pem"}
     good = {"search__user": "wind", "search__password_file": folder / "password"}
     collector = support.Collector(tmp_path, **settings, **good).start()
-    post(Sensor(collector), [alert(n) for n in range(1, 31)])
+    post(Sensor(collector), [alert(n) for n in range(1, 101)])  # at once they are too much
     support.until("they are indexed", lambda: is_settled(collector))
-    wanted = [n for n in right("evil-c2.example.com") if n <= 30]
+    wanted = [n for n in right("evil-c2.example.com") if n <= 100]
     assert ask(collector, "evil-c2.example.com") == wanted
     with open(f"/proc/{collector.process.popen.pid}/cmdline", encoding="utf-8") as line:
         assert "s3cret" not in line.read()
+    assert status(collector)["taken"] >= 100 and status(collector)["failed"] == 0
     assert collector.stop() == 0
     assert "s3cret" not in collector.process.log
 
