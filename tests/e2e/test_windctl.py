@@ -341,7 +341,7 @@ def test_doctor_finds_a_healthy_whole(replayed, tmp_path):
     ctl.login()
     assert {row["state"] for row in states(ctl).values()} == {"ok"}
     table = ctl("doctor").stdout.splitlines()
-    assert len(table) == 12
+    assert len(table) == 13
     assert all(line.startswith("ok") for line in table)
 
 
