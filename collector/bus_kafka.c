@@ -166,6 +166,15 @@ static void remove_part(struct bus_kafka *k, const rd_kafka_topic_partition_t *p
     *part = k->parts[--k->n_parts];
 }
 
+static void remove_all(struct bus_kafka *k)
+{
+    while (k->n_parts > 0) {
+        const struct part *last = &k->parts[k->n_parts - 1];
+        k->conf.revoked(k->conf.arg, last->topic, last->partition);
+        k->n_parts--;
+    }
+}
+
 /* For assignments; every call of the older protocol replaces all. */
 static bool is_cooperative(rd_kafka_t *rk)
 {
@@ -222,6 +231,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
         break;
     default:
         note_error(k, code, rd_kafka_err2str(code));
+        remove_all(k);
         (void)rd_kafka_assign(rk, NULL);
         break;
     }

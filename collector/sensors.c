@@ -13,7 +13,7 @@ int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err
 
     if (stats != NULL && strlen(stats) > SENSOR_STATS_MAX)
         stats = NULL;
-    return db_run(
+    return db_defer(
         tx,
         "INSERT INTO sensors (name, version, first_seen, last_seen, alerts, updates, rejected, "
         "stats) VALUES ($1, coalesce($2, ''), $3, $3, $4, $5, $6, $7) "
@@ -29,7 +29,7 @@ int sensor_seen(struct db_tx *tx, const struct sensor_report *report, struct err
         "THEN coalesce(excluded.stats, sensors.stats) ELSE sensors.stats END",
         DB_ARGS(db_str(report->name), db_str(report->version), db_int(seen), db_int(report->alerts),
                 db_int(report->updates), db_int(report->rejected), db_str(stats)),
-        NULL, e);
+        e);
 }
 
 static unsigned state_of(int64_t last_ns, int64_t now_ns)

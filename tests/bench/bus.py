@@ -107,7 +107,7 @@ def wait(base, done, pid):
         m = metrics(base)
         if done(m):
             return time.monotonic(), cpu_seconds(pid), m
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def consume(servers, kafka, number, args):
