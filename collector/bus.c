@@ -21,8 +21,8 @@
 #define LOOK_NS      WIND_NS_PER_S
 #define SWEEP_NS     (5 * WIND_NS_PER_S)
 #define RECONNECT_MS 5000
-#define STORE_NS     (500 * WIND_NS_PER_MS) /* a transaction is to be no longer: others write too */
-#define BATCH_MIN    100
+#define STORE_NS     (1 * WIND_NS_PER_S) /* a transaction is to be no longer: others write too */
+#define BATCH_MIN    500
 #define AGAIN_NS     (60 * WIND_NS_PER_S) /* what stays wrong is logged again after */
 
 const char *const bus_state_words[] = {"ok", "away", "joining", "database", "dlq", NULL};

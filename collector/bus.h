@@ -6,7 +6,7 @@
  * Owns     A thread, its place in the group, the batch in hand, the producer for wind.dlq.
  * Threads  new, start, stop, free: main. The rest: any.
  * Bounds   A batch of kafka.batch messages and kafka.batch_bytes, complete after kafka.batch_wait,
- *          and smaller while the database takes longer than half a second for one;
+ *          and smaller while the database takes longer than a second for one;
  *          kafka.queue bytes fetched ahead. At the limit nothing more is fetched: Kafka keeps it.
  *
  *     poll -> batch -> one transaction -> wind.dlq takes what was rejected -> offsets

@@ -89,7 +89,7 @@ const struct conf_key collector_keys[] = {
     CONF_TEXT(C, bus.group, "kafka.group", "wind-collector", "Consumer group; collectors with the same database have the same group."),
     CONF_LIST(C, bus.options, "kafka.options", "", "Properties of librdkafka, such as security.protocol=sasl_ssl, sasl.mechanism=SCRAM-SHA-512, sasl.username=wind, ssl.ca.location=/etc/wind/ca.pem."),
     CONF_TEXT(C, bus.password_file, "kafka.password_file", "", "File with the password of SASL, or of the private key when there is no SASL."),
-    CONF_INT(C, bus.batch, "kafka.batch", "2000", 1, INGEST_ITEMS, "Messages stored at once, at most; fewer while that takes longer than half a second."),
+    CONF_INT(C, bus.batch, "kafka.batch", "2000", 1, INGEST_ITEMS, "Messages stored at once, at most; fewer while that takes longer than a second."),
     CONF_SIZE(C, bus.batch_bytes, "kafka.batch_bytes", "8mb", KB, 1024 * MB, "Their bytes."),
     CONF_TIME(C, bus.batch_wait_ns, "kafka.batch_wait", "50ms", 0, NS(10), "Time that the first of them waits for more."),
     CONF_SIZE(C, bus.queue_bytes, "kafka.queue", "16mb", MB, 2048 * MB - KB, "Memory for messages that are fetched ahead."),
