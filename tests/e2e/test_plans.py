@@ -83,13 +83,14 @@ def statements(words):
 def seed_postgres(server, url):
     for first in range(10**6, ROWS + 1, 10**6):
         server.sql(f"SELECT wind_make_partition({first})", url)
+    patience = 120 + ROWS / 500
     for statement in statements(POSTGRES):
-        server.sql(statement, url)
-    server.sql("INSERT INTO alert_uids SELECT uid, id FROM alerts", url)
+        server.sql(statement, url, patience)
+    server.sql("INSERT INTO alert_uids SELECT uid, id FROM alerts", url, patience)
     counters = {"alerts": ROWS, "entities": 1000, "incidents": ROWS // 1000}
     for table, last in counters.items():
         server.sql(f"SELECT setval('{table}_id_seq', {last})", url)
-    server.sql("VACUUM ANALYZE", url)
+    server.sql("VACUUM ANALYZE", url, patience)
 
 
 def seed_sqlite(path):

@@ -202,14 +202,14 @@ class Postgres(Service):
     def drop(self, url):
         self.sql(f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")
 
-    def sql(self, statement, url=None):
+    def sql(self, statement, url=None, patience=120):
         """The rows: a list of texts a row."""
         done = subprocess.run(
             ["psql", url or self.url, "-XAtq", "-F", "\x1f", "-v", "ON_ERROR_STOP=1"],
             input=statement,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=patience,
         )
         assert done.returncode == 0, done.stderr
         return [line.split("\x1f") for line in done.stdout.splitlines()]
