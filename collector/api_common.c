@@ -106,7 +106,7 @@ static bool list_key(const struct request *rq, char ret_key[CACHE_KEY_MAX + 1])
     struct buf key = {.data = ret_key, .cap = CACHE_KEY_MAX, .max = CACHE_KEY_MAX};
     struct cache *cache = rq->app->cache;
 
-    if (rq->app->lists == NULL || !cache_is_current(cache))
+    if (rq->app->lists == NULL || !cache_is_current(cache, CACHE_COMMITTED))
         return false;
     buf_printf(&key, "%s %" PRIu64, rq->route->object->name, cache_heard(cache, CACHE_COMMITTED));
     for (size_t i = 0; i < WIND_ARRAY_SIZE(parts); i++) {

@@ -156,9 +156,9 @@ void cache_publish(struct cache *c, enum cache_topic t, const char *text)
         cache_shared_publish(c->shared, t, text);
 }
 
-bool cache_is_current(struct cache *c)
+bool cache_is_current(struct cache *c, enum cache_topic t)
 {
-    return c->shared == NULL || cache_shared_is_current(c->shared);
+    return c->shared == NULL || cache_shared_is_current(c->shared, t);
 }
 
 uint64_t cache_heard(struct cache *c, enum cache_topic t)

@@ -84,23 +84,25 @@ typedef void cache_fn(void *arg, const char *text);
 /* One listener a topic. */
 void cache_listen(struct cache *c, enum cache_topic t, cache_fn *fn, void *arg);
 
-/* The own listener has been called when this returns; the others hear it soon, or NULL later. */
+/* When this returns, the own listener was called, and the others are not current until theirs was.
+ */
 void cache_publish(struct cache *c, enum cache_topic t, const char *text);
 
 /*
- * Whoever keeps what the database said about credentials, keeps it for CACHE_KEPT_S at most, and
+ * Whoever keeps what the database said of something that a topic is about
  *
  *     believes it only while cache_is_current: false means that messages may be missing. When
  *     that is so after a cache_limit_take, and cache_heard is the same as before the look-up,
- *     nothing was missing: what one collector revoked counts in all when the call has returned;
+ *     nothing was missing: what one collector did counts in all when its call has returned;
  *     forgets what a message names, and all of it when the text is NULL;
  *     takes cache_heard before asking the database, and keeps the answer only if it is still the
  *     same: the answer may be older than a message that came meanwhile.
  *
- * All of it is cheap enough for every request.
+ * All of it is cheap enough for every request. Credentials are kept for CACHE_KEPT_S at most: a
+ * collector that is cut off from Redis alone cannot tell the others.
  */
 #define CACHE_KEPT_S 10
-bool cache_is_current(struct cache *c);
+bool cache_is_current(struct cache *c, enum cache_topic t);
 uint64_t cache_heard(struct cache *c, enum cache_topic t); /* changes with each message */
 
 /* How it goes, for /metrics. */

@@ -10,7 +10,7 @@
 #include "common/crypto.h"
 #include "common/time.h"
 
-#define ROUND_S      "86400" /* life of the newest message's number; cache_redis_round renews it */
+#define ROUND_S      "86400" /* life of the newest message's number; cache_redis_rounds renews it */
 #define KEY_NAME_MAX 128     /* of a key without its prefix: a kind and a digest */
 
 /*
@@ -18,15 +18,16 @@
  * server's clock, so that the collectors' clocks need not agree.
  */
 static const char take_script[] =
-    "local t, round = redis.call('TIME'), redis.call('GET', KEYS[2]) or '0' "
+    "local t = redis.call('TIME') "
+    "local r, q = redis.call('GET', KEYS[2]) or '0', redis.call('GET', KEYS[3]) or '0' "
     "local now, step, room = t[1] * 1000000 + t[2], tonumber(ARGV[1]), tonumber(ARGV[2]) "
     "local clear = tonumber(redis.call('GET', KEYS[1]) or 0) "
     "if clear < now then clear = now end "
     "clear = clear + step "
     "local used = clear - now "
-    "if used > room then return {1, string.format('%.0f', used - room), round} end "
+    "if used > room then return {1, string.format('%.0f', used - room), r, q} end "
     "redis.call('SET', KEYS[1], string.format('%.3f', clear), 'PX', math.ceil(used / 1000) + 1) "
-    "return {0, string.format('%.0f', used), round}";
+    "return {0, string.format('%.0f', used), r, q}";
 
 static const char give_back_script[] =
     "local clear, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) "
@@ -34,12 +35,18 @@ static const char give_back_script[] =
     "string.format('%.3f', clear - ARGV[1]), 'PX', left) end "
     "return 1";
 
-/* Messages about credentials are numbered: who takes from a limit sees if one is on its way. */
+/* Messages are numbered: who takes from a limit sees if one is on its way. */
 static const char tell_script[] =
     "local round = redis.call('INCR', KEYS[1]) "
     "redis.call('EXPIRE', KEYS[1], ARGV[4]) "
     "redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' ' .. round .. ' ' .. ARGV[3]) "
     "return 1";
+
+static const char rounds_script[] =
+    "local rounds = {} "
+    "for i, key in ipairs(KEYS) do rounds[i] = redis.call('GET', key) or '0' "
+    "redis.call('EXPIRE', key, ARGV[1]) end "
+    "return rounds";
 
 struct script {
     const char *text;
@@ -55,8 +62,8 @@ struct cache_redis {
     struct redis *redis;
     char prefix[CACHE_PREFIX_MAX + 1];
     char me[UUID_TEXT];
-    char round_key[CACHE_PREFIX_MAX + KEY_NAME_MAX];
-    struct script take, give_back, tell;
+    char round_keys[CACHE_TOPICS][CACHE_PREFIX_MAX + KEY_NAME_MAX];
+    struct script take, give_back, tell, rounds;
 };
 
 /* ---------------------------------------------------------------- names */
@@ -103,10 +110,13 @@ int cache_redis_new(struct cache_redis **ret, const struct cache_conf *conf, str
     if (s == NULL)
         return err_set(e, -ENOMEM, "cache: out of memory");
     (void)snprintf(s->prefix, sizeof(s->prefix), "%s", conf->prefix);
-    (void)snprintf(s->round_key, sizeof(s->round_key), "%sround", conf->prefix);
+    for (int t = 0; t < CACHE_TOPICS; t++)
+        (void)snprintf(s->round_keys[t], sizeof(s->round_keys[t]), "%sround:%s", conf->prefix,
+                       cache_channels[t]);
     script_init(&s->take, take_script);
     script_init(&s->give_back, give_back_script);
     script_init(&s->tell, tell_script);
+    script_init(&s->rounds, rounds_script);
     crypto_random(random, sizeof(random));
     uuid_v7(time_wall_ns() / WIND_NS_PER_MS, random, uuid);
     uuid_format(uuid, s->me);
@@ -189,10 +199,9 @@ static bool read_verdict(const redisReply *reply, const struct cache_rate *rate,
 {
     const double room_us = rate->step_us * (double)rate->burst;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 + CACHE_TOPICS ||
         reply->element[0]->type != REDIS_REPLY_INTEGER ||
-        reply->element[1]->type != REDIS_REPLY_STRING ||
-        reply->element[2]->type != REDIS_REPLY_STRING)
+        reply->element[1]->type != REDIS_REPLY_STRING)
         return false;
     const double us = strtod(reply->element[1]->str, NULL);
     const bool is_over = reply->element[0]->integer != 0;
@@ -205,8 +214,22 @@ static bool read_verdict(const redisReply *reply, const struct cache_rate *rate,
     return true;
 }
 
+/* The last CACHE_TOPICS elements. */
+static bool read_rounds(const redisReply *reply, uint64_t ret[CACHE_TOPICS])
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < CACHE_TOPICS)
+        return false;
+    for (size_t t = 0; t < CACHE_TOPICS; t++) {
+        const redisReply *round = reply->element[reply->elements - CACHE_TOPICS + t];
+        if (round->type != REDIS_REPLY_STRING)
+            return false;
+        ret[t] = strtoull(round->str, NULL, 10);
+    }
+    return true;
+}
+
 int cache_redis_take(struct cache_redis *s, const struct cache_rate *rate, const char *key,
-                     struct ratelimit_verdict *ret, uint64_t *ret_round)
+                     struct ratelimit_verdict *ret, uint64_t ret_rounds[CACHE_TOPICS])
 {
     char step[32], room[32];
     struct key k;
@@ -214,16 +237,16 @@ int cache_redis_take(struct cache_redis *s, const struct cache_rate *rate, const
 
     (void)snprintf(step, sizeof(step), "%.6f", rate->step_us);
     (void)snprintf(room, sizeof(room), "%.6f", rate->step_us * (double)rate->burst);
-    struct redis_word words[7] = {[2] = redis_text("2"),
+    _Static_assert(CACHE_TOPICS == 2, "the rounds that the script reads");
+    struct redis_word words[8] = {[2] = redis_text("3"),
                                   key_make(s, &k, rate->name, key),
-                                  redis_text(s->round_key),
+                                  redis_text(s->round_keys[0]),
+                                  redis_text(s->round_keys[1]),
                                   redis_text(step),
                                   redis_text(room)};
     if (run_script(s, &s->take, words, WIND_ARRAY_SIZE(words), &reply) != 0)
         return REDIS_AWAY;
-    const bool good = read_verdict(reply, rate, ret);
-    if (good)
-        *ret_round = strtoull(reply->element[2]->str, NULL, 10);
+    const bool good = read_verdict(reply, rate, ret) && read_rounds(reply, ret_rounds);
     freeReplyObject(reply);
     return good ? 0 : REDIS_AWAY;
 }
@@ -243,47 +266,36 @@ void cache_redis_give_back(struct cache_redis *s, const struct cache_rate *rate,
 
 /* ---------------------------------------------------------------- messages */
 
-/* "<who says it>", and of credentials "<who says it> <round> <text>". */
+/* "<who says it> <round> <text>" */
 int cache_redis_publish(struct cache_redis *s, enum cache_topic t, const char *text)
 {
     char channel[CACHE_PREFIX_MAX + KEY_NAME_MAX];
     redisReply *reply;
-    int r;
 
     (void)snprintf(channel, sizeof(channel), "%s%s", s->prefix, cache_channels[t]);
-    if (t == CACHE_COMMITTED) {
-        const struct redis_word words[] = {redis_text("PUBLISH"), redis_text(channel),
-                                           redis_text(s->me)};
-        r = redis_do(s->redis, words, WIND_ARRAY_SIZE(words), &reply);
-    } else {
-        struct redis_word words[] = {{0},
-                                     {0},
-                                     redis_text("1"),
-                                     redis_text(s->round_key),
-                                     redis_text(channel),
-                                     redis_text(s->me),
-                                     redis_text(text),
-                                     redis_text(ROUND_S)};
-        r = run_script(s, &s->tell, words, WIND_ARRAY_SIZE(words), &reply);
-    }
-    if (r != 0)
+    struct redis_word words[8] = {[2] = redis_text("1"), redis_text(s->round_keys[t]),
+                                  redis_text(channel),   redis_text(s->me),
+                                  redis_text(text),      redis_text(ROUND_S)};
+    if (run_script(s, &s->tell, words, WIND_ARRAY_SIZE(words), &reply) != 0)
         return REDIS_AWAY;
     freeReplyObject(reply);
     return 0;
 }
 
-/* Messages up to this round came before the subscription, or come twice. */
-int cache_redis_round(struct cache_redis *s, uint64_t *ret)
+int cache_redis_rounds(struct cache_redis *s, uint64_t ret[CACHE_TOPICS])
 {
-    const struct redis_word words[] = {redis_text("GETEX"), redis_text(s->round_key),
-                                       redis_text("EX"), redis_text(ROUND_S)};
     redisReply *reply;
 
-    if (redis_do(s->redis, words, WIND_ARRAY_SIZE(words), &reply) != 0)
+    _Static_assert(CACHE_TOPICS == 2, "the keys below");
+    struct redis_word words[6] = {[2] = redis_text("2"),
+                                  redis_text(s->round_keys[0]),
+                                  redis_text(s->round_keys[1]),
+                                  redis_text(ROUND_S)};
+    if (run_script(s, &s->rounds, words, WIND_ARRAY_SIZE(words), &reply) != 0)
         return REDIS_AWAY;
-    *ret = reply->type == REDIS_REPLY_STRING ? strtoull(reply->str, NULL, 10) : 0;
+    const bool good = read_rounds(reply, ret);
     freeReplyObject(reply);
-    return 0;
+    return good ? 0 : REDIS_AWAY;
 }
 
 int cache_redis_subscribe(struct cache_redis *s, struct redisContext **ret, struct err *e)
@@ -319,10 +331,7 @@ bool cache_redis_read(const struct cache_redis *s, const struct redisReply *repl
     const bool is_committed =
         strcmp(reply->element[1]->str + prefix, cache_channels[CACHE_COMMITTED]) == 0;
     *ret = (struct cache_message){.topic = is_committed ? CACHE_COMMITTED : CACHE_CREDENTIALS,
-                                  .is_own = strncmp(text, s->me, me) == 0,
-                                  .text = ""};
-    if (is_committed)
-        return true;
+                                  .is_own = strncmp(text, s->me, me) == 0};
     ret->round = strtoull(rest, &rest, 10);
     ret->text = *rest == ' ' ? rest + 1 : rest;
     return true;

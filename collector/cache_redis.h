@@ -32,13 +32,13 @@ struct cache_rate {
     int64_t burst;
     double step_us;
 };
-/* *ret_round: of the newest message about credentials. */
+/* ret_rounds: numbers of the newest messages. */
 int cache_redis_take(struct cache_redis *s, const struct cache_rate *rate, const char *key,
-                     struct ratelimit_verdict *ret, uint64_t *ret_round);
+                     struct ratelimit_verdict *ret, uint64_t ret_rounds[CACHE_TOPICS]);
 void cache_redis_give_back(struct cache_redis *s, const struct cache_rate *rate, const char *key);
 
 int cache_redis_publish(struct cache_redis *s, enum cache_topic t, const char *text);
-int cache_redis_round(struct cache_redis *s, uint64_t *ret);
+int cache_redis_rounds(struct cache_redis *s, uint64_t ret[CACHE_TOPICS]);
 
 /* A connection that hears all topics; the caller's, for redisFree. */
 WIND_MUST_USE int cache_redis_subscribe(struct cache_redis *s, struct redisContext **ret,
@@ -47,7 +47,7 @@ WIND_MUST_USE int cache_redis_subscribe(struct cache_redis *s, struct redisConte
 struct cache_message {
     enum cache_topic topic;
     bool is_own;
-    uint64_t round;   /* of credentials: they are numbered without gaps */
+    uint64_t round;   /* of its topic, without gaps */
     const char *text; /* lives as long as the reply */
 };
 /* False: it is no message, but an answer. */

@@ -18,6 +18,12 @@
 #define TICK_MS   100 /* between two signs of life, and between two tries to reach it */
 #define EVERYBODY "*" /* in place of a credential: forget all of them */
 
+/* Release by the thread, acquire. */
+struct rounds {
+    _Atomic uint64_t told; /* of the newest message that was delivered */
+    _Atomic uint64_t seen; /* the highest that Redis spoke of */
+};
+
 struct cache_shared {
     struct cache_redis *server;
     struct redis *redis; /* of `server` */
@@ -26,13 +32,12 @@ struct cache_shared {
     pthread_t thread;
     bool is_running;
     int wake_fd;
-    _Atomic bool stop; /* pairs with the wake: written before, read after it */
-    _Atomic bool has_committed, owes_credentials; /* as `stop` */
-    _Atomic bool is_odd;       /* as `stop`: Redis spoke of a round that was before */
-    _Atomic uint64_t heard_ns; /* 0: not subscribed. These three: release by the thread, acquire */
-    _Atomic uint64_t round;    /* of the newest message about credentials that was delivered */
-    _Atomic uint64_t seen;     /* the highest round that Redis spoke of */
-    _Atomic uint64_t down_ns;  /* when Redis was last found to be away */
+    _Atomic bool stop;               /* pairs with the wake: written before, read after it */
+    _Atomic bool owes[CACHE_TOPICS]; /* as `stop`: what could not be said */
+    _Atomic bool is_odd;             /* as `stop`: Redis spoke of a round that was before */
+    _Atomic uint64_t heard_ns;       /* 0: not subscribed; release by the thread, acquire */
+    struct rounds rounds[CACHE_TOPICS];
+    _Atomic uint64_t down_ns; /* when Redis was last found to be away */
     _Atomic uint64_t received, resubscribed;
 
     /* the thread's own */
@@ -65,27 +70,29 @@ static void fell(void *arg)
  * Redis spoke of this round. A higher one than ours has a message on its way. A lower one is
  * an answer that was overtaken by a message, or Redis has forgotten it: the thread looks.
  */
-static void see(struct cache_shared *s, uint64_t round)
+static void see(struct cache_shared *s, const uint64_t rounds[CACHE_TOPICS])
 {
-    uint64_t seen = atomic_load_explicit(&s->seen, memory_order_acquire);
-
-    if (round < atomic_load_explicit(&s->round, memory_order_acquire)) {
-        atomic_store_explicit(&s->is_odd, true, memory_order_release);
-        wake(s);
+    for (int t = 0; t < CACHE_TOPICS; t++) {
+        struct rounds *r = &s->rounds[t];
+        uint64_t seen = atomic_load_explicit(&r->seen, memory_order_acquire);
+        if (rounds[t] < atomic_load_explicit(&r->told, memory_order_acquire) &&
+            !atomic_exchange_explicit(&s->is_odd, true, memory_order_acq_rel))
+            wake(s);
+        while (rounds[t] > seen &&
+               !atomic_compare_exchange_weak_explicit(&r->seen, &seen, rounds[t],
+                                                      memory_order_acq_rel, memory_order_acquire))
+            ;
     }
-    while (round > seen && !atomic_compare_exchange_weak_explicit(
-                               &s->seen, &seen, round, memory_order_acq_rel, memory_order_acquire))
-        ;
 }
 
 int cache_shared_take(struct cache_shared *s, const struct cache_rate *rate, const char *key,
                       struct ratelimit_verdict *ret)
 {
-    uint64_t round = 0;
-    const int r = cache_redis_take(s->server, rate, key, ret, &round);
+    uint64_t rounds[CACHE_TOPICS];
+    const int r = cache_redis_take(s->server, rate, key, ret, rounds);
 
     if (r == 0)
-        see(s, round);
+        see(s, rounds);
     return r;
 }
 
@@ -96,43 +103,36 @@ static void wait_for_silence(const struct cache_shared *s)
     const uint64_t end_ns = down_ns + (CACHE_SILENCE_MS + TICK_MS) * WIND_NS_PER_MS;
 
     while (time_mono_ns() < end_ns &&
-           atomic_load_explicit(&s->owes_credentials, memory_order_acquire))
+           atomic_load_explicit(&s->owes[CACHE_CREDENTIALS], memory_order_acquire))
         (void)usleep(2000);
 }
 
-/* That something was committed can wait for the thread; that somebody lost a right cannot. */
 void cache_shared_publish(struct cache_shared *s, enum cache_topic t, const char *text)
 {
-    if (t == CACHE_COMMITTED) {
-        if (!atomic_exchange_explicit(&s->has_committed, true, memory_order_acq_rel))
-            wake(s);
-    } else if (cache_redis_publish(s->server, t, text) != 0) {
-        atomic_store_explicit(&s->owes_credentials, true, memory_order_release);
+    if (cache_redis_publish(s->server, t, text) == 0)
+        return;
+    atomic_store_explicit(&s->owes[t], true, memory_order_release);
+    if (t == CACHE_CREDENTIALS)
         wait_for_silence(s);
-    }
 }
 
 /* What could not be said before is said once for all. */
 static void publish_owed(struct cache_shared *s)
 {
-    if (!redis_is_up(s->redis))
-        return;
-    if (atomic_exchange_explicit(&s->owes_credentials, false, memory_order_acq_rel) &&
-        cache_redis_publish(s->server, CACHE_CREDENTIALS, EVERYBODY) != 0)
-        atomic_store_explicit(&s->owes_credentials, true, memory_order_release);
-    if (atomic_exchange_explicit(&s->has_committed, false, memory_order_acq_rel))
-        /* lost: the others look once a second anyway */
-        (void)cache_redis_publish(s->server, CACHE_COMMITTED, "");
+    for (int t = 0; t < CACHE_TOPICS && redis_is_up(s->redis); t++)
+        if (atomic_exchange_explicit(&s->owes[t], false, memory_order_acq_rel) &&
+            cache_redis_publish(s->server, (enum cache_topic)t, EVERYBODY) != 0)
+            atomic_store_explicit(&s->owes[t], true, memory_order_release);
 }
 
-bool cache_shared_is_current(const struct cache_shared *s)
+bool cache_shared_is_current(const struct cache_shared *s, enum cache_topic t)
 {
     const uint64_t heard_ns = atomic_load_explicit(&s->heard_ns, memory_order_acquire);
 
     return heard_ns != 0 && redis_is_up(s->redis) &&
            time_mono_ns() - heard_ns < CACHE_SILENCE_MS * WIND_NS_PER_MS &&
-           atomic_load_explicit(&s->seen, memory_order_acquire) ==
-               atomic_load_explicit(&s->round, memory_order_acquire);
+           atomic_load_explicit(&s->rounds[t].seen, memory_order_acquire) ==
+               atomic_load_explicit(&s->rounds[t].told, memory_order_acquire);
 }
 
 struct cache_redis *cache_shared_server(struct cache_shared *s)
@@ -161,32 +161,23 @@ static void subscribe(struct cache_shared *s)
 {
     struct err e = {0};
 
-    uint64_t round = 0;
+    uint64_t rounds[CACHE_TOPICS];
 
     if (s->subscription != NULL || !redis_is_up(s->redis) ||
         cache_redis_subscribe(s->server, &s->subscription, &e) != 0)
         return;
-    if (cache_redis_round(s->server, &round) != 0) { /* messages up to it may have been missed */
+    if (cache_redis_rounds(s->server, rounds) != 0) { /* messages up to it may have been missed */
         unsubscribe(s);
         return;
     }
     atomic_fetch_add_explicit(&s->resubscribed, 1, memory_order_relaxed);
     missed(s);
-    atomic_store_explicit(&s->round, round, memory_order_release);
-    atomic_store_explicit(&s->seen, round, memory_order_release);
+    for (int t = 0; t < CACHE_TOPICS; t++) {
+        atomic_store_explicit(&s->rounds[t].told, rounds[t], memory_order_release);
+        atomic_store_explicit(&s->rounds[t].seen, rounds[t], memory_order_release);
+    }
     s->asked_ns = time_mono_ns();
     atomic_store_explicit(&s->heard_ns, s->asked_ns, memory_order_release);
-}
-
-static void receive_credentials(struct cache_shared *s, const struct cache_message *m)
-{
-    const uint64_t before = atomic_load_explicit(&s->round, memory_order_relaxed);
-    const bool is_all = m->round > before + 1 || strcmp(m->text, EVERYBODY) == 0;
-
-    if (is_all || !m->is_own)
-        s->deliver(s->arg, CACHE_CREDENTIALS, is_all ? NULL : m->text);
-    if (m->round > before)
-        atomic_store_explicit(&s->round, m->round, memory_order_release);
 }
 
 static void receive_message(struct cache_shared *s, const redisReply *reply)
@@ -195,12 +186,15 @@ static void receive_message(struct cache_shared *s, const redisReply *reply)
 
     if (!cache_redis_read(s->server, reply, &m))
         return;
+    struct rounds *r = &s->rounds[m.topic];
+    const uint64_t before = atomic_load_explicit(&r->told, memory_order_relaxed);
+    const bool is_all = m.round > before + 1 || strcmp(m.text, EVERYBODY) == 0;
     if (!m.is_own)
         atomic_fetch_add_explicit(&s->received, 1, memory_order_relaxed);
-    if (m.topic == CACHE_CREDENTIALS)
-        receive_credentials(s, &m);
-    else if (!m.is_own)
-        s->deliver(s->arg, CACHE_COMMITTED, m.text);
+    if (is_all || !m.is_own)
+        s->deliver(s->arg, m.topic, is_all ? NULL : m.text);
+    if (m.round > before)
+        atomic_store_explicit(&r->told, m.round, memory_order_release);
 }
 
 /* All that has come. What was said before an answer to PING has been delivered by then. */
@@ -220,18 +214,19 @@ static bool receive(struct cache_shared *s)
     return true;
 }
 
-/* Asks for a sign of life, and keeps the round alive. */
+/* Asks for a sign of life, and keeps the rounds alive. */
 static bool send_ping(struct cache_shared *s)
 {
-    uint64_t round = 0;
+    uint64_t rounds[CACHE_TOPICS];
     int done = 0;
 
     s->asked_ns = time_mono_ns();
-    atomic_store_explicit(&s->is_odd, false, memory_order_relaxed);
-    if (cache_redis_round(s->server, &round) == 0) {
-        if (round < atomic_load_explicit(&s->round, memory_order_relaxed))
-            return false; /* somebody emptied it: begin anew */
-        see(s, round);
+    atomic_store_explicit(&s->is_odd, false, memory_order_release);
+    if (cache_redis_rounds(s->server, rounds) == 0) {
+        for (int t = 0; t < CACHE_TOPICS; t++)
+            if (rounds[t] < atomic_load_explicit(&s->rounds[t].told, memory_order_relaxed))
+                return false; /* somebody emptied it: begin anew */
+        see(s, rounds);
     }
     if (redisAppendCommand(s->subscription, "PING") != REDIS_OK)
         return false;
@@ -367,5 +362,5 @@ void cache_shared_stats(const struct cache_shared *s, struct cache_shared_stats 
     ret->received = atomic_load_explicit(&s->received, memory_order_relaxed);
     ret->resubscribed = atomic_load_explicit(&s->resubscribed, memory_order_relaxed);
     ret->is_up = redis_is_up(s->redis);
-    ret->is_current = cache_shared_is_current(s);
+    ret->is_current = cache_shared_is_current(s, CACHE_CREDENTIALS);
 }

@@ -38,7 +38,7 @@ int cache_shared_take(struct cache_shared *s, const struct cache_rate *rate, con
  * said or nobody believes what he keeps any more: at most CACHE_SILENCE_MS.
  */
 void cache_shared_publish(struct cache_shared *s, enum cache_topic t, const char *text);
-bool cache_shared_is_current(const struct cache_shared *s);
+bool cache_shared_is_current(const struct cache_shared *s, enum cache_topic t);
 
 struct cache_shared_stats {
     struct redis_stats redis;

@@ -191,13 +191,14 @@ void exchange_admit(struct exchange *x, int64_t body_len)
     if (no_route(x))
         return;
     struct cache *cache = x->gate->app->cache;
-    const bool was_current = cache_is_current(cache);
+    const bool was_current = cache_is_current(cache, CACHE_CREDENTIALS);
     const uint64_t heard = cache_heard(cache, CACHE_CREDENTIALS);
     int outcome = authenticate(x);
     if (outcome >= 0 && is_over_limit(x))
         return;
     if (outcome == 0 && was_current &&
-        (!cache_is_current(cache) || cache_heard(cache, CACHE_CREDENTIALS) != heard))
+        (!cache_is_current(cache, CACHE_CREDENTIALS) ||
+         cache_heard(cache, CACHE_CREDENTIALS) != heard))
         outcome = authenticate(x); /* there is news about somebody: look again */
     if (outcome < 0)
         (void)failed(x, outcome);

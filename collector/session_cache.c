@@ -118,7 +118,7 @@ uint64_t session_cache_heard(const struct session_cache *c)
 /* With the lock held: may what was read since `since` be kept? */
 static bool is_news(const struct session_cache *c, uint64_t since)
 {
-    return cache_is_current(c->cache) && session_cache_heard(c) == since;
+    return cache_is_current(c->cache, CACHE_CREDENTIALS) && session_cache_heard(c) == since;
 }
 
 /* With the lock held. NULL, or its place. */
@@ -138,7 +138,7 @@ bool session_cache_get(struct session_cache *c, const char *token, struct princi
     const size_t len = strnlen(token, JWT_MAX);
     const uint64_t hash = hash64(token, len, c->seed), now_ns = time_mono_ns();
 
-    if (len == JWT_MAX || !cache_is_current(c->cache))
+    if (len == JWT_MAX || !cache_is_current(c->cache, CACHE_CREDENTIALS))
         return false;
     (void)pthread_mutex_lock(&c->lock);
     const struct token *t = find(c, hash, token, len);
@@ -195,7 +195,7 @@ bool session_cache_answer(struct session_cache *c, int64_t user_id, struct buf *
 {
     const uint64_t now_ns = time_mono_ns();
 
-    if (!cache_is_current(c->cache))
+    if (!cache_is_current(c->cache, CACHE_CREDENTIALS))
         return false;
     (void)pthread_mutex_lock(&c->lock);
     const struct answer *a = place(c, user_id);

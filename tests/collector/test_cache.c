@@ -122,6 +122,6 @@ Test(cache, a_topic_reaches_its_own_listener_at_once)
     cr_assert_str_eq(heard, "");
     cache_publish(c, CACHE_CREDENTIALS, "user 7");
     cr_assert_str_eq(heard, "user 7");
-    cr_assert(cache_is_current(c));
+    cr_assert(cache_is_current(c, CACHE_CREDENTIALS));
     cache_free(c);
 }

@@ -52,7 +52,7 @@ static struct cache *make_with(const struct cache_conf *conf)
 static bool becomes(struct cache *c, bool current)
 {
     for (int i = 0; i < 500; i++) {
-        if (cache_is_current(c) == current)
+        if (cache_is_current(c, CACHE_CREDENTIALS) == current)
             return true;
         (void)usleep(10000);
     }
@@ -214,7 +214,6 @@ Test(cache_redis, a_message_reaches_the_own_listener_at_once_and_the_others_soon
     for (int i = 0; i < 1000; i++)
         cache_publish(a, CACHE_COMMITTED, "");
     cr_assert(hears(&news.n, 1));
-    cr_assert_lt(news.n, 1000, "commits in a row are told together");
     cache_free(a);
     cache_free(b);
 }
@@ -232,7 +231,7 @@ Test(cache_redis, what_was_said_before_a_take_is_heard_or_known_to_be_missing)
     for (int i = 1; i <= 2000; i++) {
         cache_publish(a, CACHE_CREDENTIALS, "user 7");
         (void)cache_limit_take(l, "k");
-        const bool is_current = cache_is_current(b);
+        const bool is_current = cache_is_current(b, CACHE_CREDENTIALS);
         cr_assert(!is_current || heard.n == i, "it believed what it had after %d, %d heard", i,
                   heard.n);
         current += is_current;
@@ -297,7 +296,7 @@ Test(cache_redis, killed_and_brought_back)
     redis_server_kill(&server);
     cr_assert(cache_limit_take(la, "guesser").is_over, "nobody is forgiven");
     cr_assert_not(cache_limit_take(la, "somebody").is_over, "work goes on");
-    cr_assert_not(cache_is_current(a));
+    cr_assert_not(cache_is_current(a, CACHE_CREDENTIALS));
     cr_assert_lt(longest_take(la, 1000), 3 * TIMEOUT_MS * MS);
     cache_put(a, "kept", "1", 1, 60);
     struct buf value;
@@ -330,11 +329,11 @@ Test(cache_redis, paused_it_costs_one_short_wait)
     const uint64_t first = longest_take(l, 1);
     cr_assert_geq(first, SHORT_MS * MS / 2, "is it paused?");
     cr_assert_lt(first, 10 * SHORT_MS * MS, "%" PRIu64 " ms", first / MS);
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     const uint64_t began = time_mono_ns();
     (void)longest_take(l, 10000);
     cr_assert_lt(time_mono_ns() - began, SHORT_MS * MS, "10000 more together");
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     (void)kill(server.pid, SIGCONT);
     cr_assert(becomes(c, true));
     cache_limit_free(l);
@@ -347,7 +346,7 @@ Test(cache_redis, paused_and_not_asked_it_is_noticed_within_a_second)
 
     (void)kill(server.pid, SIGSTOP);
     (void)usleep(1100000);
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     (void)kill(server.pid, SIGCONT);
     cr_assert(becomes(c, true));
     cache_free(c);
@@ -379,17 +378,17 @@ Test(cache_redis, a_server_that_cannot_be_written_is_none)
 
     redis_server_run(&server, "CONFIG SET maxmemory 1");
     cr_assert_not(cache_limit_take(l, "k").is_over);
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     cr_assert_not(cache_limit_take(l, "k").is_over);
     cr_assert(cache_limit_take(l, "k").is_over);
     (void)usleep(600000);
-    cr_assert_not(cache_is_current(c), "it does not flap");
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS), "it does not flap");
     redis_server_run(&server, "CONFIG SET maxmemory 0");
     cr_assert(becomes(c, true));
 
     redis_server_run(&server, "REPLICAOF 127.0.0.1 1");
     cr_assert_not(cache_limit_take(l, "other").is_over);
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     redis_server_run(&server, "REPLICAOF NO ONE");
     cr_assert(becomes(c, true));
     cache_limit_free(l);
@@ -407,7 +406,7 @@ Test(cache_redis, forgotten_scripts_are_sent_again)
     redis_server_run(&server, "SCRIPT FLUSH");
     cache_limit_give_back(l, "k");
     cr_assert_eq(cache_limit_take(l, "k").remaining, 1);
-    cr_assert(cache_is_current(c));
+    cr_assert(cache_is_current(c, CACHE_CREDENTIALS));
     cache_limit_free(l);
     cache_free(c);
 }
@@ -431,7 +430,7 @@ Test(cache_redis, every_key_has_the_prefix_and_an_end_and_no_name_in_it)
     cr_assert_geq(keys->elements, 4, "%zu", keys->elements);
     for (size_t i = 0; i < keys->elements; i++) {
         const char *key = keys->element[i]->str;
-        const long long most = strcmp(key, "wind:round") == 0 ? 86400 : 61;
+        const long long most = strncmp(key, "wind:round:", 11) == 0 ? 86400 : 61;
         redisReply *ttl = redis_server_do(&server, "TTL %s", key);
         cr_assert(ttl->integer >= 0 && ttl->integer <= most, "%s: %lld", key, ttl->integer);
         cr_assert_eq(strncmp(key, "wind:", 5), 0, "%s", key);
@@ -469,14 +468,14 @@ Test(cache_redis, it_logs_in)
     struct cache *c = make_with(&conf);
     cr_assert_eq(cache_start(c, &e), 0);
     (void)usleep(400000);
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     cache_free(c);
 
     conf.password_file = right;
     c = make_with(&conf);
     run(c);
     cache_put(c, "a", "1", 1, 60);
-    cr_assert(cache_is_current(c));
+    cr_assert(cache_is_current(c, CACHE_CREDENTIALS));
     cache_free(c);
     (void)unlink(right);
     (void)unlink(wrong);
@@ -511,7 +510,7 @@ Test(cache_redis, a_cache_that_cannot_connect_starts_anyway)
     cr_assert_eq(cache_start(c, &e), 0);
     cr_assert_not(cache_limit_take(l, "k").is_over);
     cr_assert(cache_limit_take(l, "k").is_over);
-    cr_assert_not(cache_is_current(c));
+    cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     cache_limit_free(l);
     cache_free(c);
 }

@@ -37,7 +37,7 @@ def metric(server, name):
 def test_who_logs_out_at_one_is_out_at_the_other_with_the_answer(pair):
     first, second = pair
     _, tokens = new_user(first)
-    for i in range(100):
+    for i in range(50):
         token = tokens["access_token"]
         for _ in range(3):
             assert me(second, token).status == 200, "believed without asking the database"
@@ -127,6 +127,24 @@ def test_kept_answers_are_those_of_now(pair, redis):
     new_alert(first)
     assert totals(second)[0] == totals(first)[0] == 20
     redis.well()
+
+
+def test_a_list_at_one_has_what_was_done_at_the_other(pair):
+    first, second = pair
+    for i in range(60):
+        here, there = (first, second) if i % 2 else (second, first)
+        for _ in range(2):
+            there.call("GET", "/api/alerts/?limit=5")
+        alert = new_alert(here)
+        seen = there.call("GET", "/api/alerts/?limit=5").json["data"]
+        assert alert["id"] in [one["id"] for one in seen], f"round {i}"
+        assert here.call("PATCH", f"/api/alerts/{alert['id']}", {"status": "closed"}).status == 200
+        (same,) = [
+            one
+            for one in there.call("GET", "/api/alerts/?limit=5").json["data"]
+            if one["id"] == alert["id"]
+        ]
+        assert same["status"] == "closed", f"round {i}"
 
 
 def closed(n):

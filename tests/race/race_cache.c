@@ -41,7 +41,7 @@ static void *work(void *arg)
 
         buf_init(&value, 64);
         (void)snprintf(key, sizeof(key), "key %u", i % 100);
-        if (cache_is_current(s->cache))
+        if (cache_is_current(s->cache, CACHE_CREDENTIALS))
             (void)cache_limit_take(s->limit, key);
         (void)cache_limit_take(s->limit, "one");
         cache_limit_give_back(s->limit, "one");
@@ -107,10 +107,13 @@ int main(void)
     atomic_store(&a.stop, true);
     for (int i = 0; i < THREADS; i++)
         (void)pthread_join(threads[i], NULL);
-    for (int i = 0; i < 500 && !(cache_is_current(a.cache) && cache_is_current(b.cache)); i++)
+    for (int i = 0; i < 500 && !(cache_is_current(a.cache, CACHE_CREDENTIALS) &&
+                                 cache_is_current(b.cache, CACHE_CREDENTIALS));
+         i++)
         (void)usleep(10000);
 
-    const bool good = cache_is_current(a.cache) && cache_is_current(b.cache) && b.heard > 0 &&
+    const bool good = cache_is_current(a.cache, CACHE_CREDENTIALS) &&
+                      cache_is_current(b.cache, CACHE_CREDENTIALS) && b.heard > 0 &&
                       a.longest_ns < WAIT_NS;
     (void)printf("%" PRIu64 " rounds, %" PRIu64 " heard by the other, the longest %" PRIu64
                  " ms: %s\n",
