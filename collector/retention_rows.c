@@ -100,7 +100,12 @@ static int delete_alerts(struct db_tx *tx, const struct ids *alerts, int64_t *de
         r = run(tx, "DELETE FROM history WHERE topic = 'alerts' AND object_id = ANY($1)", alerts,
                 &deleted[RETENTION_history], e);
     if (r == 0 && db_engine(tx) == DB_POSTGRES) /* in SQLite the alert has its uid */
-        r = run(tx, "DELETE FROM alert_uids WHERE alert_id = ANY($1)", alerts, NULL, e);
+        r = db_run(tx,
+                   "DELETE FROM alert_uids WHERE alert_id BETWEEN $2 AND $3 AND "
+                   "alert_id = ANY($1)", /* its index (BRIN) is for ranges */
+                   DB_ARGS(db_ints(alerts->ids, alerts->n), db_int(alerts->ids[0]),
+                           db_int(alerts->ids[alerts->n - 1])),
+                   NULL, e);
     if (r == 0)
         r = run(tx, "DELETE FROM alerts WHERE id = ANY($1)", alerts, &deleted[RETENTION_alerts], e);
     return r != 0 ? r : outbox_add_all(tx, TOPIC_ALERTS, OUTBOX_DELETED, alerts->ids, alerts->n, e);
