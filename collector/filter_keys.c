@@ -64,22 +64,22 @@ static const struct filter_key incident_keys[] = {
 };
 
 static const struct filter_order alert_sorts[] = {
-    {"id", "a.id", "wind.id", false, true},
-    {"time", "a.detected_at", "wind.time", false, true},
-    {"severity", "a.severity", "event.severity", false, false},
-    {"score", "coalesce(a.score, -1)", "wind.score", true, false},
-    {"created", "a.created_at", "wind.created", false, false},
-    {"updated", "a.updated_at", "wind.updated", false, false},
+    {"id", "a.id", "wind.id", false},
+    {"time", "a.detected_at", "wind.time", false},
+    {"severity", "a.severity", "event.severity", false},
+    {"score", "coalesce(a.score, -1)", "wind.score", true},
+    {"created", "a.created_at", "wind.created", false},
+    {"updated", "a.updated_at", "wind.updated", false},
     {.name = NULL},
 };
 
 static const struct filter_order incident_sorts[] = {
-    {"id", "i.id", "wind.id", false, true},
-    {"time", "i.last_seen", "wind.time", false, true},
-    {"severity", "i.severity", "event.severity", false, false},
-    {"alerts", "i.alert_count", "wind.alerts", false, false},
-    {"created", "i.created_at", "wind.created", false, false},
-    {"updated", "i.updated_at", "wind.updated", false, false},
+    {"id", "i.id", "wind.id", false},
+    {"time", "i.last_seen", "wind.time", false},
+    {"severity", "i.severity", "event.severity", false},
+    {"alerts", "i.alert_count", "wind.alerts", false},
+    {"created", "i.created_at", "wind.created", false},
+    {"updated", "i.updated_at", "wind.updated", false},
     {.name = NULL},
 };
 

@@ -36,7 +36,6 @@ struct filter_key {
 struct filter_order {
     const char *name, *sql, *field;
     bool is_real;
-    bool is_indexed; /* the database can walk along it */
 };
 
 struct filter_keys {

@@ -21,12 +21,17 @@ struct words {
     size_t len;
 };
 
+/* The last row that is wanted: its value in the order, and its id. */
+struct edge {
+    struct db_value value;
+    int64_t id;
+};
+
 struct sql {
     enum db_engine engine;
     enum way way;
     struct words words, no_words; /* that a row has, and has not */
-    bool has_edge;
-    int64_t edge;
+    const struct edge *edge;      /* NULL: none */
     struct buf text, match;
     struct db_value args[SQL_ARGS];
     size_t n_args;
@@ -227,11 +232,12 @@ static void put_where(struct sql *q, const struct filter *f)
             put_term(q, f, &f->terms[i]);
     if (f->has_cursor)
         put_cursor(q, f);
-    if (q->has_edge) {
-        buf_printf(&q->text, " AND %s %s $%zu", f->sort->sql,
-                   f->is_descending ? ">=" : "<=", q->n_args + 1);
-        add_arg(q, db_int(q->edge));
-    }
+    if (q->edge == NULL)
+        return;
+    buf_printf(&q->text, " AND (%s, %s) %s ($%zu, $%zu)", f->sort->sql, f->table->id,
+               f->is_descending ? ">=" : "<=", q->n_args + 1, q->n_args + 2);
+    add_arg(q, q->edge->value);
+    add_arg(q, db_int(q->edge->id));
 }
 
 static void put_query(struct sql *q, const struct filter *f, const char *columns)
@@ -256,7 +262,7 @@ static void put_query(struct sql *q, const struct filter *f, const char *columns
 /* How one query goes; `edge` (may be NULL): rows beyond it are not wanted. */
 struct plan {
     enum way way;
-    const int64_t *edge;
+    const struct edge *edge;
     const char *columns;
 };
 
@@ -268,8 +274,7 @@ static int query(const struct filter *f, struct db_tx *tx, const struct plan *p,
 
     q.engine = db_engine(tx);
     q.way = p->way;
-    q.has_edge = p->edge != NULL;
-    q.edge = p->edge != NULL ? *p->edge : 0;
+    q.edge = p->edge;
     q.n_args = 0;
     buf_init(&q.text, SQL_MAX);
     q.match = BUF_FIXED(match); /* args point into it */
@@ -285,8 +290,8 @@ static int query(const struct filter *f, struct db_tx *tx, const struct plan *p,
 
 /* ---------------------------------------------------------------- words that many rows have */
 
-/* The value of the order PROBED rows from here. 0: there are no more than that. */
-static int find_edge(const struct filter *f, struct db_tx *tx, int64_t *ret_edge, struct err *e)
+/* The row that is PROBED rows from here. 0: there are no more than that. */
+static int find_edge(const struct filter *f, struct db_tx *tx, struct edge *ret_edge, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     const char *order = f->is_descending ? "DESC" : "ASC";
@@ -295,14 +300,15 @@ static int find_edge(const struct filter *f, struct db_tx *tx, int64_t *ret_edge
     char text[512];
 
     q.text = BUF_FIXED(text);
-    buf_printf(&q.text, "SELECT %s FROM %s WHERE 1 = 1", f->sort->sql, t->from);
+    buf_printf(&q.text, "SELECT %s, %s FROM %s WHERE 1 = 1", f->sort->sql, t->id, t->from);
     if (f->has_cursor)
         put_cursor(&q, f);
     buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT 1 OFFSET %d", f->sort->sql, order, t->id,
                order, PROBED);
     const int r = db_query_row(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
     if (r == DB_ROW)
-        *ret_edge = db_i64(s, 0);
+        *ret_edge = (struct edge){f->sort->is_real ? db_f64(db_real(s, 0)) : db_int(db_i64(s, 0)),
+                                  db_i64(s, 1)};
     return r;
 }
 
@@ -313,7 +319,9 @@ static int find_edge(const struct filter *f, struct db_tx *tx, int64_t *ret_edge
 static int probe(struct filter *f, struct db_tx *tx, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int64_t edge = 0, value = 0;
+    struct edge edge = {.id = 0};
+    int64_t value = 0;
+    double real = 0;
     const struct plan plan = {WAY_PROBE, &edge, f->table->id};
     size_t n = 0;
 
@@ -327,20 +335,20 @@ static int probe(struct filter *f, struct db_tx *tx, struct err *e)
         if (n == (size_t)f->limit) { /* one more: the page is full, and it is not the last */
             f->is_picked = true;
             f->n_picked = n;
-            filter_cursor_of(f, value, 0, f->picked[n - 1], f->picked_cursor);
+            filter_cursor_of(f, value, real, f->picked[n - 1], f->picked_cursor);
             break;
         }
         f->picked[n++] = db_i64(s, 0);
         value = db_i64(s, 1);
+        real = db_real(s, 1);
     }
     return r;
 }
 
-/* In SQLite, words, and an order that it can walk along. */
+/* Words, in SQLite. */
 static bool is_walk(const struct filter *f, const struct db_tx *tx)
 {
-    return filter_has_words(f) && db_engine(tx) == DB_SQLITE && f->sort->is_indexed &&
-           !f->is_picked;
+    return filter_has_words(f) && db_engine(tx) == DB_SQLITE && !f->is_picked;
 }
 
 static bool has_positive_words(const struct filter *f)

@@ -324,9 +324,10 @@ static void fill_many(void)
 {
     static const char sql[] =
         "WITH RECURSIVE n (i) AS (SELECT 6 UNION ALL SELECT i + 1 FROM n WHERE i < $1) "
-        "INSERT INTO alerts (uid, rev, detected_at, severity, type, source, description, "
+        "INSERT INTO alerts (uid, rev, detected_at, severity, score, type, source, description, "
         "first_seen, last_seen, created_at, updated_at) SELECT randomblob(16), 1, "
-        "(i * 7919 % 100) * 1000, 1 + i % 4, 'many', 'lab', 'common ' || CASE WHEN i % 3 = 0 THEN "
+        "(i * 7919 % 100) * 1000, 1 + i % 4, CASE WHEN i % 9 > 0 THEN i % 7 / 7.0 END, 'many', "
+        "'lab', 'common ' || CASE WHEN i % 3 = 0 THEN "
         "'third' ELSE 'other' END || CASE WHEN i IN (7, 8000) THEN ' rare' ELSE '' END, 1, 1, 1, 1 "
         "FROM n";
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
@@ -383,7 +384,8 @@ static void expect_pages(const char *q, const char *sort, const char *sql)
 Test(filter_many, words_of_many_and_of_few_rows_are_found_alike, .init = fill_many,
      .fini = batch_fini)
 {
-    static const char *const sorts[] = {"-id", "id", "-time", "time", "-severity"};
+    static const char *const sorts[] = {"-id",       "id",    "-time",  "time",
+                                        "-severity", "score", "-score", "updated"};
 
     if (temp_db_url[0] != '\0')
         cr_skip_test("these ways are SQLite's");
