@@ -87,16 +87,25 @@ def test_a_spool_on_a_full_disk(small_disk, collector_of, tmp_path):
 
 
 # ---------------------------------------------------------------- alerts go on without a disk
-def follow(server, folder, out, **more):
-    """Live, as far as the disk is concerned: a recording that is followed, one piece at a time."""
-    whole = gzip.decompress(support.CAPTURE.read_bytes())
-    grows = folder / "grows.pcap"
-    first = len(whole) // 4
-    grows.write_bytes(whole[:first])
-    args = support.sensor_args(server, server.create_key(), out, capture=grows, **more)
-    sensor = support.Process("wind-sensor", *args, "--follow", log=folder / "sensor.log")
-    support.until("it has begun", lambda: (out / "eve.json").exists() and support.eve(out))
-    return sensor, lambda: append(grows, whole[first:])
+@pytest.fixture
+def follow(tmp_path):
+    """Live, as far as the disk is concerned: a recording that is followed, in two pieces."""
+    made = []
+
+    def make(server, out, **more):
+        whole = gzip.decompress(support.CAPTURE.read_bytes())
+        grows = tmp_path / "grows.pcap"
+        first = len(whole) // 4
+        grows.write_bytes(whole[:first])
+        args = support.sensor_args(server, server.create_key(), out, capture=grows, **more)
+        sensor = support.Process("wind-sensor", *args, "--follow", log=tmp_path / "sensor.log")
+        made.append(sensor)
+        support.until("it has begun", lambda: (out / "eve.json").exists() and support.eve(out))
+        return sensor, lambda: append(grows, whole[first:])
+
+    yield make
+    for sensor in made:
+        sensor.stop(9)
 
 
 def append(path, data):
@@ -108,10 +117,10 @@ def alerts_at(server):
     return {a["type"]: a["rev"] for a in server.all("alerts")}
 
 
-def test_alerts_go_on_while_the_disk_is_full(small_disk, collector_of, tmp_path):
+def test_alerts_go_on_while_the_disk_is_full(small_disk, collector_of, follow):
     disk = small_disk("8m")
     server = collector_of().start()
-    sensor, grow = follow(server, tmp_path, disk.folder / "out", stats__interval="1s")
+    sensor, grow = follow(server, disk.folder / "out", stats__interval="1s")
     disk.fill(leave=100_000)
     grow()
     support.until("all are there", lambda: len(alerts_at(server)) == 3, seconds=40)
@@ -169,11 +178,13 @@ def failing_disk(tmp_path):
     disk.close()
 
 
-def test_alerts_go_on_when_the_spool_s_disk_turns_read_only(failing_disk, collector_of, tmp_path):
+def test_alerts_go_on_when_the_spool_s_disk_turns_read_only(
+    failing_disk, collector_of, follow, tmp_path
+):
     """And what nobody has taken by the end is counted as lost."""
     server = collector_of().start()
     spool = failing_disk.folder / "spool"
-    sensor, grow = follow(server, tmp_path, tmp_path / "out", spool__dir=spool)
+    sensor, grow = follow(server, tmp_path / "out", spool__dir=spool)
     failing_disk.fail()
     grow()
     support.until("all are there", lambda: len(alerts_at(server)) == 3)
