@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -287,10 +288,12 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory):
+def servers(request, tmp_path_factory):
     made = Servers(tmp_path_factory.mktemp("servers"))
     yield made
     made.stop()
+    if not request.session.testsfailed:  # their logs tell more
+        shutil.rmtree(made.folder, ignore_errors=True)
 
 
 @pytest.fixture
