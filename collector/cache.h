@@ -31,6 +31,7 @@ struct cache_conf {
     const char *url;           /* redis://...; NULL or "" = in the process */
     const char *password_file; /* "" = none */
     const char *prefix;        /* of all keys and channels in Redis */
+    bool is_insecure;          /* it may be on another machine, in plain text */
     int64_t timeout_ns;
     unsigned connections;
     size_t memory;

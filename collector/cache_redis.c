@@ -103,6 +103,7 @@ int cache_redis_new(struct cache_redis **ret, const struct cache_conf *conf, str
     const struct redis_conf redis = {.url = conf->url,
                                      .password_file = conf->password_file,
                                      .prefix = conf->prefix,
+                                     .is_insecure = conf->is_insecure,
                                      .timeout_ns = conf->timeout_ns,
                                      .connections = conf->connections};
     uint8_t random[10], uuid[16];

@@ -120,6 +120,7 @@ static int make_cache(struct collector *c, struct err *e)
         .url = c->conf.cache_url,
         .password_file = c->conf.cache_password_file,
         .prefix = c->conf.cache_prefix,
+        .is_insecure = c->conf.cache_insecure,
         .timeout_ns = c->conf.cache_timeout_ns,
         .connections = (unsigned)c->conf.cache_connections,
         .memory = (size_t)c->conf.cache_memory,

@@ -51,6 +51,7 @@ struct collector_conf {
     int64_t auth_login_rate;
     int64_t ws_clients, ws_queue_bytes, ws_ping_ns;
     char cache_url[256], cache_password_file[256], cache_prefix[CACHE_PREFIX_MAX + 1];
+    bool cache_insecure;
     int64_t cache_timeout_ns, cache_connections, cache_memory, cache_lists_ns;
     char search_url[512], search_user[128], search_password_file[256], search_ca_file[256];
     char search_index[32];

@@ -53,6 +53,7 @@ const struct conf_key collector_keys[] = {
 
     CONF_TEXT(C, cache_url, "cache.url", "", "Redis that several collectors share, as redis://[user@]host:6379/0 (TLS: through a local proxy such as stunnel); empty = in the process."),
     CONF_TEXT(C, cache_password_file, "cache.password_file", "", "File with its password, one line."),
+    CONF_BOOL(C, cache_insecure, "cache.insecure", "no", "It may be on another machine, in plain text, where others could read its password and change what it says."),
     CONF_TEXT(C, cache_prefix, "cache.prefix", "wind:", "Of all keys and channels there; the same in all collectors of one database."),
     CONF_TIME(C, cache_timeout_ns, "cache.timeout", "100ms", NS(1) / 1000, NS(10), "A request waits so long for Redis; after a failure none does until it serves again."),
     CONF_INT(C, cache_connections, "cache.connections", "8", 1, 256, "Connections to it."),

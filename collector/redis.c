@@ -12,6 +12,7 @@
 
 #include "common/crypto.h"
 #include "common/file.h"
+#include "common/ip.h"
 #include "common/log.h"
 #include "common/time.h"
 
@@ -87,6 +88,16 @@ static bool read_parts(struct redis *r, CURLU *u)
     return r->port > 0 && r->database >= 0;
 }
 
+static bool is_here(const char *host)
+{
+    static const uint8_t six[16] = {[15] = 1};
+    uint8_t address[16];
+
+    if (ip_parse(host, address) != 0)
+        return strcmp(host, "localhost") == 0;
+    return memcmp(address, six, sizeof(six)) == 0 || (ip_is_v4(address) && address[12] == 127);
+}
+
 static int read_url(struct redis *r, const char *url, struct err *e)
 {
     char password[8];
@@ -127,6 +138,12 @@ int redis_new(struct redis **ret, const struct redis_conf *conf, struct err *e)
     r->timeout.tv_usec = (suseconds_t)(r->timeout_ns % WIND_NS_PER_S / WIND_NS_PER_US);
     (void)snprintf(r->alive, sizeof(r->alive), "%salive", conf->prefix);
     int code = read_url(r, conf->url, e);
+    if (code == 0 && !conf->is_insecure && !is_here(r->host))
+        code =
+            err_set(e, -EINVAL,
+                    "cache.url: '%s' is another machine, and TLS is not spoken here; let a local "
+                    "proxy (stunnel) do it, or set cache.insecure",
+                    r->host);
     if (code == 0 && conf->password_file[0] != '\0') {
         code = file_read_secret(conf->password_file, r->password, sizeof(r->password), e);
         if (code == FILE_EXPOSED)

@@ -31,6 +31,7 @@ struct redis_conf {
     const char *url;           /* redis://[user@]host[:port][/database] */
     const char *password_file; /* "" = none */
     const char *prefix;        /* of all keys */
+    bool is_insecure;          /* may be on another machine, in plain text */
     int64_t timeout_ns;
     unsigned connections;
 };

@@ -500,6 +500,30 @@ Test(cache_redis, an_address_that_is_none_is_an_error_at_the_start)
     }
 }
 
+Test(cache_redis, another_machine_in_plain_text_has_to_be_asked_for)
+{
+    static const char *const far[] = {"redis://192.0.2.1", "redis://redis",
+                                      "redis://[2001:db8::1]"};
+    static const char *const here[] = {"redis://127.8.9.1", "redis://localhost", "redis://[::1]:1"};
+    struct cache_conf conf = conf_of(NULL);
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(far); i++) {
+        struct cache *c = NULL;
+        struct err e = {0};
+        conf.url = far[i];
+        conf.is_insecure = false;
+        cr_assert_eq(cache_new(&c, &conf, &e), -EINVAL, "%s", far[i]);
+        cr_assert(strstr(e.text, "cache.insecure") != NULL, "%s", e.text);
+        conf.is_insecure = true;
+        cr_assert_eq(cache_new(&c, &conf, &e), 0);
+        cache_free(c);
+        conf.url = here[i];
+        conf.is_insecure = false;
+        cr_assert_eq(cache_new(&c, &conf, &e), 0, "%s", e.text);
+        cache_free(c);
+    }
+}
+
 Test(cache_redis, a_cache_that_cannot_connect_starts_anyway)
 {
     const struct cache_conf conf = conf_of("redis://127.0.0.1:1");
