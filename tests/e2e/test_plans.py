@@ -17,6 +17,11 @@ from test_api_ingest import Sensor, item
 ROWS = int(os.environ.get("WIND_ROWS") or 50_000)
 READ = 10_000  # at most so many rows of a large table for one page
 
+# The seed is of 1970: nothing is too old here.
+SETTINGS = {"api.rate": "0"} | {
+    f"retention.{what}": "0" for what in ("alerts", "incidents", "open")
+}
+
 LARGE = re.compile(r"^(alerts|alert_entities|alert_uids|alert_text|history|outbox)(_\d+)?$")
 
 # $: 1..ROWS. Alerts of a thousand hosts, a tenth of them in incidents of a hundred.
@@ -199,7 +204,7 @@ def read_of(node):
 def test_postgresql_finds_all_by_an_index(postgres, tmp_path):
     url = postgres.database()
     name = url.rsplit("/", 1)[1]
-    collector = support.Collector(tmp_path, **{"db.url": url, "api.rate": "0"})
+    collector = support.Collector(tmp_path, **{"db.url": url}, **SETTINGS)
     done = support.run("windctl", "db", "migrate", *support.settings(collector.settings))
     assert done.returncode == 0, done.stderr
     seed_postgres(postgres, url)
@@ -244,7 +249,7 @@ def test_postgresql_finds_all_by_an_index(postgres, tmp_path):
 @pytest.mark.sqlite
 def test_sqlite_finds_all_by_an_index(tmp_path):
     collector = support.Collector(tmp_path)
-    collector.settings |= {"api.rate": "0"}
+    collector.settings |= SETTINGS
     collector.words = ["-v"]
     done = support.run("windctl", "db", "migrate", *support.settings(collector.settings))
     assert done.returncode == 0, done.stderr
