@@ -5,6 +5,7 @@ each collector has a database and a port of its own, and everything that was sta
 The database is a SQLite file; with WIND_TEST_DB=postgres in the environment one of a real server.
 """
 
+import atexit
 import collections
 import contextlib
 import fcntl
@@ -96,6 +97,11 @@ class Process:
                 start_new_session=True,
                 **options,
             )
+        atexit.register(self._end)  # a fixture that failed half way has nobody who ends it
+
+    def _end(self):
+        if self.is_running:
+            os.killpg(self.popen.pid, signal.SIGKILL)
 
     @property
     def log(self):
