@@ -15,6 +15,7 @@
 #include "common/time.h"
 
 #define LOOK_MS     1000 /* another collector's commits wake nobody here */
+#define GATHER_MS   100
 #define BACKOFF_MS  200
 #define BACKOFF_MAX 30000
 
@@ -35,7 +36,7 @@ struct search {
     bool is_started;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t woken, moved;
-    bool is_stopping, is_awake;
+    bool is_stopping, is_awake, is_asked;
     int64_t seq;  /* -1: not known yet */
     int64_t left; /* ids of a rebuild */
     uint64_t taken, refused, failed;
@@ -359,6 +360,23 @@ static bool nap(struct search *s, int ms, bool is_backoff)
     return goes_on;
 }
 
+/* Commits that come soon after each other are taken together, unless somebody waits for them. */
+static bool gather(struct search *s)
+{
+    const uint64_t end = time_mono_ns() + (uint64_t)GATHER_MS * WIND_NS_PER_MS;
+    const struct timespec until = {.tv_sec = (time_t)(end / WIND_NS_PER_S),
+                                   .tv_nsec = (long)(end % WIND_NS_PER_S)};
+    int r = 0;
+
+    (void)pthread_mutex_lock(&s->lock);
+    while (r == 0 && !s->is_stopping && !s->is_asked)
+        r = pthread_cond_timedwait(&s->woken, &s->lock, &until);
+    s->is_asked = false;
+    const bool goes_on = !s->is_stopping;
+    (void)pthread_mutex_unlock(&s->lock);
+    return goes_on;
+}
+
 /* Says it once for each new reason, and counts. */
 static void failed(struct search *s, const char *text)
 {
@@ -406,6 +424,8 @@ static void *follow(void *arg)
             backoff = 0;
         }
         goes_on = r == 1 ? nap(s, 0, false) : nap(s, r < 0 ? backoff : LOOK_MS, r < 0);
+        if (goes_on && r == 0)
+            goes_on = gather(s);
     }
     return NULL;
 }
@@ -524,7 +544,7 @@ static int settle(struct search *s, int64_t *ret_behind, struct err *e)
     tx = db_tx_free(tx);
     (void)pthread_mutex_lock(&s->lock);
     if (missing(s, last) > 0) {
-        s->is_awake = true;
+        s->is_awake = s->is_asked = true;
         (void)pthread_cond_signal(&s->woken);
     }
     const uint64_t failures = s->failed;
