@@ -225,7 +225,8 @@ static int related_find(struct db_tx *tx, int64_t incident, struct page *page, s
             return 0;
         }
     }
-    *ret = &page->related[page->next++ % page->n];
+    *ret = &page->related[page->next];
+    page->next = page->next + 1 < page->n ? page->next + 1 : 0;
     const int r = related_ask(tx, incident, &s, e);
     return r == 0 ? related_read(s, incident, *ret, e) : r;
 }
@@ -346,7 +347,7 @@ static int related_all(struct db_tx *tx, const int64_t *ids, size_t n, struct re
         for (size_t i = 0; r == 0 && i < some; i++)
             r = related_ask(tx, ids[at + i], &asked[i], e);
         for (size_t i = 0; i < some; i++) {
-            if (r == 0)
+            if (r == 0 && asked[i] != NULL)
                 r = related_read(asked[i], ids[at + i], &ret[at + i], e);
             asked[i] = db_stmt_free(asked[i]);
         }
@@ -354,10 +355,10 @@ static int related_all(struct db_tx *tx, const int64_t *ids, size_t n, struct re
     return r;
 }
 
-static struct alert_shown *shown_find(struct alert_shown *shown, size_t n, const uint8_t *uid)
+static struct alert_shown *shown_find(struct alert_shown *shown, size_t n, const uint8_t uid[16])
 {
     for (size_t i = 0; i < n; i++)
-        if (memcmp(shown[i].uid, uid, 16) == 0)
+        if (memcmp(shown[i].uid, uid, sizeof(shown[i].uid)) == 0)
             return &shown[i];
     return NULL;
 }
@@ -374,43 +375,56 @@ static int show_rows(struct db_tx *tx, struct db_value uids, struct page *page,
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
         size_t len;
         const uint8_t *uid = db_blob(s, COL_UID, &len);
-        struct alert_shown *one = len == 16 ? shown_find(shown, n, uid) : NULL;
+        WIND_CHECK(uid != NULL && len == sizeof(shown->uid)); /* as the table has it */
+        struct alert_shown *one = shown_find(shown, n, uid);
         struct jsonw j;
-        r = one == NULL ? err_set(e, -EIO, "an alert has another uid") : 0;
-        if (r == 0) {
-            one->id = db_i64(s, COL_ID);
-            jsonw_begin(&j, &one->json);
-            r = alert_row(tx, s, &j, page, e);
-        }
+        if (one == NULL)
+            return err_set(e, -EIO, "an alert has another uid");
+        one->id = db_i64(s, COL_ID);
+        jsonw_begin(&j, &one->json);
+        r = alert_row(tx, s, &j, page, e);
     }
     return r;
 }
 
-int alert_show_all(struct db_tx *tx, struct alert_shown *shown, size_t n, struct err *e)
+/* Room for the questions of one call. */
+struct shown_room {
+    struct db_value *uids;
+    struct related *related;
+    int64_t *incidents;
+};
+
+static int show_all(struct db_tx *tx, struct alert_shown *shown, size_t n,
+                    const struct shown_room *room, struct err *e)
 {
-    struct db_value *uids = calloc(n, sizeof(*uids));
-    struct related *related = calloc(n, sizeof(*related));
-    int64_t *incidents = calloc(n, sizeof(*incidents));
+    const struct db_value all = db_array(DB_TYPE_BLOB, room->uids, n);
     struct page page;
     size_t n_incidents = 0;
 
-    int r = uids == NULL || related == NULL || incidents == NULL
-                ? err_set(e, -ENOMEM, "out of memory")
-                : 0;
-    for (size_t i = 0; r == 0 && i < n; i++)
-        uids[i] = db_bytes(shown[i].uid, 16);
-    const struct db_value all = db_array(DB_TYPE_BLOB, uids, n);
+    for (size_t i = 0; i < n; i++)
+        room->uids[i] = db_bytes(shown[i].uid, 16);
+    page_init(&page, room->related, n);
+    int r = incidents_of(tx, all, room->incidents, &n_incidents, e);
     if (r == 0)
-        r = incidents_of(tx, all, incidents, &n_incidents, e);
-    if (r == 0) {
-        page_init(&page, related, n);
-        r = related_all(tx, incidents, n_incidents, related, e);
-    }
-    if (r == 0)
-        r = show_rows(tx, all, &page, shown, n, e);
-    free(uids);
-    free(related);
-    free(incidents);
+        r = related_all(tx, room->incidents, n_incidents, room->related, e);
+    return r == 0 ? show_rows(tx, all, &page, shown, n, e) : r;
+}
+
+int alert_show_all(struct db_tx *tx, struct alert_shown *shown, size_t n, struct err *e)
+{
+    const struct shown_room room = {.uids = calloc(n, sizeof(*room.uids)),
+                                    .related = calloc(n, sizeof(*room.related)),
+                                    .incidents = calloc(n, sizeof(*room.incidents))};
+    int r = -ENOMEM;
+
+    WIND_CHECK(shown != NULL);
+    if (room.uids != NULL && room.related != NULL && room.incidents != NULL)
+        r = show_all(tx, shown, n, &room, e);
+    else
+        (void)err_set(e, -ENOMEM, "out of memory");
+    free(room.uids);
+    free(room.related);
+    free(room.incidents);
     return r;
 }
 

@@ -8,6 +8,7 @@
 #include "collector/ingest.h"
 #include "collector/retention.h"
 #include "collector/routes.h"
+#include "collector/write_queue.h"
 #include "common/crypto.h"
 #include "common/log.h"
 #include "common/time.h"
@@ -251,9 +252,9 @@ static int store_posted(struct collector *app, struct posted *posted, struct ale
                         size_t n, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    const struct alert **alerts = calloc(n, sizeof(*alerts));
+    const struct alert *alerts[WRITE_GROUP];
+    int r = 0;
 
-    int r = alerts == NULL ? err_set(e, -ENOMEM, "out of memory") : 0;
     for (size_t i = 0; r == 0 && i < n; i++) {
         alerts[i] = &posted[i].draft.alert;
         memcpy(shown[i].uid, alerts[i]->uid, sizeof(shown[i].uid));
@@ -270,7 +271,6 @@ static int store_posted(struct collector *app, struct posted *posted, struct ale
             r = err_set(e, -EIO, "an alert that was stored cannot be shown");
     if (r == 0)
         r = db_commit(&tx, e);
-    free(alerts);
     return r;
 }
 

@@ -224,7 +224,7 @@ int api_show(struct request *rq, struct response *rs)
 {
     const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    struct shown shown;
+    struct shown shown = {.id = 0};
 
     /* what has a version must be of that version as a whole */
     int r = o->version != NULL ? db_begin_read(rq->db, &tx, &rq->err)
@@ -262,7 +262,7 @@ int api_create(struct request *rq, struct response *rs)
 {
     const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    struct shown shown;
+    struct shown shown = {.id = 0};
     int64_t id = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);
@@ -283,7 +283,7 @@ int api_patch(struct request *rq, struct response *rs)
     const struct api_object *o = rq->route->object;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const int64_t id = request_id(rq, "id");
-    struct shown shown;
+    struct shown shown = {.id = 0};
     int64_t version = 0;
 
     int r = db_begin_write(rq->db, &tx, &rq->err);

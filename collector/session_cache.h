@@ -33,7 +33,7 @@ uint64_t session_cache_heard(const struct session_cache *c);
 
 /* Also finds what has expired since: look at expires_s. */
 bool session_cache_get(struct session_cache *c, const char *token, struct principal *ret);
-void session_cache_put(struct session_cache *c, uint64_t heard, const char *token,
+void session_cache_put(struct session_cache *c, uint64_t since, const char *token,
                        const struct principal *p);
 
 /* Tokens that were found, and not, so far; for /metrics. */
@@ -41,5 +41,5 @@ void session_cache_print(const struct session_cache *c, struct buf *out);
 
 /* The answer to this user's /api/auth/me, appended. */
 bool session_cache_answer(struct session_cache *c, int64_t user_id, struct buf *into);
-void session_cache_put_answer(struct session_cache *c, uint64_t heard, int64_t user_id,
+void session_cache_put_answer(struct session_cache *c, uint64_t since, int64_t user_id,
                               const char *text, size_t n);
