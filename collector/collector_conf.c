@@ -74,7 +74,7 @@ const struct conf_key collector_keys[] = {
     CONF_TIME(C, retention_incidents_ns, "retention.incidents", "365d", 0, NS(31536000) * 100, "Resolved incidents without alerts, unchanged for so long; 0 = never."),
     CONF_TIME(C, retention_open_ns, "retention.open", "0", 0, NS(31536000) * 100, "Open incidents and their alerts too, when nobody is assigned; 0 = never."),
     CONF_TIME(C, retention_sensors_ns, "retention.sensors", "90d", 0, NS(31536000) * 100, "Sensors that were silent for so long are forgotten; 0 = never."),
-    CONF_SIZE(C, retention_size, "retention.size", "0", 0, 1048576 * 1024 * MB, "Of the database: beyond it alerts go, the oldest first; in the end open and assigned ones, too. PostgreSQL: the oldest million at a time, whole. 0 = no limit."),
+    CONF_SIZE(C, retention_size, "retention.size", "0", 0, INT64_C(1048576) * 1024 * MB, "Of the database: beyond it alerts go, the oldest first; in the end open and assigned ones, too. PostgreSQL: the oldest million at a time, whole. 0 = no limit."),
     CONF_TIME(C, retention_interval_ns, "retention.interval", "10m", NS(1), NS(86400), "Time between two passes."),
     CONF_INT(C, retention_disk_low, "retention.disk_low", "85", 3, 99, "Percent of the database's disk (SQLite) in use that is worth a warning; not while 40 GB are free."),
     CONF_INT(C, retention_disk_high, "retention.disk_high", "90", 3, 99, "Here the oldest alerts go that nobody is assigned to, older than disk_keep; not while 20 GB are free."),

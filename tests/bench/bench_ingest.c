@@ -107,7 +107,7 @@ static char *replaced(char *text, const char *from, const char *to)
 static char *make_alert(size_t i, int rev)
 {
     const struct pattern *p = &patterns[i % n_patterns];
-    const size_t who = i / (BUSY * 20) * BUSY + i % BUSY, whom = i * 40503u % VICTIMS;
+    const size_t who = i / ((size_t)BUSY * 20) * BUSY + i % BUSY, whom = i * 40503u % VICTIMS;
     char uid[40], src[48], dst[48], text_rev[24];
 
     (void)snprintf(uid, sizeof(uid), "01a20734-c757-7e8a-88f0-%012zx", i);
@@ -211,5 +211,8 @@ int main(int argc, char **argv)
     db_free(db);
     (void)unlink(file);
     (void)rmdir(path);
+    for (size_t i = 0; i < n; i++)
+        free((char *)(uintptr_t)items[i].json);
+    free(items);
     return 0;
 }

@@ -297,7 +297,7 @@ Test(cache_redis, killed_and_brought_back)
     cr_assert(cache_limit_take(la, "guesser").is_over, "nobody is forgiven");
     cr_assert_not(cache_limit_take(la, "somebody").is_over, "work goes on");
     cr_assert_not(cache_is_current(a, CACHE_CREDENTIALS));
-    cr_assert_lt(longest_take(la, 1000), 3 * TIMEOUT_MS * MS);
+    cr_assert_lt(longest_take(la, 1000), UINT64_C(3) * TIMEOUT_MS * MS);
     cache_put(a, "kept", "1", 1, 60);
     struct buf value;
     buf_init(&value, 16);
@@ -328,7 +328,7 @@ Test(cache_redis, paused_it_costs_one_short_wait)
     (void)kill(server.pid, SIGSTOP);
     const uint64_t first = longest_take(l, 1);
     cr_assert_geq(first, SHORT_MS * MS / 2, "is it paused?");
-    cr_assert_lt(first, 10 * SHORT_MS * MS, "%" PRIu64 " ms", first / MS);
+    cr_assert_lt(first, UINT64_C(10) * SHORT_MS * MS, "%" PRIu64 " ms", first / MS);
     cr_assert_not(cache_is_current(c, CACHE_CREDENTIALS));
     const uint64_t began = time_mono_ns();
     (void)longest_take(l, 10000);
