@@ -15,8 +15,8 @@ import support
 from test_api_ingest import Sensor, item
 
 ROWS = int(os.environ.get("WIND_ROWS") or 50_000)
-# At most so many rows of a large table for one page. What a thousandth of them has, PostgreSQL finds
-# among the newest (51 in 51,000), what is rarer by its own index.
+# At most so many rows of a large table for one page. What a thousandth of them has PostgreSQL
+# finds among the newest (51 in 51,000), what is rarer by its own index.
 READ = max(10_000, ROWS // 15)
 
 # The seed is of 1970: nothing is too old here.
