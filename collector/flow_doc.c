@@ -86,19 +86,11 @@ struct flow_doc *flow_doc_free(struct flow_doc *d)
 
 /* ---------------------------------------------------------------- reading */
 
-static const char *short_text(const struct json_span *v, char *ret_text, size_t size)
-{
-    ret_text[0] = '\0';
-    if (v->kind == SPAN_STRING && v->len < size)
-        (void)json_span_text(v, ret_text);
-    return ret_text;
-}
-
 static int take_address(const struct flow *f, enum part which, uint8_t ret[16], struct err *e)
 {
     char text[64];
 
-    return ip_parse(short_text(&f->v[which], text, sizeof(text)), ret) == 0
+    return ip_parse(json_span_short(&f->v[which], text, sizeof(text)), ret) == 0
                ? 0
                : err_set(e, -EINVAL, "%s must be an address", paths[which]);
 }
@@ -107,7 +99,7 @@ static int take_time(const struct flow *f, enum part which, int64_t *ret_ns, str
 {
     char text[64];
 
-    return schema_time(short_text(&f->v[which], text, sizeof(text)), ret_ns) == 0
+    return schema_time(json_span_short(&f->v[which], text, sizeof(text)), ret_ns) == 0
                ? 0
                : err_set(e, -EINVAL, "%s must be a time", paths[which]);
 }
@@ -144,7 +136,7 @@ static void put_lower(struct jsonw *j, const char *key, const struct json_span *
 {
     char text[32];
 
-    (void)short_text(v, text, sizeof(text));
+    (void)json_span_short(v, text, sizeof(text));
     for (char *p = text; *p != '\0'; p++)
         *p = (char)(*p >= 'A' && *p <= 'Z' ? *p | 0x20 : *p);
     if (text[0] != '\0')

@@ -62,26 +62,6 @@ static bool is_stopping(struct flow_index *x)
 
 /* ---------------------------------------------------------------- indices */
 
-static int call(struct flow_index *x, const char *method, const char *path, json_t *body,
-                json_t **ret_answer, struct err *e)
-{
-    json_auto_t *answer = NULL;
-    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    const struct search_call c = {
-        .method = method, .path = path, .body = text, .len = text == NULL ? 0 : strlen(text)};
-
-    json_decref(body);
-    const int status = search_http_call(x->http, &c, &answer, e);
-    free(text);
-    if (status < 0)
-        return status;
-    if (status >= 300)
-        return search_http_refused(x->http, path, status, answer, e);
-    if (ret_answer != NULL)
-        *ret_answer = json_incref(answer);
-    return 0;
-}
-
 static int set_up(struct flow_index *x, struct err *e)
 {
     char path[INDEX_NAME_MAX], alias[INDEX_NAME_MAX], pattern[INDEX_NAME_MAX];
@@ -91,13 +71,13 @@ static int set_up(struct flow_index *x, struct err *e)
     (void)snprintf(path, sizeof(path), "/_index_template/%s-flows", x->prefix);
     (void)snprintf(alias, sizeof(alias), "%s-flows", x->prefix);
     (void)snprintf(pattern, sizeof(pattern), "%s-flows-*", x->prefix);
-    const int r = call(x, "PUT", path,
-                       json_pack("{s:[s], s:i, s:{s:{s:{s:i, s:s, s:s, s:s}}, s:o, s:{s:{}}}}",
-                                 "index_patterns", pattern, "priority", 200, "template", "settings",
-                                 "index", "number_of_shards", 1, "auto_expand_replicas", "0-1",
-                                 "refresh_interval", "5s", "codec", "best_compression", "mappings",
-                                 flow_doc_mapping(), "aliases", alias),
-                       NULL, e);
+    const int r = search_http_do(
+        x->http, "PUT", path,
+        json_pack("{s:[s], s:i, s:{s:{s:{s:i, s:s, s:s, s:s}}, s:o, s:{s:{}}}}", "index_patterns",
+                  pattern, "priority", 200, "template", "settings", "index", "number_of_shards", 1,
+                  "auto_expand_replicas", "0-1", "refresh_interval", "5s", "codec",
+                  "best_compression", "mappings", flow_doc_mapping(), "aliases", alias),
+        NULL, e);
     x->is_set_up = r == 0;
     return r;
 }
@@ -143,7 +123,7 @@ static int prune(struct flow_index *x, struct err *e)
 
     (void)snprintf(start, sizeof(start), "%s-flows-", x->prefix);
     (void)snprintf(path, sizeof(path), "/_cat/indices/%s*?format=json&h=index", start);
-    int r = call(x, "GET", path, NULL, &list, e);
+    int r = search_http_do(x->http, "GET", path, NULL, &list, e);
     json_array_foreach(list, i, item)
     {
         const char *name = json_string_value(json_object_get(item, "index"));
@@ -151,7 +131,7 @@ static int prune(struct flow_index *x, struct err *e)
         if (r != 0 || end == 0 || end > before_ns)
             continue;
         (void)snprintf(path, sizeof(path), "/%.90s?ignore_unavailable=true", name);
-        r = call(x, "DELETE", path, NULL, NULL, e);
+        r = search_http_do(x->http, "DELETE", path, NULL, NULL, e);
         if (r == 0)
             log_info("flows: index '%s' is over, deleted", name);
     }

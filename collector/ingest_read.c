@@ -110,16 +110,6 @@ static const char *name_of(enum field_index f)
     return dot == NULL ? paths[f] : dot + 1;
 }
 
-/* A short text on the stack; "" when it is none, or too long for what it should be. */
-static const char *short_text(const struct json_span *v, char *ret_text, size_t size)
-{
-    if (v->kind == SPAN_STRING && v->len < size)
-        (void)json_span_text(v, ret_text);
-    else
-        ret_text[0] = '\0';
-    return ret_text;
-}
-
 /* A text of 1..max bytes, or NULL. */
 static int text_of(const struct reading *g, const struct json_span *v, size_t max,
                    const char **ret_text, struct err *e)
@@ -155,7 +145,7 @@ static int take_time(const struct reading *g, enum field_index f, int64_t absent
         *ret_ns = absent;
         return 0;
     }
-    if (schema_time(short_text(&g->v[f], text, sizeof(text)), ret_ns) != 0)
+    if (schema_time(json_span_short(&g->v[f], text, sizeof(text)), ret_ns) != 0)
         return err_set(e, -EINVAL, "%s must be a time", name_of(f));
     return 0;
 }
@@ -175,7 +165,7 @@ static int take_address(const struct reading *g, enum field_index f, uint8_t ret
 {
     char text[64];
 
-    if (ip_parse(short_text(&g->v[f], text, sizeof(text)), ret_ip) != 0)
+    if (ip_parse(json_span_short(&g->v[f], text, sizeof(text)), ret_ip) != 0)
         return err_set(e, -EINVAL, "%s must be an address", name_of(f));
     return 0;
 }
@@ -187,10 +177,10 @@ static int take_identity(const struct reading *g, struct alert *a, char ret_uid[
 {
     char text[64];
 
-    if (uuid_parse(short_text(&g->v[F_UID], text, sizeof(text)), a->uid) != 0)
+    if (uuid_parse(json_span_short(&g->v[F_UID], text, sizeof(text)), a->uid) != 0)
         return err_set(e, -EINVAL, "wind.uid must be a UUID");
     uuid_format(a->uid, ret_uid);
-    a->severity = store_severity(short_text(&g->v[F_SEVERITY], text, sizeof(text)));
+    a->severity = store_severity(json_span_short(&g->v[F_SEVERITY], text, sizeof(text)));
     if (a->severity == 0)
         return err_set(e, -EINVAL, "wind.severity must be low, medium, high or critical");
     return take_text(g, F_DETECTOR, TYPE_MAX, &a->type, e);
@@ -258,10 +248,11 @@ static int take_entity(const struct reading *g, const struct json_span *item,
         r = text_of(g, &v[E_VALUE], ENTITY_VALUE_MAX, &en.value, e);
     if (r != 0)
         return r;
-    const int kind = store_word(entity_kind_words, short_text(&v[E_KIND], text, sizeof(text)));
-    const int role = v[E_ROLE].kind == SPAN_STRING
-                         ? store_word(entity_role_words, short_text(&v[E_ROLE], text, sizeof(text)))
-                         : ENTITY_RELATED;
+    const int kind = store_word(entity_kind_words, json_span_short(&v[E_KIND], text, sizeof(text)));
+    const int role =
+        v[E_ROLE].kind == SPAN_STRING
+            ? store_word(entity_role_words, json_span_short(&v[E_ROLE], text, sizeof(text)))
+            : ENTITY_RELATED;
     r = store_entity_words(kind, role, en.value, &en, e);
     if (r != 0)
         return r;

@@ -289,3 +289,25 @@ int search_http_refused(const struct search_http *h, const char *doing, int stat
         remedy = "; raise its http.max_content_length";
     return err_set(e, -EAGAIN, "search server: %s: %d: %.120s%s", doing, status, reason, remedy);
 }
+
+int search_http_do(struct search_http *h, const char *method, const char *path, json_t *body,
+                   json_t **ret_answer, struct err *e)
+{
+    json_auto_t *answer = NULL;
+    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
+    const struct search_call c = {
+        .method = method, .path = path, .body = text, .len = text == NULL ? 0 : strlen(text)};
+
+    json_decref(body);
+    const int status = search_http_call(h, &c, &answer, e);
+    free(text);
+    if (status < 0)
+        return status;
+    if (status >= 300)
+        return search_http_refused(h, path, status, answer, e);
+    if (ret_answer != NULL) {
+        *ret_answer = answer;
+        answer = NULL;
+    }
+    return 0;
+}

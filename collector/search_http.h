@@ -49,6 +49,13 @@ struct search_call {
 WIND_MUST_USE int search_http_call(struct search_http *h, const struct search_call *call,
                                    json_t **ret_answer, struct err *e);
 
+/*
+ * A call with a JSON body (may be NULL; taken) whose answer has to be a success; *ret_answer (may
+ * be NULL) is the caller's then. -EAGAIN: nobody answers, or it refuses, with a sentence.
+ */
+WIND_MUST_USE int search_http_do(struct search_http *h, const char *method, const char *path,
+                                 json_t *body, json_t **ret_answer, struct err *e);
+
 /* What a status that is no success means, and what to do about it. Returns -EAGAIN. */
 int search_http_refused(const struct search_http *h, const char *doing, int status,
                         const json_t *answer, struct err *e);

@@ -12,30 +12,8 @@
 #define DAY_NS   (INT64_C(86400) * (int64_t)WIND_NS_PER_S)
 #define MONTH_NS (31 * DAY_NS)
 
-/* A call whose answer should be 200. `body` (may be NULL) is taken. */
-static int call(struct search_rest *r, const char *method, const char *path, json_t *body,
-                json_t **ret_answer, struct err *e)
-{
-    json_auto_t *answer = NULL;
-    char *text = body == NULL ? NULL : json_dumps(body, JSON_COMPACT);
-    const struct search_call c = {
-        .method = method, .path = path, .body = text, .len = text == NULL ? 0 : strlen(text)};
-
-    json_decref(body);
-    const int status = search_http_call(r->http, &c, &answer, e);
-    free(text);
-    if (status < 0)
-        return status;
-    if (status >= 300)
-        return search_http_refused(r->http, path, status, answer, e);
-    if (ret_answer != NULL) {
-        *ret_answer = answer;
-        answer = NULL;
-    }
-    return 0;
-}
-
-/* As `call`, where 404 and 400 are an answer, too: there is no such thing. *ret_answer NULL. */
+/* As search_http_do, where 404 and 400 are an answer, too: there is no such thing. *ret_answer
+ * NULL. */
 static int look(struct search_rest *r, const char *path, json_t **ret_answer, struct err *e)
 {
     const struct search_call c = {.method = "GET", .path = path};
@@ -60,7 +38,7 @@ static int check_server(struct search_rest *r, bool *ret_is_opensearch, struct e
 {
     json_auto_t *answer = NULL;
 
-    const int code = call(r, "GET", "/", NULL, &answer, e);
+    const int code = search_http_do(r->http, "GET", "/", NULL, &answer, e);
     if (code != 0)
         return code;
     const json_t *version = json_object_get(answer, "version");
@@ -91,10 +69,11 @@ static int put_ilm(struct search_rest *r, struct err *e)
 
     (void)snprintf(path, sizeof(path), "/_ilm/policy/%s-alerts", r->prefix);
     (void)snprintf(age, sizeof(age), "%lldd", (long long)((r->retention_ns + MONTH_NS) / DAY_NS));
-    return call(r, "PUT", path,
-                json_pack("{s:{s:{s:{s:{}}, s:{s:s, s:{s:{}}}}}}", "policy", "phases", "hot",
-                          "actions", "delete", "min_age", age, "actions", "delete"),
-                NULL, e);
+    return search_http_do(r->http, "PUT", path,
+                          json_pack("{s:{s:{s:{s:{}}, s:{s:s, s:{s:{}}}}}}", "policy", "phases",
+                                    "hot", "actions", "delete", "min_age", age, "actions",
+                                    "delete"),
+                          NULL, e);
 }
 
 static int put_ism(struct search_rest *r, struct err *e)
@@ -113,11 +92,12 @@ static int put_ism(struct search_rest *r, struct err *e)
                   "state_name", "over", "conditions", "min_index_age", age);
     json_t *over =
         json_pack("{s:s, s:[{s:{}}], s:[]}", "name", "over", "actions", "delete", "transitions");
-    return call(r, "PUT", path,
-                json_pack("{s:{s:s, s:s, s:[o, o], s:[{s:[s], s:i}]}}", "policy", "description",
-                          "search.retention of Wind", "default_state", "kept", "states", kept, over,
-                          "ism_template", "index_patterns", pattern, "priority", 100),
-                NULL, e);
+    return search_http_do(r->http, "PUT", path,
+                          json_pack("{s:{s:s, s:s, s:[o, o], s:[{s:[s], s:i}]}}", "policy",
+                                    "description", "search.retention of Wind", "default_state",
+                                    "kept", "states", kept, over, "ism_template", "index_patterns",
+                                    pattern, "priority", 100),
+                          NULL, e);
 }
 
 /* *ret_has_ilm: the template has to name the policy. */
@@ -169,11 +149,12 @@ static int put_template(struct search_rest *r, enum topic t, const char *generat
                                  "0-1", "refresh_interval", "1s");
     if (has_ilm && t == TOPIC_ALERTS)
         (void)json_object_set_new(settings, "lifecycle.name", json_string(name));
-    return call(r, "PUT", path,
-                json_pack("{s:[s], s:i, s:{s:{s:o}, s:o, s:{s:{}}}}", "index_patterns", pattern,
-                          "priority", 200, "template", "settings", "index", settings, "mappings",
-                          search_doc_mapping(generation), "aliases", name),
-                NULL, e);
+    return search_http_do(r->http, "PUT", path,
+                          json_pack("{s:[s], s:i, s:{s:{s:o}, s:o, s:{s:{}}}}", "index_patterns",
+                                    pattern, "priority", 200, "template", "settings", "index",
+                                    settings, "mappings", search_doc_mapping(generation), "aliases",
+                                    name),
+                          NULL, e);
 }
 
 /* Are its indices the ones that this database filled? */
@@ -204,7 +185,7 @@ static int list_indices(struct search_rest *r, json_t **ret_list, struct err *e)
     (void)snprintf(path, sizeof(path),
                    "/_cat/indices/%s-alerts-*,%s-incidents-*?format=json&h=index", r->prefix,
                    r->prefix);
-    return call(r, "GET", path, NULL, ret_list, e);
+    return search_http_do(r->http, "GET", path, NULL, ret_list, e);
 }
 
 /* By name: servers may be told to refuse patterns here. */
@@ -213,7 +194,7 @@ static int drop_index(struct search_rest *r, const char *name, struct err *e)
     char path[INDEX_MAX + 32];
 
     (void)snprintf(path, sizeof(path), "/%s?ignore_unavailable=true", name);
-    return call(r, "DELETE", path, NULL, NULL, e);
+    return search_http_do(r->http, "DELETE", path, NULL, NULL, e);
 }
 
 static int drop_all(struct search_rest *r, struct err *e)
@@ -262,7 +243,7 @@ int search_rest_delete(struct search_rest *r, enum topic t, json_t *query, struc
                    "/%s-%s-*/_delete_by_query?conflicts=proceed&refresh=true"
                    "&ignore_unavailable=true&allow_no_indices=true",
                    r->prefix, topic_words[t]);
-    return call(r, "POST", path, query, NULL, e);
+    return search_http_do(r->http, "POST", path, query, NULL, e);
 }
 
 /* When the month at the end of its name was over; 0: that is no month. */

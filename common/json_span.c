@@ -205,6 +205,14 @@ size_t json_span_text(const struct json_span *v, char *to)
     return len;
 }
 
+const char *json_span_short(const struct json_span *v, char *to, size_t size)
+{
+    to[0] = '\0';
+    if (v->kind == SPAN_STRING && v->len < size)
+        (void)json_span_text(v, to);
+    return to;
+}
+
 bool json_span_is(const struct json_span *v, const char *text)
 {
     char plain[256];

@@ -59,6 +59,10 @@ size_t json_items_count(const struct json_span *array);
  */
 size_t json_span_text(const struct json_span *v, char *to);
 
+/* The same for a short one, into `size` bytes; "" when it is no string, or too long. Returns `to`.
+ */
+const char *json_span_short(const struct json_span *v, char *to, size_t size);
+
 /* A string equal to `text`, of at most 40 characters. */
 bool json_span_is(const struct json_span *v, const char *text);
 
