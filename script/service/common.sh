@@ -46,6 +46,16 @@ run_as() {
         --inh-caps=+dac_override --ambient-caps=+dac_override --securebits=+no_setuid_fixup)
 }
 
+# on_a_mount: for what asks the mount table where its data lies. In a chroot not even / is there; for
+# this process alone it becomes a mount.
+on_a_mount() {
+    [ "$EUID" -eq 0 ] && ! findmnt -n -T "$DIR" >/dev/null || return 0
+    mkdir -p "$DIR/root"
+    # shellcheck disable=SC2016 # the inner shells are the ones to expand
+    AS=(unshare --mount --propagation unchanged -- bash -c 'mount --rbind / "$0/root" && exec chroot "$0/root" "$@"' "$DIR"
+        bash -c 'cd "$0" && exec "$@"' "$DIR" "${AS[@]}")
+}
+
 # daemon FOLDER COMMAND...: runs detached in FOLDER, with FOLDER/pid and FOLDER/log.
 # Its parent is a shell that waits for it: where process 1 is slow to collect the dead, PostgreSQL
 # takes the zombie of a killed one for a living one. Beside it, a watch on the owner.

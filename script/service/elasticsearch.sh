@@ -22,6 +22,7 @@ service_start() {
     ! running "$DIR" || return 0
     make_config elasticsearch.yml
     run_as nobody
+    on_a_mount
     [ "$EUID" -ne 0 ] || chown -R nobody: "$DIR"
     ES_JAVA_HOME=$(java_home) ES_TMPDIR=$DIR/tmp ES_PATH_CONF=$DIR/config \
         daemon "$DIR" "${AS[@]}" "$HOME_OF_SERVER/bin/elasticsearch"

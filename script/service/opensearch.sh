@@ -57,6 +57,7 @@ service_start() {
     echo -Djava.util.concurrent.ForkJoinPool.common.threadFactory=org.opensearch.secure_sm.SecuredForkJoinWorkerThreadFactory \
         >>"$DIR/config/jvm.options"
     run_as nobody
+    on_a_mount
     [ "$EUID" -ne 0 ] || chown -R nobody: "$DIR"
     JAVA_HOME=$(java_home) OPENSEARCH_TMPDIR=$DIR/tmp OPENSEARCH_PATH_CONF=$DIR/config \
         daemon "$DIR" "${AS[@]}" "$HOME_OF_SERVER/bin/opensearch"

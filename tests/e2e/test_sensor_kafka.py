@@ -277,7 +277,12 @@ def test_what_a_run_left_the_next_one_sends_first(run, kafka):
 
 def test_a_broker_whose_name_nobody_knows_holds_up_nothing(run):
     began = time.monotonic()
-    done = run.replay(kafka__brokers="kafka.invalid:9092", kafka__flows="all", uplink__drain="1s")
+    done = run.replay(
+        options={"security.protocol": "plaintext"},
+        kafka__brokers="kafka.invalid:9092",
+        kafka__flows="all",
+        uplink__drain="1s",
+    )
     assert time.monotonic() - began < 20
     assert "Kafka cannot be reached: kafka.invalid:9092" in done.stderr
     assert len(support.eve(run.folder)) > 2000
