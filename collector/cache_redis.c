@@ -299,14 +299,28 @@ int cache_redis_rounds(struct cache_redis *s, uint64_t ret[CACHE_TOPICS])
     return good ? 0 : REDIS_AWAY;
 }
 
+static bool is_subscribed(const redisReply *reply)
+{
+    return reply != NULL && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
+           reply->element[0]->str != NULL && strcmp(reply->element[0]->str, "subscribe") == 0;
+}
+
+/*
+ * One command for all channels. With one each, a message of the first would be taken for the answer
+ * to the second, which hiredis had not even sent by then: what is said until it is, is lost.
+ */
 int cache_redis_subscribe(struct cache_redis *s, struct redisContext **ret, struct err *e)
 {
     redisContext *c = NULL;
     int r = redis_dial(s->redis, &c, e);
 
+    _Static_assert(CACHE_TOPICS == 2, "the channels below");
+    if (r == 0 && redisAppendCommand(c, "SUBSCRIBE %s%s %s%s", s->prefix, cache_channels[0],
+                                     s->prefix, cache_channels[1]) != REDIS_OK)
+        r = err_set(e, -EAGAIN, "cannot subscribe");
     for (int t = 0; r == 0 && t < CACHE_TOPICS; t++) {
-        redisReply *reply = redisCommand(c, "SUBSCRIBE %s%s", s->prefix, cache_channels[t]);
-        if (reply == NULL || reply->type != REDIS_REPLY_ARRAY)
+        void *reply = NULL;
+        if (redisGetReply(c, &reply) != REDIS_OK || !is_subscribed(reply))
             r = err_set(e, -EAGAIN, "cannot subscribe");
         freeReplyObject(reply);
     }
