@@ -109,6 +109,8 @@ int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e)
     if (r == 0)
         r = conf->is_look ? db_schema(db, &db->schema, e)
                           : db_migrate(db, db->ops->migrations, &db->schema, e);
+    if (r == 0 && db->replica.db != NULL)
+        r = db_replica_note_schema(&db->replica, e);
     if (r != 0)
         return r;
     *ret_db = WIND_STEAL(db);

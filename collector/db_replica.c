@@ -75,6 +75,19 @@ static int64_t ask(struct db_tx *tx, const char *sql)
     return db_query_i64(tx, sql, DB_NONE, &lsn, NULL) == 0 ? lsn : -1;
 }
 
+int db_replica_note_schema(struct db_replica *r, struct err *e)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int64_t lsn = 0;
+
+    int code = db_begin_single(r->db, &tx, e);
+    if (code == 0)
+        code = db_query_i64(tx, PRIMARY_SQL, DB_NONE, &lsn, e);
+    if (code == 0)
+        db_replica_note(r, lsn);
+    return code;
+}
+
 /* One thread each DB_REPLICA_CHECK_MS; the others go by what it found. */
 static void check(struct db_replica *r)
 {

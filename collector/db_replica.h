@@ -37,5 +37,8 @@ void db_replica_done(struct db_replica *r);
 /* People wrote up to this position. */
 void db_replica_note(struct db_replica *r, int64_t lsn);
 
+/* The schema is what the primary has now: without it a list can't be read. Before the first one. */
+WIND_MUST_USE int db_replica_note_schema(struct db_replica *r, struct err *e);
+
 /* 0, or < 0: read the primary. */
 WIND_MUST_USE int db_replica_begin(struct db_replica *r, struct db_tx **ret_tx);
