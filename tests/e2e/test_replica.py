@@ -42,6 +42,23 @@ def post(collector, text):
     return answer.json["id"]
 
 
+def test_a_replica_without_the_tables_is_not_asked(replicated, tmp_path):
+    url = replicated.database()
+    there = replicated.replica_url(url)
+    name = url.rsplit("/", 1)[1]
+    known = f"SELECT 1 FROM pg_database WHERE datname = '{name}'"
+    standby = replicated.replica_url(replicated.url)
+    support.until("the standby has the database", lambda: replicated.sql(known, standby))
+    replicated.sql("SELECT pg_wal_replay_pause()", there)
+    collector = support.Collector(tmp_path, **{"db.url": url, "db.replica_url": there}).start()
+    for _ in range(10):
+        assert counted(collector)[0] == 0
+    replicated.sql("SELECT pg_wal_replay_resume()", there)
+    support.until("it is read", lambda: counted(collector)[0] > 0)
+    assert collector.stop() == 0
+    replicated.drop(url)
+
+
 def test_who_writes_sees_it(replica):
     _, collector, _ = replica
     before = counted(collector)
