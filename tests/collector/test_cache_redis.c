@@ -190,6 +190,45 @@ Test(cache_redis, a_value_of_one_is_found_by_the_other)
     cache_free(b);
 }
 
+struct talker {
+    struct cache *cache;
+    _Atomic bool is_over;
+};
+
+static void *talk(void *arg)
+{
+    struct talker *t = arg;
+
+    while (!atomic_load(&t->is_over)) {
+        cache_publish(t->cache, CACHE_COMMITTED, "9");
+        cache_publish(t->cache, CACHE_CREDENTIALS, "user 7");
+    }
+    return NULL;
+}
+
+/* A subscription that begins late loses what is said until then, and is never current again. */
+Test(cache_redis, who_begins_among_messages_hears_all_of_them)
+{
+    struct talker t = {.cache = make()};
+    const struct cache_conf conf = conf_of(server.url);
+    struct err e = {0};
+
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        struct cache *b = make_with(&conf);
+        atomic_store(&t.is_over, false);
+        cr_assert_eq(pthread_create(&thread, NULL, talk, &t), 0);
+        cr_assert_eq(cache_start(b, &e), 0, "%s", e.text);
+        (void)usleep(50000);
+        atomic_store(&t.is_over, true);
+        (void)pthread_join(thread, NULL);
+        (void)usleep(150000); /* a sign of life later it knows what there was to hear */
+        cr_assert(becomes(b, true), "%d", i);
+        cache_free(b);
+    }
+    cache_free(t.cache);
+}
+
 Test(cache_redis, a_message_reaches_the_own_listener_at_once_and_the_others_soon)
 {
     struct heard at_a = {0}, at_b = {0}, news = {0};
