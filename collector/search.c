@@ -10,6 +10,7 @@
 #include "collector/outbox.h"
 #include "collector/search_index.h"
 #include "collector/search_rest.h"
+#include "collector/search_state.h"
 #include "common/crypto.h"
 #include "common/log.h"
 #include "common/time.h"
@@ -18,11 +19,6 @@
 #define GATHER_MS   100
 #define BACKOFF_MS  200
 #define BACKOFF_MAX 30000
-
-struct state {
-    char generation[SEARCH_GENERATION];
-    int64_t seq, done[TOPICS], to[TOPICS];
-};
 
 struct search {
     struct db *db;
@@ -42,77 +38,6 @@ struct search {
     uint64_t taken, refused, failed;
     char trouble[240];
 };
-
-/* ---------------------------------------------------------------- state in the database */
-
-#define STATE_COLUMNS "generation, seq, alerts_done, alerts_to, incidents_done, incidents_to"
-
-/* *ret_is_there false: it was never filled. */
-static int load(struct search *s, struct db_tx *tx, struct state *st, bool *ret_is_there,
-                struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *q = NULL;
-    const int r = db_query_row(tx, "SELECT " STATE_COLUMNS " FROM search_state WHERE name = $1",
-                               DB_ARGS(db_str(s->ops->name)), &q, e);
-
-    *st = (struct state){.seq = 0};
-    *ret_is_there = r == DB_ROW;
-    if (r != DB_ROW)
-        return r;
-    (void)snprintf(st->generation, sizeof(st->generation), "%s", db_text(q, 0));
-    st->seq = db_i64(q, 1);
-    for (int t = 0; t < TOPICS; t++) {
-        st->done[t] = db_i64(q, 2 + 2 * t);
-        st->to[t] = db_i64(q, 3 + 2 * t);
-    }
-    return 0;
-}
-
-#define STATE_ARGS(s, st)                                                                          \
-    db_str((s)->ops->name), db_str((st)->generation), db_int((st)->seq),                           \
-        db_int((st)->done[TOPIC_ALERTS]), db_int((st)->to[TOPIC_ALERTS]),                          \
-        db_int((st)->done[TOPIC_INCIDENTS]), db_int((st)->to[TOPIC_INCIDENTS])
-
-/* From `old` to `st`. Who was faster (another collector, a rebuild that was asked for) wins. */
-static int save(struct search *s, struct db_tx *tx, const struct state *old, const struct state *st,
-                bool *ret_is_ours, struct err *e)
-{
-    int64_t n = 0;
-    const int r =
-        db_run(tx,
-               "UPDATE search_state SET generation = $2, seq = $3, alerts_done = $4, "
-               "alerts_to = $5, incidents_done = $6, incidents_to = $7 WHERE name = $1 AND "
-               "seq = $8 AND alerts_done = $9 AND incidents_done = $10",
-               DB_ARGS(STATE_ARGS(s, st), db_int(old->seq), db_int(old->done[TOPIC_ALERTS]),
-                       db_int(old->done[TOPIC_INCIDENTS])),
-               &n, e);
-    *ret_is_ours = n > 0;
-    return r;
-}
-
-/* All rows that are there now, and the changes after now. */
-static int anew(struct search *s, struct db_tx *tx, const char *generation, struct err *e)
-{
-    struct state st = {.seq = 0};
-    int64_t first;
-
-    (void)snprintf(st.generation, sizeof(st.generation), "%s", generation);
-    int r = outbox_range(tx, &first, &st.seq, e);
-    if (r == 0)
-        r = db_query_i64(tx, "SELECT coalesce(max(id), 0) FROM alerts", DB_NONE,
-                         &st.to[TOPIC_ALERTS], e);
-    if (r == 0)
-        r = db_query_i64(tx, "SELECT coalesce(max(id), 0) FROM incidents", DB_NONE,
-                         &st.to[TOPIC_INCIDENTS], e);
-    if (r == 0)
-        r = db_run(tx,
-                   "INSERT INTO search_state (name, " STATE_COLUMNS ") "
-                   "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET "
-                   "generation = $2, seq = $3, alerts_done = $4, alerts_to = $5, "
-                   "incidents_done = $6, incidents_to = $7",
-                   DB_ARGS(STATE_ARGS(s, &st)), NULL, e);
-    return r;
-}
 
 /* ---------------------------------------------------------------- getting ready */
 
@@ -134,19 +59,19 @@ static int know_generation(struct search *s, char ret[SEARCH_GENERATION], struct
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     const size_t len = strlen(s->ops->version);
-    struct state st = {.seq = 0};
+    struct search_state st = {.seq = 0};
     bool is_there = false;
 
     int r = db_begin_write(s->db, &tx, e);
     if (r == 0)
-        r = load(s, tx, &st, &is_there, e);
+        r = search_state_load(tx, s->ops->name, &st, &is_there, e);
     if (r == 0)
         r = db_run(tx, "DELETE FROM search_state WHERE name <> $1", DB_ARGS(db_str(s->ops->name)),
                    NULL, e);
     if (r == 0 && (!is_there || strncmp(st.generation, s->ops->version, len) != 0 ||
                    st.generation[len] != '.')) {
         new_generation(s, st.generation);
-        r = anew(s, tx, st.generation, e);
+        r = search_state_anew(tx, s->ops->name, st.generation, e);
     }
     if (r == 0)
         r = db_commit(&tx, e);
@@ -167,7 +92,7 @@ static int make_ready(struct search *s, struct err *e)
     if (r == 0 && is_empty) {
         r = db_begin_write(s->db, &tx, e);
         if (r == 0)
-            r = anew(s, tx, generation, e);
+            r = search_state_anew(tx, s->ops->name, generation, e);
         if (r == 0)
             r = db_commit(&tx, e);
     }
@@ -191,8 +116,8 @@ const char *search_span_sql(const struct search_span *span, enum topic t)
 }
 
 /* The next SEARCH_BATCH ids of a rebuild. */
-static int plan_ids(const struct search *s, struct db_tx *tx, const struct state *st, enum topic t,
-                    struct search_span *ret_span, struct err *e)
+static int plan_ids(const struct search *s, struct db_tx *tx, const struct search_state *st,
+                    enum topic t, struct search_span *ret_span, struct err *e)
 {
     const char *sql = t == TOPIC_ALERTS
                           ? "SELECT max(id) FROM (SELECT id FROM alerts WHERE id > $1 AND "
@@ -213,18 +138,18 @@ static int plan_ids(const struct search *s, struct db_tx *tx, const struct state
  * Has the outbox lost changes that we don't know? Numbers have gaps, but ours is of a row that was
  * there, and trimming keeps that one.
  */
-static bool has_forgotten(const struct state *st, int64_t first, int64_t last)
+static bool has_forgotten(const struct search_state *st, int64_t first, int64_t last)
 {
     return st->seq > last || (st->seq > 0 ? first > st->seq : last > OUTBOX_HELD);
 }
 
-static int plan(struct search *s, struct db_tx *tx, struct state *st, struct search_span *ret_span,
-                struct err *e)
+static int plan(struct search *s, struct db_tx *tx, struct search_state *st,
+                struct search_span *ret_span, struct err *e)
 {
     int64_t first = 1, last = 0;
     bool is_there;
 
-    int r = load(s, tx, st, &is_there, e);
+    int r = search_state_load(tx, s->ops->name, st, &is_there, e);
     if (r == 0)
         r = outbox_range(tx, &first, &last, e);
     if (r < 0)
@@ -248,7 +173,7 @@ static int plan(struct search *s, struct db_tx *tx, struct state *st, struct sea
 
 /* ---------------------------------------------------------------- one batch */
 
-static void moved(struct search *s, const struct state *st, uint64_t taken, uint64_t refused)
+static void moved(struct search *s, const struct search_state *st, uint64_t taken, uint64_t refused)
 {
     (void)pthread_mutex_lock(&s->lock);
     s->seq = st->seq;
@@ -266,10 +191,10 @@ static void moved(struct search *s, const struct state *st, uint64_t taken, uint
  * Does what was planned in `tx`, and ends it. What was read is written later, when somebody may
  * have changed it again: that change comes behind this span.
  */
-static int take(struct search *s, struct db_tx **tx, struct state *st,
+static int take(struct search *s, struct db_tx **tx, struct search_state *st,
                 const struct search_span *span, struct err *e)
 {
-    const struct state old = *st;
+    const struct search_state old = *st;
     uint64_t taken = 0, refused = 0;
     bool is_ours = false;
 
@@ -284,7 +209,7 @@ static int take(struct search *s, struct db_tx **tx, struct state *st,
     else
         st->seq = span->to;
     if (r == 0)
-        r = save(s, *tx, &old, st, &is_ours, e);
+        r = search_state_save(*tx, s->ops->name, &old, st, &is_ours, e);
     if (r == 0 && is_ours && s->ops->write != NULL)
         r = s->ops->write(s->index, *tx, span, e);
     if (r == 0)
@@ -310,7 +235,7 @@ int search_step(struct search *s, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct search_span span = {.to = 0};
-    struct state st = {.seq = 0};
+    struct search_state st = {.seq = 0};
 
     int r = s->is_ready ? 0 : make_ready(s, e);
     if (r == 0)
@@ -329,7 +254,7 @@ int search_step(struct search *s, struct err *e)
         tx = db_tx_free(tx);
         r = db_begin_write(s->db, &tx, e);
         if (r == 0)
-            r = anew(s, tx, st.generation, e);
+            r = search_state_anew(tx, s->ops->name, st.generation, e);
         if (r == 0)
             r = db_commit(&tx, e);
     }
@@ -589,14 +514,14 @@ int search_stats(struct search *s, struct search_stats *ret_stats, struct err *e
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     int64_t first, last;
-    struct state st;
+    struct search_state st;
     bool is_there;
 
     int r = db_begin_read(s->db, &tx, e);
     if (r == 0)
         r = outbox_range(tx, &first, &last, e);
     if (r == 0)
-        r = load(s, tx, &st, &is_there, e);
+        r = search_state_load(tx, s->ops->name, &st, &is_there, e);
     if (r != 0)
         return r;
     (void)pthread_mutex_lock(&s->lock);
