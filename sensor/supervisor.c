@@ -9,13 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/crypto.h"
 #include "common/log.h"
 #include "common/rings.h"
 #include "common/time.h"
@@ -27,8 +25,8 @@
 #include "sensor/losses.h"
 #include "sensor/reload.h"
 #include "sensor/sandbox.h"
-#include "sensor/sink_http.h"
 #include "sensor/uplink.h"
+#include "sensor/uplink_setup.h"
 
 #define RESTART_DELAY_MS 100
 #define STOP_AGAIN_NS    WIND_NS_PER_S /* sooner, a second signal is the first one's echo */
@@ -157,86 +155,6 @@ static int make_dir(const struct sensor_args *args, struct err *e)
 
 /* ---------------------------------------------------------------- set-up */
 
-/* Where output goes. A name that was cut would be another file. */
-static int set_paths(struct supervisor *s, struct err *e)
-{
-    const struct sensor_conf *c = s->conf;
-    struct uplink_conf *u = &s->uplink;
-    const int eve = snprintf(u->eve_path, sizeof(u->eve_path), "%s/eve.json", s->args->dir);
-    const int spool = c->spool_dir[0] != '\0'
-                          ? snprintf(u->spool.dir, sizeof(u->spool.dir), "%s", c->spool_dir)
-                          : snprintf(u->spool.dir, sizeof(u->spool.dir), "%s/spool", s->args->dir);
-
-    if (eve < 0 || (size_t)eve >= sizeof(u->eve_path) || spool < 0 ||
-        (size_t)spool >= sizeof(u->spool.dir))
-        return err_set(e, -ENAMETOOLONG, "-l: the path is longer than %zu characters",
-                       sizeof(u->eve_path) - sizeof("/eve.json"));
-    return 0;
-}
-
-/* Key or password is in memory from now on: no core dump, no look from outside. */
-static int load_key(struct supervisor *s, struct err *e)
-{
-    struct sink_conf *const sink = &s->uplink.sink;
-    int r = 0;
-
-    (void)prctl(PR_SET_DUMPABLE, 0);
-    if (s->conf->kafka_brokers[0] != '\0') {
-        r = sensor_conf_kafka(s->conf, &s->kafka, e);
-        sink->kafka = s->kafka;
-        return r;
-    }
-    r = sink_key_load(sink, s->conf->key_file, e);
-    return r < 0 ? r : sink_conf_check(sink, e);
-}
-
-/* What the uplink says about itself, and where to. */
-static void configure_sink(const struct supervisor *s, struct sink_conf *sink)
-{
-    const struct sensor_conf *c = s->conf;
-    uint8_t run[(SINK_RUN_TEXT - 1) / 2];
-
-    *sink = (struct sink_conf){.version = WIND_VERSION,
-                               .insecure = c->insecure,
-                               .queue_bytes = (uint64_t)c->kafka_queue,
-                               .is_patient = s->uplink.is_replay};
-    crypto_random(run, sizeof(run));
-    (void)hex_encode(run, sizeof(run), sink->run);
-    (void)snprintf(sink->sensor, sizeof(sink->sensor), "%s", c->name);
-    (void)snprintf(sink->prefix, sizeof(sink->prefix), "%s", c->kafka_prefix);
-    (void)snprintf(sink->url, sizeof(sink->url), "%s", c->url);
-    (void)snprintf(sink->ca_file, sizeof(sink->ca_file), "%s", c->ca_file);
-}
-
-static int configure_uplink(struct supervisor *s, struct err *e)
-{
-    const struct sensor_conf *c = s->conf;
-    struct uplink_conf *u = &s->uplink;
-    const char *pcap = s->args->pcap;
-
-    *u = (struct uplink_conf){
-        .is_replay = pcap != NULL && !s->args->follow,
-        .stats_ns = (uint64_t)c->stats_interval,
-        .heartbeat_ns = (uint64_t)c->heartbeat,
-        .drain_ns = (uint64_t)c->drain,
-        .source = {.community_seed = (uint16_t)c->community_seed, .coverage = 1},
-        .flows = c->kafka_brokers[0] != '\0' ? c->kafka_flows : FLOW_FEED_NONE,
-        .flow_sample = (uint64_t)c->kafka_flow_sample,
-        .spool = {.max_bytes = (uint64_t)c->spool_max,
-                  .max_age_ns = (uint64_t)c->spool_age,
-                  .fsync_ns = (uint64_t)c->spool_fsync},
-    };
-    const int r = set_paths(s, e);
-    (void)snprintf(u->source.sensor, sizeof(u->source.sensor), "%s", c->name);
-    input_name(pcap != NULL ? pcap : "", u->source.pcap, sizeof(u->source.pcap));
-    for (size_t i = 0; pcap == NULL && i < c->interfaces.n && i < CAPTURE_INTERFACES_MAX; i++)
-        (void)snprintf(u->source.iface[i], sizeof(u->source.iface[i]), "%.15s",
-                       c->interfaces.item[i]);
-    configure_sink(s, &u->sink);
-    const bool is_set = c->url[0] != '\0' || c->kafka_brokers[0] != '\0';
-    return r < 0 || !is_set ? r : load_key(s, e);
-}
-
 /* Signals come through a descriptor; children put the mask back. */
 static int catch_signals(struct supervisor *s, struct err *e)
 {
@@ -273,7 +191,7 @@ static int set_up(struct supervisor *s, struct err *e)
     int r = make_dir(s->args, e);
 
     if (r == 0)
-        r = configure_uplink(s, e);
+        r = uplink_setup(s->conf, s->args, &s->uplink, &s->kafka, e);
     if (r == 0)
         r = open_model(s->conf, &s->model_fd, e);
     if (r == 0 && s->args->features != NULL) {
