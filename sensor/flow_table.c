@@ -10,6 +10,7 @@
 
 #include "common/huge.h"
 #include "sensor/flow_key.h"
+#include "sensor/flow_life.h"
 
 #define NONE         UINT32_MAX
 #define WHEEL_SLOTS  1024u
@@ -164,56 +165,11 @@ static struct flow *find(struct flow_table *t, const struct flow_key *key, uint3
 
 /* ---------------------------------------------------------------- wheel */
 
-/* Nobody has answered yet, or the opener never went on: all that a flood of openings makes. */
-static bool is_half_open(const struct flow *f)
-{
-    return f->state == FLOW_NEW || (f->state == FLOW_ESTABLISHED && f->key.proto == IPPROTO_TCP &&
-                                    !(f->tcp_flags[0] & TCP_ACK));
-}
-
-static bool is_over(const struct flow *f)
-{
-    return f->state == FLOW_CLOSED || f->state == FLOW_RESET;
-}
-
-/* How long it may be silent. */
-static uint64_t patience(const struct flow_table *t, const struct flow *f)
-{
-    if (is_over(f))
-        return t->conf.linger_ns;
-    if (f->state == FLOW_NEW)
-        return t->conf.idle_new_ns;
-    if (f->key.proto != IPPROTO_TCP && t->conf.idle_udp_ns != 0)
-        return t->conf.idle_udp_ns;
-    return is_half_open(f) && t->conf.half_open_ns != 0 ? t->conf.half_open_ns : t->conf.idle_ns;
-}
-
-/* When the next update is due. Never, if nothing came since, or if the flow ends soon after. */
-static uint64_t update_due(const struct flow_table *t, const struct flow *f)
-{
-    const uint64_t at = f->update_ns + t->conf.active_ns;
-    const bool is_wanted =
-        f->seen_ns > f->update_ns && at + t->conf.active_ns / 2 <= f->seen_ns + patience(t, f);
-
-    return is_wanted ? at : UINT64_MAX;
-}
-
-/* When something is due for this flow, by the clock. */
-static uint64_t due(const struct flow_table *t, const struct flow *f)
-{
-    const uint64_t update = update_due(t, f);
-    uint64_t at = f->seen_ns + patience(t, f);
-
-    if (f->opening == OPENING_PENDING && f->made_ns + FLOW_OPENING_WAIT_NS < at)
-        at = f->made_ns + FLOW_OPENING_WAIT_NS;
-    return update < at ? update : at;
-}
-
 static void wheel_put(struct flow_table *t, struct flow *f)
 {
     const uint32_t i = index_of(t, f);
-    uint64_t tick =
-        (due(t, f) >> FLOW_TABLE_TICK_SHIFT) + 1; /* the first tick that lies behind it */
+    uint64_t tick = (flow_due(&t->conf, f) >> FLOW_TABLE_TICK_SHIFT) +
+                    1; /* the first tick that lies behind it */
 
     if (tick <= t->tick)
         tick = t->tick + 1;
@@ -282,13 +238,13 @@ static void end_flow(struct flow_table *t, struct flow *f, enum flow_end why)
 
 static void look_at(struct flow_table *t, struct flow *f)
 {
-    if (f->seen_ns + patience(t, f) <= t->clock_ns) {
-        end_flow(t, f, is_over(f) ? FLOW_END_CLOSED : FLOW_END_IDLE);
+    if (f->seen_ns + flow_patience(&t->conf, f) <= t->clock_ns) {
+        end_flow(t, f, flow_is_over(f) ? FLOW_END_CLOSED : FLOW_END_IDLE);
         return;
     }
     if (f->made_ns + FLOW_OPENING_WAIT_NS <= t->clock_ns)
         opened(t, f, unseen(f));
-    if (update_due(t, f) <= t->clock_ns) {
+    if (flow_update_due(&t->conf, f) <= t->clock_ns) {
         t->sink(t->arg, f, RECORD_FLOW_UPDATE, 0);
         f->update_ns = t->clock_ns;
     }
@@ -370,23 +326,8 @@ void flow_table_flush(struct flow_table *t)
         if (f->flow_id == 0)
             continue;
         wheel_take(t, f);
-        end_flow(t, f, is_over(f) ? FLOW_END_CLOSED : FLOW_END_FLUSHED);
+        end_flow(t, f, flow_is_over(f) ? FLOW_END_CLOSED : FLOW_END_FLUSHED);
     }
-}
-
-/*
- * How little it would be missed: what it is first, then how long it has been idle, beside how long
- * it lasted until then: what lasted for a minute may well come back after another. It looks at two
- * lines of the entry.
- */
-static uint64_t dispensable(const struct flow_table *t, const struct flow *f)
-{
-    const uint64_t seconds = (f->seen_ns - f->made_ns) >> FLOW_TABLE_TICK_SHIFT;
-    const uint64_t missed = (t->clock_ns - f->seen_ns) / (1 + seconds) / 8;
-
-    if (is_over(f))
-        return UINT64_C(2) << 61 | missed;
-    return (is_half_open(f) ? UINT64_C(1) << 61 : 0) | missed;
 }
 
 /* The least valuable of the candidates under the hand, or NULL when none of those is in use. */
@@ -397,7 +338,7 @@ static struct flow *pick(const struct flow_table *t, uint32_t stride)
 
     for (uint32_t i = t->hand; i < t->used; i += stride) {
         struct flow *f = &t->flows[i];
-        const uint64_t value = f->flow_id == 0 ? 0 : dispensable(t, f);
+        const uint64_t value = f->flow_id == 0 ? 0 : flow_dispensable(f, t->clock_ns);
 
         __builtin_prefetch(f + 1); /* for the next time */
         __builtin_prefetch((const char *)(f + 1) + WIND_CACHE_LINE);
@@ -482,7 +423,7 @@ static struct flow *make(struct flow_table *t, const struct flow_key *key, uint3
 /* Does this packet begin another conversation on the ports of one that is over? */
 static bool starts_anew(const struct flow *f, const struct packet_view *view)
 {
-    return is_over(f) && f->key.proto == IPPROTO_TCP &&
+    return flow_is_over(f) && f->key.proto == IPPROTO_TCP &&
            (view->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
 }
 
