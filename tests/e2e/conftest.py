@@ -7,7 +7,7 @@ import sys
 import pytest
 import support
 
-pytest.register_assert_rewrite("apiclient")
+pytest.register_assert_rewrite("apiclient", "searching")
 sys.path.append(str(support.ROOT / "tests/support"))
 services = importlib.import_module("services")  # it needs the path from above
 globals().update(services.FIXTURES)
