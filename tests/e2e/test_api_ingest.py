@@ -5,34 +5,15 @@ from pathlib import Path
 import pytest
 import support
 from apiclient import INCIDENT_FIELDS, at_once, made, raw, refused
+from bus import alert
 
 
 def item(n, rev=1, at="2026-03-01T00:00:00Z", sig="10.9.0.66 tried ports", **wind):
     """An alert as sensors send it; `n` makes the uid."""
-    return {
-        "timestamp": at.replace("Z", ".000000+0000"),
-        "event_type": "alert",
-        "flow_id": 7,
-        "src_ip": "10.9.0.66",
-        "src_port": 4242,
-        "dest_ip": "10.9.0.5",
-        "dest_port": 22,
-        "proto": "TCP",
-        "alert": {"signature": sig, "signature_id": 9000001, "category": "Network scan"},
-        "wind": {
-            "uid": f"0198f2c4-7a31-7c5e-9d2b-{n:012x}",
-            "rev": rev,
-            "detector": "port_scan",
-            "severity": "high",
-            "score": 0.9,
-            "count": 10,
-            "first_seen": at,
-            "last_seen": at,
-            "entities": [{"kind": "host", "value": "10.9.0.66", "role": "attacker"}],
-            "explain": [{"name": "distinct_ports", "text": "many", "value": 10}],
-        }
-        | wind,
-    }
+    said = {"signature": sig, "signature_id": 9000001, "category": "Network scan"}
+    one = alert(n, rev, "10.9.0.66", timestamp=at.replace("Z", ".000000+0000"), alert=said)
+    one["wind"] |= {"first_seen": at, "last_seen": at} | wind
+    return one
 
 
 class Sensor:
