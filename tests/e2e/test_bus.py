@@ -188,6 +188,7 @@ def test_what_the_database_refuses_is_found_and_the_rest_is_stored(bus, start, t
     bus.send(range(200))
     collector.start()
     until_stored(collector, 199)
+    support.until("the one is dead", lambda: outcomes(collector)["dlq"] == 1)
     (message,) = bus.dead()
     assert "the database refuses it" in message["headers"]["reason"]
     assert json.loads(message["payload"])["wind"]["uid"] == alert(77)["wind"]["uid"]
@@ -296,6 +297,7 @@ def test_without_a_dlq_no_offset_goes_by(bus, start):
     bus.kafka.delete_topic(bus.topic("dlq"))
     bus.kafka.create_topic(bus.topic("dlq"), 1)
     until_stored(collector, 59, 60)
+    support.until("the one is dead", lambda: outcomes(collector)["dlq"] == 1)
     assert len(bus.dead()) == 1
     balance(collector)
 
