@@ -1,0 +1,2 @@
+-- In PostgreSQL: statistics that follow the growth of tables, and an index of an incident's alerts
+-- in their order. SQLite plans without statistics, and its indexes are in the order of ids anyway.
