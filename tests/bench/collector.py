@@ -184,12 +184,19 @@ def memory(servers, server, base, alerts):
 # ---------------------------------------------------------------- growth
 
 
-def batches(alerts, size):
-    """Bodies of /api/ingest as a sensor sends them, 1.6 kB an alert."""
+def burst(n):
+    """Attacker and victim of alert n: 200 attackers at a time, 20 alerts each, on 2,000 hosts."""
+    return n // 4000 * 200 + n % 200, n * 40_503 % 2000
+
+
+def batches(alerts, size, in_bursts=False):
+    """Bodies of /api/ingest as a sensor sends them, 1.6 kB an alert; else of anybody on anybody."""
     now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     made = []
     for n, a in enumerate(api_rows.alerts(alerts)):
         metadata = json.loads(a["metadata"])
+        if in_bursts:
+            a["host"], a["peer"] = burst(n)
         explain = [
             e | {"why": "above what is usual for this host", "percentile": 0.999}
             for e in metadata["explain"] * 3
