@@ -182,26 +182,24 @@ struct related {
 /* The rows of a page are of few incidents, so each is asked for once. */
 #define PAGE_INCIDENTS 16
 struct page {
-    size_t next, n; /* the place that gives way; places */
-    struct related *related;
+    size_t next, n;                 /* the place that gives way; places */
+    struct related *related, *kept; /* kept: to be freed */
 };
 
 static void page_init(struct page *p, struct related *places, size_t n)
 {
-    *p = (struct page){.n = n, .related = places};
+    p->next = 0;
+    p->n = n;
+    p->related = places;
     for (size_t i = 0; i < n; i++)
         places[i].incident = 0;
 }
 
-static int related_ask(struct db_tx *tx, int64_t incident, struct db_stmt **ret, struct err *e)
+static int related_read(struct db_tx *tx, int64_t incident, struct related *ret, struct err *e)
 {
-    return db_query(tx, "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
-                    DB_ARGS(db_int(incident), db_int(ALERT_RELATED + 1)), ret, e);
-}
-
-static int related_read(struct db_stmt *s, int64_t incident, struct related *ret, struct err *e)
-{
-    int r = 0;
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    int r = db_query(tx, "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
+                     DB_ARGS(db_int(incident), db_int(ALERT_RELATED + 1)), &s, e);
 
     ret->incident = 0;
     ret->n = 0;
@@ -217,8 +215,6 @@ static int related_read(struct db_stmt *s, int64_t incident, struct related *ret
 static int related_find(struct db_tx *tx, int64_t incident, struct page *page, struct related **ret,
                         struct err *e)
 {
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-
     for (size_t i = 0; i < page->n; i++) {
         if (page->related[i].incident == incident) {
             *ret = &page->related[i];
@@ -227,8 +223,7 @@ static int related_find(struct db_tx *tx, int64_t incident, struct page *page, s
     }
     *ret = &page->related[page->next];
     page->next = page->next + 1 < page->n ? page->next + 1 : 0;
-    const int r = related_ask(tx, incident, &s, e);
-    return r == 0 ? related_read(s, incident, *ret, e) : r;
+    return related_read(tx, incident, *ret, e);
 }
 
 static int show_related(struct db_tx *tx, struct jsonw *j, int64_t id, int64_t incident,
@@ -301,59 +296,73 @@ int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e)
     return alert_row(tx, s, j, &page, e);
 }
 
+/* Those of several incidents, in PostgreSQL: one question for all. */
+static int related_all(struct db_tx *tx, const int64_t *ids, size_t n, struct page *page,
+                       struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+
+    for (size_t i = 0; i < n; i++)
+        page->related[i].incident = ids[i];
+    int r = db_query(tx,
+                     "SELECT t.id, r.id FROM unnest($1) AS t(id) CROSS JOIN LATERAL "
+                     "(SELECT id FROM alerts WHERE incident_id = t.id ORDER BY id LIMIT $2) r",
+                     DB_ARGS(db_ints(ids, n), db_int(ALERT_RELATED + 1)), &s, e);
+    for (size_t i = 0; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0) {
+        while (ids[i] != db_i64(s, 0)) /* one behind the other, mostly in our order */
+            i = i + 1 < n ? i + 1 : 0;
+        struct related *of = &page->related[i];
+        if (of->n < WIND_ARRAY_SIZE(of->ids))
+            of->ids[of->n++] = db_i64(s, 1);
+    }
+    return r;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* The incidents of all rows, each once. */
+static int look_ahead(struct db_tx *tx, struct db_stmt *s, void *arg, struct err *e)
+{
+    struct page *page = arg;
+    int64_t ids[FILTER_PAGE_MAX + 1];
+    size_t n = 0, kept = 0;
+    int r;
+
+    while ((r = db_step(s, e)) == DB_ROW && n < WIND_ARRAY_SIZE(ids))
+        if (!db_is_null(s, COL_INCIDENT))
+            ids[n++] = db_i64(s, COL_INCIDENT);
+    if (r < 0 || n == 0)
+        return r < 0 ? r : 0;
+    qsort(ids, n, sizeof(ids[0]), by_number);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || ids[i] != ids[i - 1])
+            ids[kept++] = ids[i];
+    page->kept = calloc(kept, sizeof(*page->kept));
+    if (page->kept == NULL)
+        return err_set(e, -ENOMEM, "out of memory");
+    page_init(page, page->kept, kept);
+    return related_all(tx, ids, kept, page, e);
+}
+
 int alert_list(struct db_tx *tx, struct filter *f, struct jsonw *j, char ret_cursor[FILTER_CURSOR],
                struct err *e)
 {
     struct related related[PAGE_INCIDENTS];
-    struct page page;
-    const struct filter_rows rows = {COLUMNS, COLS, alert_row, &page};
+    struct page page = {.kept = NULL};
+    const struct filter_rows rows = {COLUMNS, COLS, alert_row, look_ahead, &page};
 
     page_init(&page, related, PAGE_INCIDENTS);
-    return filter_page(f, tx, &rows, j, ret_cursor, e);
+    const int r = filter_page(f, tx, &rows, j, ret_cursor, e);
+    free(page.kept);
+    return r;
 }
 
 /* ---------------------------------------------------------------- several that were put */
-
-/* The incidents of these alerts, each once; *ret_n of them. */
-static int incidents_of(struct db_tx *tx, struct db_value uids, int64_t *ret, size_t *ret_n,
-                        struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    size_t n = 0;
-    int r = db_query(tx,
-                     "SELECT DISTINCT a.incident_id FROM alert_uids u JOIN alerts a "
-                     "ON a.id = u.alert_id WHERE u.uid = ANY($1) AND a.incident_id IS NOT NULL",
-                     DB_ARGS(uids), &s, e);
-
-    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        ret[n++] = db_i64(s, 0);
-        r = 0;
-    }
-    *ret_n = n;
-    return r;
-}
-
-/* The questions of a few at a time: a round trip for these, and as many statements kept. */
-#define ASKED_AT_ONCE 4
-
-static int related_all(struct db_tx *tx, const int64_t *ids, size_t n, struct related *ret,
-                       struct err *e)
-{
-    int r = 0;
-
-    for (size_t at = 0; r == 0 && at < n; at += ASKED_AT_ONCE) {
-        const size_t some = n - at < ASKED_AT_ONCE ? n - at : ASKED_AT_ONCE;
-        struct db_stmt *asked[ASKED_AT_ONCE] = {NULL};
-        for (size_t i = 0; r == 0 && i < some; i++)
-            r = related_ask(tx, ids[at + i], &asked[i], e);
-        for (size_t i = 0; i < some; i++) {
-            if (r == 0 && asked[i] != NULL)
-                r = related_read(asked[i], ids[at + i], &ret[at + i], e);
-            asked[i] = db_stmt_free(asked[i]);
-        }
-    }
-    return r;
-}
 
 static struct alert_shown *shown_find(struct alert_shown *shown, size_t n, const uint8_t uid[16])
 {
@@ -372,6 +381,10 @@ static int show_rows(struct db_tx *tx, struct db_value uids, struct page *page,
                      "WHERE u.uid = ANY($1)",
                      DB_ARGS(uids), &s, e);
 
+    if (r == 0 && db_engine(tx) == DB_POSTGRES) {
+        r = look_ahead(tx, s, page, e);
+        db_rewind(s);
+    }
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
         size_t len;
         const uint8_t *uid = db_blob(s, COL_UID, &len);
@@ -387,44 +400,21 @@ static int show_rows(struct db_tx *tx, struct db_value uids, struct page *page,
     return r;
 }
 
-/* Room for the questions of one call. */
-struct shown_room {
-    struct db_value *uids;
-    struct related *related;
-    int64_t *incidents;
-};
-
-static int show_all(struct db_tx *tx, struct alert_shown *shown, size_t n,
-                    const struct shown_room *room, struct err *e)
-{
-    const struct db_value all = db_array(DB_TYPE_BLOB, room->uids, n);
-    struct page page;
-    size_t n_incidents = 0;
-
-    for (size_t i = 0; i < n; i++)
-        room->uids[i] = db_bytes(shown[i].uid, 16);
-    page_init(&page, room->related, n);
-    int r = incidents_of(tx, all, room->incidents, &n_incidents, e);
-    if (r == 0)
-        r = related_all(tx, room->incidents, n_incidents, room->related, e);
-    return r == 0 ? show_rows(tx, all, &page, shown, n, e) : r;
-}
-
 int alert_show_all(struct db_tx *tx, struct alert_shown *shown, size_t n, struct err *e)
 {
-    const struct shown_room room = {.uids = calloc(n, sizeof(*room.uids)),
-                                    .related = calloc(n, sizeof(*room.related)),
-                                    .incidents = calloc(n, sizeof(*room.incidents))};
-    int r = -ENOMEM;
+    struct db_value *uids = calloc(n + 1, sizeof(*uids));
+    struct related related[PAGE_INCIDENTS];
+    struct page page = {.kept = NULL};
 
     WIND_CHECK(shown != NULL);
-    if (room.uids != NULL && room.related != NULL && room.incidents != NULL)
-        r = show_all(tx, shown, n, &room, e);
-    else
-        (void)err_set(e, -ENOMEM, "out of memory");
-    free(room.uids);
-    free(room.related);
-    free(room.incidents);
+    if (uids == NULL)
+        return err_set(e, -ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        uids[i] = db_bytes(shown[i].uid, 16);
+    page_init(&page, related, PAGE_INCIDENTS);
+    const int r = show_rows(tx, db_array(DB_TYPE_BLOB, uids, n), &page, shown, n, e);
+    free(page.kept);
+    free(uids);
     return r;
 }
 

@@ -30,13 +30,14 @@ struct db {
     const struct db_ops *ops;
     struct db_conf conf;
     char *texts[4]; /* of conf */
-    struct db_pool writer, readers, replicas;
+    struct db_pool writer, beside, readers, replicas;
     struct db_replica replica;
     struct db_conn *group; /* the writer, while it is a group's; written under writer.lock */
     bool has_part;         /* of the group's thread alone */
     void (*on_commit)(void *arg);
     void *on_commit_arg;
     _Atomic uint64_t commits, rollbacks, size;
+    _Atomic int64_t memory[DB_MEMORIES];
     _Atomic int64_t sized_ms; /* when `size` was asked for */
     int schema;
 };
@@ -48,6 +49,7 @@ struct db *db_free(struct db *db)
     db_replica_done(&db->replica);
     db_pool_done(&db->replicas);
     db_pool_done(&db->readers);
+    db_pool_done(&db->beside);
     db_pool_done(&db->writer); /* last: SQLite's close folds the WAL into the file */
     for (size_t i = 0; i < WIND_ARRAY_SIZE(db->texts); i++)
         free(db->texts[i]);
@@ -100,6 +102,7 @@ int db_open(struct db **ret_db, const struct db_conf *conf, struct err *e)
         return r;
     db->ops = db->conf.url[0] != '\0' ? &db_postgres_ops : &db_sqlite_ops;
     db_pool_init(&db->writer, db->ops, &db->conf, DB_WRITER, 1);
+    db_pool_init(&db->beside, db->ops, &db->conf, DB_WRITER, 1);
     db_pool_init(&db->readers, db->ops, &db->conf, DB_READER, db->conf.readers);
     db_pool_init(&db->replicas, db->ops, &db->conf, DB_REPLICA, db->conf.readers);
     if (db->conf.replica_url[0] != '\0')
@@ -157,6 +160,7 @@ void db_stats(struct db *db, struct db_stats *ret_stats)
         .schema = db->schema,
     };
     add_pool(&db->writer, ret_stats);
+    add_pool(&db->beside, ret_stats);
     add_pool(&db->readers, ret_stats);
     add_pool(&db->replicas, ret_stats);
     ret_stats->replica_lag_ms = -1;
@@ -252,6 +256,13 @@ int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e)
                            : tx_new(db, &db->writer, DB_MODE_WRITE, ret_tx, e);
 }
 
+/* SQLite has one writer. */
+int db_begin_beside(struct db *db, struct db_tx **ret_tx, struct err *e)
+{
+    return db->ops->engine == DB_SQLITE ? db_begin_write(db, ret_tx, e)
+                                        : tx_new(db, &db->beside, DB_MODE_BESIDE, ret_tx, e);
+}
+
 /* The entry goes back to the cache, or away. */
 static void entry_release(const struct db_ops *ops, struct db_entry *en)
 {
@@ -292,7 +303,7 @@ struct db_tx *db_tx_free(struct db_tx *tx)
         return NULL;
     stmts_reset(tx);
     (void)tx->db->ops->end(tx->conn->native, tx->mode, false, NULL);
-    if (tx->mode == DB_MODE_WRITE)
+    if (tx->mode == DB_MODE_WRITE || tx->mode == DB_MODE_BESIDE)
         atomic_fetch_add_explicit(&tx->db->rollbacks, 1, memory_order_relaxed);
     tx_end(tx);
     return NULL;
@@ -372,6 +383,11 @@ int db_script(struct db_tx *tx, const char *sql, struct err *e)
 enum db_engine db_engine(const struct db_tx *tx)
 {
     return tx->db->ops->engine;
+}
+
+_Atomic int64_t *db_memory(const struct db_tx *tx, enum db_memory what)
+{
+    return &tx->db->memory[what];
 }
 
 const struct db_ops *db_tx_ops(const struct db_tx *tx)
@@ -514,6 +530,12 @@ int db_step(struct db_stmt *s, struct err *e)
     if (s->entry == NULL)
         return err_set(e, -EINVAL, "database: this statement's transaction is over");
     return s->tx->db->ops->step(s->entry->native, e);
+}
+
+void db_rewind(struct db_stmt *s)
+{
+    WIND_CHECK(s->entry != NULL && s->tx->db->ops->rewind != NULL);
+    s->tx->db->ops->rewind(s->entry->native);
 }
 
 int db_query_row(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,

@@ -3,7 +3,8 @@
  *
  * Why      Queries are written once, in the subset that SQLite and PostgreSQL share, with
  *          parameters $1, $2, ...; what differs is behind collector/db_backend.h.
- * Owns     The connections: one writer, up to `readers` readers, each with its statements.
+ * Owns     The connections: one writer, one beside it, up to `readers` readers, each with its
+ *          statements.
  * Threads  Any thread may begin a transaction; it belongs to that thread until it ends.
  *          Writers wait for each other, readers for nobody (WAL). A thread that holds a
  *          transaction must not begin a write: -EDEADLK is given for two writes.
@@ -87,6 +88,12 @@ enum db_engine db_engine(const struct db_tx *tx);
 WIND_MUST_USE int db_begin_read(struct db *db, struct db_tx **ret_tx, struct err *e);
 WIND_MUST_USE int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e);
 
+/*
+ * A write that keeps no other one waiting, where the database can: for tables that nobody joins
+ * with the order of commits (the text index). It is not told to on_commit.
+ */
+WIND_MUST_USE int db_begin_beside(struct db *db, struct db_tx **ret_tx, struct err *e);
+
 /* A read of which each statement sees the newest state: one round trip for one statement. */
 WIND_MUST_USE int db_begin_single(struct db *db, struct db_tx **ret_tx, struct err *e);
 
@@ -127,6 +134,9 @@ WIND_MUST_USE int db_again(struct db_stmt *s, const struct db_value *args, size_
 /* DB_ROW: a row is there. 0: no more. DB_CONFLICT. */
 WIND_MUST_USE int db_step(struct db_stmt *s, struct err *e);
 
+/* Before the first row again; PostgreSQL alone, which has them all in hand. */
+void db_rewind(struct db_stmt *s);
+
 /* Query and the first step. DB_ROW: a row is there. 0: there is none. DB_CONFLICT. */
 WIND_MUST_USE int db_query_row(struct db_tx *tx, const char *sql, const struct db_value *args,
                                size_t n_args, struct db_stmt **ret_stmt, struct err *e);
@@ -142,6 +152,13 @@ WIND_MUST_USE int db_run(struct db_tx *tx, const char *sql, const struct db_valu
 /* As db_run, but waits for no answer: a later call says that it failed, db_commit at the latest. */
 WIND_MUST_USE int db_defer(struct db_tx *tx, const char *sql, const struct db_value *args,
                            size_t n_args, struct err *e);
+
+/*
+ * Numbers that whoever asks this database may remember, as long as it is open; 0 at first. In
+ * PostgreSQL rows that were deleted stay in the way of a search for the lowest.
+ */
+enum db_memory { DB_OUTBOX_FIRST, DB_MEMORIES };
+_Atomic int64_t *db_memory(const struct db_tx *tx, enum db_memory what);
 
 /* Columns of the row, from 0. Texts and blobs live until the next step, again or free. */
 int64_t db_i64(struct db_stmt *s, int col); /* 0 for NULL */

@@ -18,8 +18,11 @@ struct db_migration {
 };
 
 enum db_role { DB_READER, DB_WRITER, DB_REPLICA };
-/* PART: within a write. It must not begin when the database has ended that write by itself. */
-enum db_mode { DB_MODE_READ, DB_MODE_SINGLE, DB_MODE_WRITE, DB_MODE_PART };
+/*
+ * PART: within a write. It must not begin when the database has ended that write by itself.
+ * BESIDE: a write that other writes needn't wait for.
+ */
+enum db_mode { DB_MODE_READ, DB_MODE_SINGLE, DB_MODE_WRITE, DB_MODE_PART, DB_MODE_BESIDE };
 
 struct db_ops {
     enum db_engine engine;
@@ -40,6 +43,8 @@ struct db_ops {
     int (*bind)(void *stmt, size_t n, const struct db_value *v, struct err *e);
     int (*ready)(void *stmt, struct err *e); /* all is bound: send it. NULL: there is no way */
     int (*step)(void *stmt, struct err *e);
+    void (*rewind)(
+        void *stmt); /* to before the first row; NULL: rows are gone once they were read */
 
     bool (*col_null)(void *stmt, int col);
     int64_t (*col_i64)(void *stmt, int col);

@@ -100,12 +100,14 @@ static int end(void *conn, enum db_mode mode, bool is_commit, struct err *e)
         return part_end(c, is_commit, e);
     if (c->is_broken)
         return is_commit ? err_set(e, -EAGAIN, "database: the connection was lost") : 0;
-    if (c->is_begun && mode == DB_MODE_WRITE && is_commit)
+    const bool is_write = mode == DB_MODE_WRITE || mode == DB_MODE_BESIDE;
+
+    if (c->is_begun && is_write && is_commit)
         return commit(c, e);
     r = sync_now(c, e);
     if (r == 0 && c->is_begun) {
         r = pg_command(c, mode == DB_MODE_READ ? "COMMIT" : "ROLLBACK", e);
-        if (mode == DB_MODE_WRITE && c->is_plan_new)
+        if (is_write && c->is_plan_new)
             c->plan = PLAN_UNKNOWN;
     }
     pg_nudge(c);
@@ -341,6 +343,11 @@ static int step(void *stmt, struct err *e)
     return DB_ROW;
 }
 
+static void rewind_rows(void *stmt)
+{
+    ((struct pg_stmt *)stmt)->row = -1;
+}
+
 /* ---------------------------------------------------------------- columns */
 
 static bool has_value(const struct pg_stmt *s, int col)
@@ -423,6 +430,7 @@ const struct db_ops db_postgres_ops = {
     .bind = bind,
     .ready = ready,
     .step = step,
+    .rewind = rewind_rows,
     .col_null = col_null,
     .col_i64 = col_i64,
     .col_f64 = col_f64,

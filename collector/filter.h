@@ -55,6 +55,9 @@ struct filter_rows {
     const char *columns; /* what `row` reads, from column 0 */
     int n_columns;
     filter_row *row;
+    /* PostgreSQL: first, all rows at once (one may be too many), so that what belongs to them can
+     * be asked for together; may be NULL. */
+    int (*look)(struct db_tx *tx, struct db_stmt *s, void *arg, struct err *e);
     void *arg;
 };
 

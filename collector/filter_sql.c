@@ -379,6 +379,10 @@ int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *ro
     if (f->is_picked && f->n_picked == 0)
         return 0;
     r = query(f, tx, &plan, &s, e);
+    if (r == 0 && rows->look != NULL && db_engine(tx) == DB_POSTGRES) {
+        r = rows->look(tx, s, rows->arg, e);
+        db_rewind(s);
+    }
     if (r != 0)
         return r;
     while ((r = db_step(s, e)) == DB_ROW) {

@@ -178,7 +178,7 @@ int incident_show(struct db_tx *tx, int64_t id, bool with_history, struct jsonw 
 int incident_list(struct db_tx *tx, struct filter *f, struct jsonw *j,
                   char ret_cursor[FILTER_CURSOR], struct err *e)
 {
-    static const struct filter_rows rows = {COLUMNS, COLS, incident_row, NULL};
+    static const struct filter_rows rows = {COLUMNS, COLS, incident_row, NULL, NULL};
 
     return filter_page(f, tx, &rows, j, ret_cursor, e);
 }

@@ -1,6 +1,7 @@
 #include "collector/outbox.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "collector/alerts.h"
 #include "collector/db_rows.h"
@@ -17,9 +18,11 @@ static int trim(struct db_tx *tx, int64_t seq, struct err *e)
     if (seq <= OUTBOX_KEEP)
         return 0;
     return db_defer(tx,
-                    "DELETE FROM outbox WHERE seq <= $1 AND (seq <= $2 OR seq < "
+                    "DELETE FROM outbox WHERE seq >= $3 AND seq <= $1 AND (seq <= $2 OR seq < "
                     "(SELECT coalesce(min(seq), $1) FROM search_state))",
-                    DB_ARGS(db_int(seq - OUTBOX_KEEP), db_int(seq - OUTBOX_HELD)), e);
+                    DB_ARGS(db_int(seq - OUTBOX_KEEP), db_int(seq - OUTBOX_HELD),
+                            db_int(atomic_load(db_memory(tx, DB_OUTBOX_FIRST)))),
+                    e);
 }
 
 int outbox_add(struct db_tx *tx, enum topic t, int64_t id, bool is_new, struct err *e)
@@ -91,25 +94,38 @@ int outbox_mark(struct db_tx *tx, struct outbox_mark *ret_last, struct err *e)
     return r < 0 ? r : 0;
 }
 
-static int edge(struct db_tx *tx, const char *sql, int64_t *ret_seq, struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query_row(tx, sql, DB_NONE, &s, e);
-    if (r < 0)
-        return r;
-    *ret_seq = db_i64(s, 0);
-    return 0;
-}
-
-/* Trimming always leaves the newest row, so the largest seq is never forgotten. */
+/*
+ * Trimming always leaves the newest row, so the largest seq is never forgotten. Not min() and
+ * max(): for a table that is small when it is planned, PostgreSQL may choose to read all of it, and
+ * the plan stays when it has grown.
+ */
 int outbox_last(struct db_tx *tx, int64_t *ret_seq, struct err *e)
 {
-    return edge(tx, "SELECT coalesce(max(seq), 0) FROM outbox", ret_seq, e);
+    *ret_seq = 0;
+    return db_query_i64(tx, "SELECT seq FROM outbox ORDER BY seq DESC LIMIT 1", DB_NONE, ret_seq,
+                        e);
+}
+
+/* It only grows: what was found last time is where to look from. */
+static int outbox_first(struct db_tx *tx, int64_t *ret_seq, struct err *e)
+{
+    _Atomic int64_t *known = db_memory(tx, DB_OUTBOX_FIRST);
+    const int64_t from = atomic_load(known);
+    int64_t first = 0;
+    static const char sql[] = "SELECT seq FROM outbox WHERE seq >= $1 ORDER BY seq LIMIT 1";
+    int r = db_query_i64(tx, sql, DB_ARGS(db_int(from)), &first, e);
+
+    if (r == 0 && first == 0 && from > 0)
+        r = db_query_i64(tx, sql, DB_ARGS(db_int(0)), &first, e);
+    if (r == 0)
+        atomic_store(known, first);
+    *ret_seq = first == 0 ? 1 : first;
+    return r;
 }
 
 int outbox_range(struct db_tx *tx, int64_t *ret_first, int64_t *ret_last, struct err *e)
 {
-    const int r = edge(tx, "SELECT coalesce(min(seq), 1) FROM outbox", ret_first, e);
+    const int r = outbox_first(tx, ret_first, e);
 
     return r == 0 ? outbox_last(tx, ret_last, e) : r;
 }

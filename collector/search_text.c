@@ -23,20 +23,31 @@
     "FROM incident_entities ie JOIN entities en ON en.id = ie.entity_id "                          \
     "WHERE ie.incident_id = incidents.id ORDER BY 1 LIMIT $3) x) FROM incidents WHERE "
 
+#define DROP_IDS(what)  "DELETE FROM " what "_text WHERE rowid BETWEEN $1 + 1 AND $2"
+#define DROP_GONE(what) "DELETE FROM " what "_text WHERE rowid = ANY($1)"
+#define GONE(what)                                                                                 \
+    "SELECT object_id FROM outbox WHERE topic = '" what "s' AND op = 'deleted' AND seq > $1 "      \
+    "AND seq <= $2"
+#define ADD_SQLITE(what) "INSERT OR REPLACE INTO " what "_text (rowid, tokens) VALUES ($1, $2)"
+#define ADD_POSTGRES(what)                                                                         \
+    "INSERT INTO " what "_text (rowid, tokens) SELECT t.id, t.tokens::tsvector "                   \
+    "FROM unnest($1, $2) AS t(id, tokens) ON CONFLICT (rowid) DO UPDATE SET tokens = "             \
+    "excluded.tokens"
+
 static const struct topic_sql {
-    const char *rows[2], *drop, *add[2]; /* by db_engine */
+    const char *rows[2], *gone, *drop_ids, *drop_gone, *add[2]; /* rows, add: by db_engine */
 } sqls[TOPICS] = {
     [TOPIC_ALERTS] = {{ALERT_ROWS, ALERT_ROWS},
-                      "DELETE FROM alert_text WHERE row",
-                      {"INSERT INTO alert_text (rowid, tokens) VALUES ($1, $2)",
-                       "INSERT INTO alert_text (rowid, tokens) SELECT t.id, t.tokens::tsvector "
-                       "FROM unnest($1, $2) AS t(id, tokens)"}},
+                      GONE("alert"),
+                      DROP_IDS("alert"),
+                      DROP_GONE("alert"),
+                      {ADD_SQLITE("alert"), ADD_POSTGRES("alert")}},
     [TOPIC_INCIDENTS] = {{INCIDENT_ROWS("group_concat(value, char(10))"),
                           INCIDENT_ROWS("string_agg(value, chr(10))")},
-                         "DELETE FROM incident_text WHERE row",
-                         {"INSERT INTO incident_text (rowid, tokens) VALUES ($1, $2)",
-                          "INSERT INTO incident_text (rowid, tokens) SELECT t.id, "
-                          "t.tokens::tsvector FROM unnest($1, $2) AS t(id, tokens)"}},
+                         GONE("incident"),
+                         DROP_IDS("incident"),
+                         DROP_GONE("incident"),
+                         {ADD_SQLITE("incident"), ADD_POSTGRES("incident")}},
 };
 
 /* Rows of one topic between reading and writing, so that the tables are not kept from others. */
@@ -44,6 +55,8 @@ struct batch {
     size_t n;
     int64_t ids[SEARCH_BATCH];
     size_t at[SEARCH_BATCH], len[SEARCH_BATCH]; /* in `texts`; db_values only when that stays */
+    size_t n_gone;
+    int64_t gone[SEARCH_BATCH];
 };
 
 struct text {
@@ -103,7 +116,7 @@ static int take_topic(struct text *x, struct db_tx *tx, const struct search_span
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     struct batch *b = &x->batches[t];
     const struct db_value args[] = {db_int(span->from), db_int(span->to), db_int(SEARCH_ENTITIES)};
-    char sql[640];
+    char sql[1024];
 
     (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].rows[db_engine(tx)], search_span_sql(span, t));
     int r = db_query(tx, sql, args, t == TOPIC_INCIDENTS ? 3 : 2, &s, e);
@@ -125,6 +138,20 @@ static int take_topic(struct text *x, struct db_tx *tx, const struct search_span
     return r;
 }
 
+static int take_gone(struct text *x, struct db_tx *tx, const struct search_span *span, enum topic t,
+                     struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    struct batch *b = &x->batches[t];
+    int r = db_query(tx, sqls[t].gone, DB_ARGS(db_int(span->from), db_int(span->to)), &s, e);
+
+    for (; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0) {
+        WIND_CHECK(b->n_gone < SEARCH_BATCH);
+        b->gone[b->n_gone++] = db_i64(s, 0);
+    }
+    return r;
+}
+
 static int text_take(void *index, struct db_tx *tx, const struct search_span *span,
                      uint64_t *ret_taken, struct err *e)
 {
@@ -134,10 +161,12 @@ static int text_take(void *index, struct db_tx *tx, const struct search_span *sp
     *ret_taken = 0;
     buf_reset(&x->texts);
     for (enum topic t = 0; t < TOPICS; t++)
-        x->batches[t].n = 0;
+        x->batches[t].n = x->batches[t].n_gone = 0;
     for (enum topic t = 0; r == 0 && t < TOPICS; t++) {
         if (!span->is_ids || span->topic == t)
             r = take_topic(x, tx, span, t, e);
+        if (r == 0 && !span->is_ids)
+            r = take_gone(x, tx, span, t, e);
         *ret_taken += x->batches[t].n;
     }
     return r;
@@ -153,29 +182,34 @@ static int write_each(struct db_tx *tx, const char *sql, const struct batch *b,
     return r;
 }
 
+/* What was read is put over what is there: it may have changed since, and comes again. */
+static int write_rows(struct text *x, struct db_tx *tx, enum topic t, struct err *e)
+{
+    const struct batch *b = &x->batches[t];
+    struct db_value texts[SEARCH_BATCH];
+
+    for (size_t i = 0; i < b->n; i++)
+        texts[i] = db_text_n(x->texts.data + b->at[i], b->len[i]);
+    if (db_engine(tx) == DB_SQLITE)
+        return write_each(tx, sqls[t].add[DB_SQLITE], b, texts, e);
+    return db_run(tx, sqls[t].add[DB_POSTGRES],
+                  DB_ARGS(db_ints(b->ids, b->n), db_array(DB_TYPE_TEXT, texts, b->n)), NULL, e);
+}
+
 static int text_write(void *index, struct db_tx *tx, const struct search_span *span, struct err *e)
 {
     struct text *x = index;
-    struct db_value texts[SEARCH_BATCH];
-    char sql[256];
     int r = 0;
 
     for (enum topic t = 0; r == 0 && t < TOPICS; t++) {
         const struct batch *b = &x->batches[t];
-        if (span->is_ids && span->topic != t)
-            continue;
-        for (size_t i = 0; i < b->n; i++)
-            texts[i] = db_text_n(x->texts.data + b->at[i], b->len[i]);
-        (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].drop, search_span_sql(span, t));
-        r = db_run(tx, sql, DB_ARGS(db_int(span->from), db_int(span->to)), NULL, e);
-        if (r != 0 || b->n == 0)
-            continue;
-        if (db_engine(tx) == DB_SQLITE)
-            r = write_each(tx, sqls[t].add[DB_SQLITE], b, texts, e);
-        else
-            r = db_run(tx, sqls[t].add[DB_POSTGRES],
-                       DB_ARGS(db_ints(b->ids, b->n), db_array(DB_TYPE_TEXT, texts, b->n)), NULL,
+        if (span->is_ids && span->topic == t)
+            r = db_run(tx, sqls[t].drop_ids, DB_ARGS(db_int(span->from), db_int(span->to)), NULL,
                        e);
+        if (r == 0 && b->n_gone > 0)
+            r = db_run(tx, sqls[t].drop_gone, DB_ARGS(db_ints(b->gone, b->n_gone)), NULL, e);
+        if (r == 0 && b->n > 0)
+            r = write_rows(x, tx, t, e);
     }
     return r <= 0 ? r : err_set(e, -EIO, "the text index has a row twice");
 }

@@ -131,6 +131,55 @@ Test(search, the_outbox_keeps_what_was_not_taken)
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 5);
 }
 
+/* Each alert changes an incident: of all these changes the last one is taken. */
+Test(search, who_is_behind_takes_a_row_that_changes_again_once)
+{
+    WIND_AUTO(search) struct search *s = new_search();
+    const int n = SEARCH_BATCH + 200; /* two rows of the outbox each: three batches */
+
+    (void)take_all(s);
+    post(1, n);
+    cr_assert_geq(take_all(s), 3);
+    cr_assert_eq(ask("SELECT count(*) FROM alert_text"), n);
+    const int64_t incidents = ask("SELECT count(*) FROM incidents");
+    cr_assert_lt(incidents, n / 10);
+    cr_assert_eq(ask("SELECT count(*) FROM incident_text"), incidents);
+    cr_assert_eq(stats_of(s).taken, n + incidents);
+}
+
+Test(search, what_was_deleted_is_not_found)
+{
+    WIND_AUTO(search) struct search *s = new_search();
+
+    post(1, 3);
+    (void)take_all(s);
+    run("DELETE FROM alert_entities WHERE alert_id = 2");
+    run("DELETE FROM alerts WHERE id = 2");
+    run("INSERT INTO outbox (topic, object_id, op, at) VALUES ('alerts', 2, 'deleted', 0)");
+    (void)take_all(s);
+    cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 2);
+    cr_assert_eq(ask("SELECT count(*) FROM alert_text WHERE rowid = 2"), 0);
+}
+
+/* What others hold does not keep it waiting. */
+Test(search, a_writer_at_work_does_not_stop_it)
+{
+    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+
+    if (temp_db_url[0] == '\0')
+        cr_skip_test("PostgreSQL alone: SQLite has one writer");
+    post(1, 3);
+    (void)take_all(s);
+    post(4, 5);
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_run(tx, "UPDATE alerts SET score = 1", DB_NONE, NULL, &e), 0);
+    cr_assert_eq(search_step(s, &e), 1, "%s", e.text);
+    tx = db_tx_free(tx);
+    cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 5);
+}
+
 Test(search, a_rebuild_replaces_what_is_wrong)
 {
     WIND_AUTO(search) struct search *s = new_search();
@@ -167,6 +216,7 @@ Test(search, an_alert_that_is_gone_is_taken_out)
 
     post(1, 3);
     (void)take_all(s);
+    run("DELETE FROM alert_entities WHERE alert_id = 2");
     run("DELETE FROM alert_entities WHERE alert_id = 2");
     run("DELETE FROM alerts WHERE id = 2");
     run("INSERT INTO outbox (topic, object_id, op, at) VALUES ('alerts', 2, 'deleted', 1)");

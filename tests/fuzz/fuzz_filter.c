@@ -16,7 +16,7 @@ static void run(enum filter_table t, const char *columns, const char *text, bool
 {
     WIND_AUTO(filter) struct filter *f = NULL;
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
-    const struct filter_rows rows = {columns, 1, no_row, NULL};
+    const struct filter_rows rows = {columns, 1, no_row, NULL, NULL};
     char cursor[FILTER_CURSOR];
     struct err e = {0};
 
