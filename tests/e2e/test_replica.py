@@ -45,10 +45,7 @@ def post(collector, text):
 def test_a_replica_without_the_tables_is_not_asked(replicated, tmp_path):
     url = replicated.database()
     there = replicated.replica_url(url)
-    name = url.rsplit("/", 1)[1]
-    known = f"SELECT 1 FROM pg_database WHERE datname = '{name}'"
-    standby = replicated.replica_url(replicated.url)
-    support.until("the standby has the database", lambda: replicated.sql(known, standby))
+    support.until("the standby has the database", lambda: replicated.has(url))
     replicated.sql("SELECT pg_wal_replay_pause()", there)
     collector = support.Collector(tmp_path, **{"db.url": url, "db.replica_url": there}).start()
     for _ in range(10):

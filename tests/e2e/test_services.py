@@ -37,11 +37,14 @@ def test_postgres_keeps_what_it_committed_through_a_kill(postgres, database):
 def test_a_standby_follows_and_catches_up(replicated):
     url = replicated.database()
     replica = replicated.replica_url(url)
+    support.until("the standby has the database", lambda: replicated.has(url))
     replicated.sql("CREATE TABLE t (a int)", url)
     replicated.kill("replica")
     replicated.sql("INSERT INTO t VALUES (1)", url)
     replicated.start()
     count = "SELECT count(*) FROM t"
+    table = "SELECT to_regclass('t') IS NOT NULL"
+    support.until("the standby has the table", lambda: replicated.sql(table, replica) == [["t"]])
     support.until("the standby has the row", lambda: replicated.sql(count, replica) == [["1"]])
     replicated.drop(url)
 

@@ -194,6 +194,12 @@ class Postgres(Service):
         there = self.address["WIND_TEST_POSTGRES_REPLICA"]
         return there.rsplit("/", 1)[0] + "/" + url.rsplit("/", 1)[1]
 
+    def has(self, url):
+        """Has the standby the database of that URL?"""
+        name = url.rsplit("/", 1)[1]
+        known = f"SELECT 1 FROM pg_database WHERE datname = '{name}'"
+        return self.sql(known, self.replica_url(self.url)) != []
+
     def database(self):
         """The URL of a new empty database."""
         name = f"wind_{next(self._numbers)}"
