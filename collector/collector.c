@@ -224,7 +224,7 @@ struct db_conf collector_db_conf(const struct collector_conf *conf)
         .password_file = conf->db_password_file,
         .replica_url = conf->db_replica_url,
         .replica_lag_ms = conf->db_replica_lag_ns / (int64_t)WIND_NS_PER_MS,
-        .readers = (unsigned)(is_server ? conf->db_pool - 1 : conf->api_threads + SPARE_READERS),
+        .readers = (unsigned)(is_server ? conf->db_pool - 2 : conf->api_threads + SPARE_READERS),
         .is_fast = conf->db_fast,
     };
 }

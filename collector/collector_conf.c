@@ -33,7 +33,7 @@ const struct conf_key collector_keys[] = {
     CONF_TEXT(C, db_password_file, "db.password_file", "", "File with the password for it, one line."),
     CONF_TEXT(C, db_replica_url, "db.replica_url", "", "A streaming replica of it, for lists and search; empty = none."),
     CONF_TIME(C, db_replica_lag_ns, "db.replica_lag", "5s", NS(1), NS(3600), "Lists are read from the primary while the replica is further behind."),
-    CONF_INT(C, db_pool, "db.pool", "8", 2, 1000, "Connections to PostgreSQL at a time, and as many to the replica; one of them writes."),
+    CONF_INT(C, db_pool, "db.pool", "8", 3, 1000, "Connections to PostgreSQL at a time, and as many to the replica; one of them writes, one fills the text index."),
     CONF_BOOL(C, db_fast, "db.fast", "no", "Do not wait for the disk at each commit: a power cut may cost the last ones."),
     CONF_TEXT(C, dashboard_dir, "dashboard.dir", "auto", "Folder with the page; auto = dashboard beside the folder of this program, empty = none."),
 

@@ -245,7 +245,8 @@ static void put_query(struct sql *q, const struct filter *f, const char *columns
     const char *order = f->is_descending ? "DESC" : "ASC";
     const struct filter_keys *t = f->table;
 
-    buf_printf(&q->text, "SELECT %s, %s, %s FROM ", columns, f->sort->sql, t->id);
+    buf_printf(&q->text, "%sSELECT %s, %s, %s FROM ", f->n_terms > 0 ? DB_PLANNED : "", columns,
+               f->sort->sql, t->id);
     if (q->way == WAY_DRIVE)
         buf_printf(&q->text, "%s CROSS JOIN %s ON %s = %s.rowid", t->text, t->from, t->id, t->text);
     else

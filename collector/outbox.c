@@ -18,8 +18,9 @@ static int trim(struct db_tx *tx, int64_t seq, struct err *e)
     if (seq <= OUTBOX_KEEP)
         return 0;
     return db_defer(tx,
-                    "DELETE FROM outbox WHERE seq >= $3 AND seq <= $1 AND (seq <= $2 OR seq < "
-                    "(SELECT coalesce(min(seq), $1) FROM search_state))",
+                    "DELETE FROM outbox WHERE seq >= $3 AND seq <= (SELECT CASE "
+                    "WHEN coalesce(min(seq), $1 + 1) > $1 THEN $1 "
+                    "WHEN min(seq) <= $2 THEN $2 ELSE min(seq) - 1 END FROM search_state)",
                     DB_ARGS(db_int(seq - OUTBOX_KEEP), db_int(seq - OUTBOX_HELD),
                             db_int(atomic_load(db_memory(tx, DB_OUTBOX_FIRST)))),
                     e);

@@ -17,6 +17,8 @@
 
 #define LOOK_MS     1000 /* another collector's commits wake nobody here */
 #define GATHER_MS   100
+#define FAR         (5 * SEARCH_BATCH)
+#define FULL_EACH   16 /* spans */
 #define BACKOFF_MS  200
 #define BACKOFF_MAX 30000
 
@@ -26,6 +28,7 @@ struct search {
     void *index;
     bool is_ready; /* of the follower, as is what comes next */
     bool ids_turn;
+    unsigned spans;
     int64_t batch;
     uint64_t prune_ns;
     pthread_t thread;
@@ -33,8 +36,9 @@ struct search {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t woken, moved;
     bool is_stopping, is_awake, is_asked;
-    int64_t seq;  /* -1: not known yet */
-    int64_t left; /* ids of a rebuild */
+    int64_t seq;      /* -1: not known yet */
+    int64_t left;     /* ids of a rebuild */
+    unsigned waiting; /* questions that wait, or are about to */
     uint64_t taken, refused, failed;
     char trouble[240];
 };
@@ -105,8 +109,8 @@ static int make_ready(struct search *s, struct err *e)
 enum plan { PLAN_NOTHING, PLAN_ANEW, PLAN_SPAN };
 
 /*
- * Batch after batch changes the same incidents, which are long to take: one that changes again soon
- * is taken with that change, so that who is behind catches up.
+ * Batch after batch changes the same incidents, which are long to take: when the follower is far
+ * behind, one that changes again soon is taken with that change.
  */
 #define CHANGED(topic)                                                                             \
     "id IN (SELECT object_id FROM outbox WHERE topic = '" topic "' AND seq > $1 AND seq <= $2"
@@ -118,8 +122,10 @@ const char *search_span_sql(const struct search_span *span, enum topic t)
 {
     if (span->is_ids)
         return "id BETWEEN $1 + 1 AND $2";
-    return t == TOPIC_ALERTS ? CHANGED("alerts") ")"
-                             : CHANGED("incidents") CHANGED_AGAIN("incidents") ")";
+    if (t == TOPIC_ALERTS)
+        return CHANGED("alerts") ")";
+    return span->is_far ? CHANGED("incidents") CHANGED_AGAIN("incidents") ")"
+                        : CHANGED("incidents") ")";
 }
 
 /* The next SEARCH_BATCH ids of a rebuild. */
@@ -150,6 +156,18 @@ static bool has_forgotten(const struct search_state *st, int64_t first, int64_t 
     return st->seq > last || (st->seq > 0 ? first > st->seq : last > OUTBOX_HELD);
 }
 
+/*
+ * Nobody may wait for a change that is left out: who asks from now on waits for the later one, too,
+ * which this snapshot has. And what changes all the time has its turn now and then.
+ */
+static bool is_far(struct search *s, int64_t behind)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    const bool is_free = s->waiting == 0;
+    (void)pthread_mutex_unlock(&s->lock);
+    return is_free && behind > FAR && ++s->spans % FULL_EACH != 0;
+}
+
 static int plan(struct search *s, struct db_tx *tx, struct search_state *st,
                 struct search_span *ret_span, struct err *e)
 {
@@ -170,7 +188,7 @@ static int plan(struct search *s, struct db_tx *tx, struct search_state *st,
         return plan_ids(s, tx, st, t, ret_span, e);
     if (st->seq == last)
         return PLAN_NOTHING;
-    *ret_span = (struct search_span){.from = st->seq};
+    *ret_span = (struct search_span){.from = st->seq, .is_far = is_far(s, last - st->seq)};
     r = db_query_i64(tx,
                      "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE seq > $1 "
                      "ORDER BY seq LIMIT $2) x",
@@ -459,34 +477,49 @@ static int64_t missing(const struct search *s, int64_t last)
     return (s->seq < last ? last - s->seq : 0) + s->left;
 }
 
-/* Waits for the changes up to now, unless they are too many; *ret_behind: those still missing. */
-static int settle(struct search *s, int64_t *ret_behind, struct err *e)
+static int last_change(struct search *s, int64_t *ret_last, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    const int r = db_begin_read(s->db, &tx, e);
+
+    return r == 0 ? outbox_last(tx, ret_last, e) : r;
+}
+
+/* With the lock held: waits for the changes up to `last`, unless they are too many. */
+static void await(struct search *s, int64_t last)
+{
     const uint64_t end = time_mono_ns() + (uint64_t)SEARCH_SETTLE_MS * WIND_NS_PER_MS;
     const struct timespec until = {.tv_sec = (time_t)(end / WIND_NS_PER_S),
                                    .tv_nsec = (long)(end % WIND_NS_PER_S)};
-    int64_t first, last;
+    const uint64_t failures = s->failed;
+    int r = 0;
 
-    int r = db_begin_read(s->db, &tx, e);
-    if (r == 0)
-        r = outbox_range(tx, &first, &last, e);
-    if (r != 0)
-        return r;
-    tx = db_tx_free(tx);
-    (void)pthread_mutex_lock(&s->lock);
     if (missing(s, last) > 0) {
         s->is_awake = s->is_asked = true;
         (void)pthread_cond_signal(&s->woken);
     }
-    const uint64_t failures = s->failed;
     while (r == 0 && s->is_started && !s->is_stopping && missing(s, last) > 0 &&
            (s->seq < 0 || missing(s, last) <= SEARCH_NEAR) && s->failed == failures &&
            s->trouble[0] == '\0')
         r = pthread_cond_timedwait(&s->moved, &s->lock, &until);
-    *ret_behind = missing(s, last);
+}
+
+/* *ret_behind: how many changes up to now the answer will not know. */
+static int settle(struct search *s, int64_t *ret_behind, struct err *e)
+{
+    int64_t last = 0;
+
+    (void)pthread_mutex_lock(&s->lock);
+    s->waiting++;
     (void)pthread_mutex_unlock(&s->lock);
-    return 0;
+    const int r = last_change(s, &last, e);
+    (void)pthread_mutex_lock(&s->lock);
+    if (r == 0)
+        await(s, last);
+    *ret_behind = missing(s, last);
+    s->waiting--;
+    (void)pthread_mutex_unlock(&s->lock);
+    return r;
 }
 
 int search_ask(struct search *s, struct filter *f, int64_t *ret_behind, struct err *e)
@@ -500,7 +533,7 @@ int search_rebuild(struct search *s, struct err *e)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
 
-    int r = db_begin_write(s->db, &tx, e);
+    int r = db_begin_beside(s->db, &tx, e);
     if (r == 0)
         r = db_run(tx,
                    "UPDATE search_state SET alerts_done = 0, incidents_done = 0, alerts_to = "

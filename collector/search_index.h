@@ -18,6 +18,7 @@
 struct search_span {
     enum topic topic; /* of ids */
     bool is_ids;
+    bool is_far; /* leave out incidents that change again soon after `to` */
     int64_t from, to;
 };
 

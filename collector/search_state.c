@@ -39,9 +39,11 @@ int search_state_save(struct db_tx *tx, const char *index, const struct search_s
         db_run(tx,
                "UPDATE search_state SET generation = $2, seq = $3, alerts_done = $4, "
                "alerts_to = $5, incidents_done = $6, incidents_to = $7 WHERE name = $1 AND "
-               "seq = $8 AND alerts_done = $9 AND incidents_done = $10",
+               "seq = $8 AND alerts_done = $9 AND incidents_done = $10 AND alerts_to = $11 AND "
+               "incidents_to = $12 AND generation = $13",
                DB_ARGS(STATE_ARGS(index, st), db_int(old->seq), db_int(old->done[TOPIC_ALERTS]),
-                       db_int(old->done[TOPIC_INCIDENTS])),
+                       db_int(old->done[TOPIC_INCIDENTS]), db_int(old->to[TOPIC_ALERTS]),
+                       db_int(old->to[TOPIC_INCIDENTS]), db_str(old->generation)),
                &n, e);
     *ret_is_ours = n > 0;
     return r;

@@ -1,43 +1,22 @@
 -- A plan is kept, and one that was made for a table with a few rows may read all of them: until the
--- server's own ANALYZE comes, a minute later, such a table can have grown by many thousands. So a
--- table's statistics are taken as it grows, each time that it has four times as many rows; of few
--- rows, as writers wait meanwhile.
+-- server's own ANALYZE comes, a minute later, such a table can have grown by many thousands. So
+-- statistics are taken whenever a table has become four times as large; of few rows, as writers
+-- wait meanwhile, and not while somebody else has the table's lock.
 
--- Of the tables that grow with a sequence, when it goes from FIRST to LAST. In an alert's partition
--- numbers begin anew.
-CREATE FUNCTION wind_note_growth(sequence TEXT, first BIGINT, last BIGINT) RETURNS void
+CREATE FUNCTION wind_note_growth(names TEXT[]) RETURNS void
 LANGUAGE plpgsql SET default_statistics_target = 10 AS $$
 DECLARE
-    width CONSTANT BIGINT := 1000000;
-    part BIGINT := last / width;
-    step BIGINT := 256;
-    before BIGINT := first - 1;
-    here BIGINT := last;
-    names TEXT[];
     name TEXT;
 BEGIN
-    names := CASE sequence
-        WHEN 'alerts_id_seq' THEN ARRAY['alerts_' || part, 'alert_entities_' || part, 'alert_uids']
-        WHEN 'incidents_id_seq' THEN ARRAY['incidents', 'incident_entities']
-        WHEN 'entities_id_seq' THEN ARRAY['entities']
-        WHEN 'outbox_seq_seq' THEN ARRAY['outbox', 'alert_text', 'incident_text']
-    END;
-    IF sequence = 'alerts_id_seq' THEN
-        before := greatest(before - part * width, 0);
-        here := here - part * width;
-    END IF;
-    WHILE step < width LOOP
-        IF before < step AND here >= step THEN
-            FOREACH name IN ARRAY names LOOP
-                EXECUTE format('ANALYZE %I', name);
-            END LOOP;
-            RETURN;
-        END IF;
-        step := step * 4;
+    FOR name IN
+        SELECT c.relname FROM pg_class c WHERE c.oid = ANY(names::regclass[])
+            AND pg_relation_size(c.oid) / 8192 >= 4 * greatest(c.relpages, 2)
+    LOOP
+        EXECUTE format('ANALYZE (SKIP_LOCKED) %I', name);
     END LOOP;
 END $$;
 
--- As in 0001, and with that.
+-- As in 0001, and with that for the tables that grow with a sequence.
 CREATE OR REPLACE FUNCTION wind_reserve(sequence TEXT, n BIGINT) RETURNS BIGINT
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -51,11 +30,22 @@ BEGIN
                 PERFORM wind_make_partition(part * width);
             END IF;
         END LOOP;
+        part := last / width;
+        PERFORM wind_note_growth(
+            ARRAY['alerts_' || part, 'alert_entities_' || part, 'alert_uids', 'alert_text']);
+    ELSIF sequence = 'incidents_id_seq' THEN
+        PERFORM wind_note_growth(ARRAY['incidents', 'incident_entities', 'incident_text']);
+    ELSIF sequence = 'entities_id_seq' THEN
+        PERFORM wind_note_growth(ARRAY['entities']);
+    ELSIF sequence = 'outbox_seq_seq' THEN
+        PERFORM wind_note_growth(ARRAY['outbox', 'history']);
     END IF;
-    PERFORM wind_note_growth(sequence, last - n + 1, last);
     RETURN last - n + 1;
 END $$;
 
--- The first alerts of an incident, however many it has, are read in their order.
+-- The first alerts of an incident, however many it has, are read in their order; so is a history.
+-- What was there goes at the end, so that nobody who reads waits for long.
+CREATE INDEX alerts_incident_id ON alerts (incident_id, id);
+CREATE INDEX history_object_id ON history (topic, object_id, id);
 DROP INDEX alerts_incident;
-CREATE INDEX alerts_incident ON alerts (incident_id, id);
+DROP INDEX history_object;

@@ -50,16 +50,17 @@ def case_table(lines):
 
 def growth_table(lines):
     text = [
-        "| alerts | list µs | p99 ms | by entity µs | p99 ms | by words µs | p99 ms | ingest µs |"
-        " alerts/s |",
-        "|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| server | alerts | list µs | p99 ms | by entity µs | p99 ms | by words µs | p99 ms |"
+        " ingest µs | alerts/s |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for x in lines:
-        text.append(
-            f"| {x['alerts']:,} | {x['list50_us']} | {x['list50_p99_ms']} | {x['search_us']} |"
-            f" {x['search_p99_ms']} | {x['words_us']} | {x['words_p99_ms']} | {x['ingest_us']} |"
-            f" {x['ingest_s']:,} |"
-        )
+    for x in sorted(lines, key=lambda x: x["server"]):
+        cells = [x["server"], f"{x['alerts']:,}"]
+        for case in ("list50", "search", "words"):
+            server = f" + {x[f'{case}_pg_us']}" if f"{case}_pg_us" in x else ""
+            cells += [f"{x[f'{case}_us']}{server}", x[f"{case}_p99_ms"]]
+        cells += [x["ingest_us"], f"{x['ingest_s']:,}"]
+        text.append(f"| {' | '.join(map(str, cells))} |")
     return text
 
 

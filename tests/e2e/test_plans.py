@@ -64,6 +64,8 @@ SEARCHES = [
     *("proto:tcp", "time:>1970-01-01", "created:>1970-01-01", "-status:closed", "assigned:admin"),
     *("verdict:duplicate", "assigned:none", "verdict:none", "type:type_3 severity:low -port:7"),
     *("uid:0198f2c4-7a31-7c5e-9d2b-00000000004d", "status:new sort:-time", "probe77"),
+    *("src:10.200.0.1", "dst:10.200.0.0/24", "host:10.200.0.1", "src:10.200.0.1 sort:-time"),
+    *("incident:999999999", "tag:nobody", "assigned:nobody", "probe99999"),
 ]
 
 
