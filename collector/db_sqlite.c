@@ -73,6 +73,8 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
         r = outcome(conn, db_sqlite_array_init(conn), "set up", e);
     if (r == 0 && is_writer) /* a reader's pages are thrown away at the next commit anyway */
         r = script(conn, "PRAGMA cache_size=-16000", e);
+    if (r == 0 && is_writer) /* 32 MB of the log: pages that many commits write go home once */
+        r = script(conn, "PRAGMA wal_autocheckpoint=8000", e);
     if (r == 0 && is_writer)
         r = script(conn,
                    "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=67108864;"

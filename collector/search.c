@@ -17,7 +17,7 @@
 
 #define LOOK_MS     1000 /* another collector's commits wake nobody here */
 #define GATHER_MS   100
-#define FAR         (5 * SEARCH_BATCH)
+#define FAR         (INT64_C(5) * SEARCH_BATCH)
 #define FULL_EACH   16 /* spans */
 #define BACKOFF_MS  200
 #define BACKOFF_MAX 30000
