@@ -6,7 +6,8 @@
 #include "collector/search_token.h"
 
 #define SQL_MAX  ((size_t)64 * 1024)
-#define PROBED   4000 /* rows, at 5 us each */
+#define PROBED   4000 /* rows, at 2 us each */
+#define FEW      3000 /* rows that have the words are listed and sorted, at 1.4 us each */
 #define SQL_ARGS (2 * FILTER_ARGS + FILTER_TERMS + 8)
 
 /* How rows and words come together in SQLite, which would always list all that have the words. */
@@ -291,6 +292,24 @@ static int query(const struct filter *f, struct db_tx *tx, const struct plan *p,
 
 /* ---------------------------------------------------------------- words that many rows have */
 
+/* Counting stops there: whether a row or a million more have them is all the same. */
+static int has_few(const struct filter *f, struct db_tx *tx, bool *ret_few, struct err *e)
+{
+    char match[2 * FILTER_TEXTS], text[256];
+    struct sql q = {.engine = DB_SQLITE, .match = BUF_FIXED(match)};
+    const struct words w = words_of(&q, f, false);
+    int64_t n = FEW;
+    int r = 0;
+
+    (void)snprintf(text, sizeof(text),
+                   "SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH $1 LIMIT %d)",
+                   f->table->text, f->table->text, FEW);
+    if (w.p != NULL && !q.match.failed)
+        r = db_query_i64(tx, text, DB_ARGS(db_text_n(w.p, w.len)), &n, e);
+    *ret_few = n < FEW;
+    return r;
+}
+
 /* The row that is PROBED rows from here. 0: there are no more than that. */
 static int find_edge(const struct filter *f, struct db_tx *tx, struct edge *ret_edge, struct err *e)
 {
@@ -371,10 +390,14 @@ int filter_page(struct filter *f, struct db_tx *tx, const struct filter_rows *ro
     int64_t n = 0;
 
     struct plan plan = {WAY_LIST, NULL, rows->columns};
-    int r = is_walk(f, tx) ? probe(f, tx, e) : 0;
+    bool has_words_of_few = false;
+    int r = is_walk(f, tx) ? has_few(f, tx, &has_words_of_few, e) : 0;
+    if (r == 0 && is_walk(f, tx) && !has_words_of_few)
+        r = probe(f, tx, e);
     if (r != 0)
         return r;
-    if (is_walk(f, tx) && has_positive_words(f) && strcmp(f->sort->sql, f->table->id) == 0)
+    if (is_walk(f, tx) && !has_words_of_few && has_positive_words(f) &&
+        strcmp(f->sort->sql, f->table->id) == 0)
         plan.way = WAY_DRIVE;
     memcpy(ret_cursor, f->is_picked ? f->picked_cursor : last, sizeof(last));
     if (f->is_picked && f->n_picked == 0)
