@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "collector/db_sqlite_array.h"
@@ -60,6 +61,20 @@ static void disconnect(void *conn)
     (void)sqlite3_close(conn);
 }
 
+/*
+ * How long the log may become: a page that many commits write goes to its place once. Of 4 KB, 32
+ * MB in all, but on a small disk no more than a 64th of it beyond SQLite's own 4 MB.
+ */
+static int log_pages(const char *path)
+{
+    const uint64_t most = 8000, least = 1000;
+    struct statvfs v;
+
+    const uint64_t part =
+        statvfs(path, &v) == 0 ? (uint64_t)v.f_blocks * v.f_frsize / 64 / 4096 : 0;
+    return (int)(part < least ? least : part > most ? most : part);
+}
+
 static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, struct err *e)
 {
     (void)sqlite3_extended_result_codes(conn, 1);
@@ -73,8 +88,8 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
         r = outcome(conn, db_sqlite_array_init(conn), "set up", e);
     if (r == 0 && is_writer) /* a reader's pages are thrown away at the next commit anyway */
         r = script(conn, "PRAGMA cache_size=-16000", e);
-    if (r == 0 && is_writer) /* 32 MB of the log: pages that many commits write go home once */
-        r = script(conn, "PRAGMA wal_autocheckpoint=8000", e);
+    if (r == 0 && is_writer && sqlite3_wal_autocheckpoint(conn, log_pages(conf->path)) != SQLITE_OK)
+        r = err_set(e, -EINVAL, "database: %s", sqlite3_errmsg(conn));
     if (r == 0 && is_writer)
         r = script(conn,
                    "PRAGMA journal_mode=WAL; PRAGMA journal_size_limit=67108864;"

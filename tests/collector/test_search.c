@@ -146,7 +146,7 @@ Test(search, who_is_behind_takes_a_row_that_changes_again_once)
     cr_assert_lt(incidents, n / 10);
     cr_assert_eq(ask("SELECT count(*) FROM incident_text"), incidents);
     /* Those of the first batches change again in the next one: 6 of the 8 are taken. */
-    cr_assert_eq(stats_of(s).taken, n + 2 * incidents - 2);
+    cr_assert_eq((int64_t)stats_of(s).taken, n + 2 * incidents - 2);
 }
 
 Test(search, what_was_deleted_is_not_found)
