@@ -182,6 +182,7 @@ struct related {
 /* The rows of a page are of few incidents, so each is asked for once. */
 #define PAGE_INCIDENTS 16
 struct page {
+    size_t limit;                   /* related alerts of each */
     size_t next, n;                 /* the place that gives way; places */
     struct related *related, *kept; /* kept: to be freed */
 };
@@ -195,11 +196,12 @@ static void page_init(struct page *p, struct related *places, size_t n)
         places[i].incident = 0;
 }
 
-static int related_read(struct db_tx *tx, int64_t incident, struct related *ret, struct err *e)
+static int related_read(struct db_tx *tx, int64_t incident, size_t limit, struct related *ret,
+                        struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     int r = db_query(tx, "SELECT id FROM alerts WHERE incident_id = $1 ORDER BY id LIMIT $2",
-                     DB_ARGS(db_int(incident), db_int(ALERT_RELATED + 1)), &s, e);
+                     DB_ARGS(db_int(incident), db_int((int64_t)limit + 1)), &s, e);
 
     ret->incident = 0;
     ret->n = 0;
@@ -223,7 +225,7 @@ static int related_find(struct db_tx *tx, int64_t incident, struct page *page, s
     }
     *ret = &page->related[page->next];
     page->next = page->next + 1 < page->n ? page->next + 1 : 0;
-    return related_read(tx, incident, *ret, e);
+    return related_read(tx, incident, page->limit, *ret, e);
 }
 
 static int show_related(struct db_tx *tx, struct jsonw *j, int64_t id, int64_t incident,
@@ -234,7 +236,7 @@ static int show_related(struct db_tx *tx, struct jsonw *j, int64_t id, int64_t i
 
     jsonw_array(j, "related_alerts");
     for (size_t i = 0, n = 0; r == 0 && related != NULL && i < related->n; i++)
-        if (related->ids[i] != id && n++ < ALERT_RELATED)
+        if (related->ids[i] != id && n++ < page->limit)
             jsonw_i64(j, NULL, related->ids[i]);
     jsonw_end(j);
     return r;
@@ -286,7 +288,7 @@ int alert_show(struct db_tx *tx, int64_t id, struct jsonw *j, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     struct related related[1];
-    struct page page;
+    struct page page = {.limit = ALERT_RELATED};
 
     page_init(&page, related, 1);
     int r = db_query_row(tx, "SELECT " COLUMNS " FROM alerts a WHERE a.id = $1",
@@ -307,7 +309,7 @@ static int related_all(struct db_tx *tx, const int64_t *ids, size_t n, struct pa
     int r = db_query(tx,
                      "SELECT t.id, r.id FROM unnest($1) AS t(id) CROSS JOIN LATERAL "
                      "(SELECT id FROM alerts WHERE incident_id = t.id ORDER BY id LIMIT $2) r",
-                     DB_ARGS(db_ints(ids, n), db_int(ALERT_RELATED + 1)), &s, e);
+                     DB_ARGS(db_ints(ids, n), db_int((int64_t)page->limit + 1)), &s, e);
     for (size_t i = 0; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0) {
         while (ids[i] != db_i64(s, 0)) /* one behind the other, mostly in our order */
             i = i + 1 < n ? i + 1 : 0;
@@ -353,7 +355,7 @@ int alert_list(struct db_tx *tx, struct filter *f, struct jsonw *j, char ret_cur
                struct err *e)
 {
     struct related related[PAGE_INCIDENTS];
-    struct page page = {.kept = NULL};
+    struct page page = {.limit = ALERT_RELATED_LISTED};
     const struct filter_rows rows = {COLUMNS, COLS, alert_row, look_ahead, &page};
 
     page_init(&page, related, PAGE_INCIDENTS);
@@ -404,7 +406,7 @@ int alert_show_all(struct db_tx *tx, struct alert_shown *shown, size_t n, struct
 {
     struct db_value *uids = calloc(n + 1, sizeof(*uids));
     struct related related[PAGE_INCIDENTS];
-    struct page page = {.kept = NULL};
+    struct page page = {.limit = ALERT_RELATED};
 
     WIND_CHECK(shown != NULL);
     if (uids == NULL)

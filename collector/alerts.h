@@ -6,15 +6,16 @@
  * Owns     Nothing: alerts live in the database, inside the caller's transaction.
  * Threads  Any, each with a transaction of its own; the writing functions need a write one.
  * Bounds   Texts as in store.h, metadata ALERT_METADATA_MAX bytes of JSON, ALERT_RELATED
- *          related alerts shown.
+ *          related alerts shown, ALERT_RELATED_LISTED in a list.
  */
 #pragma once
 
 #include "collector/filter.h"
 #include "collector/store.h"
 
-#define ALERT_METADATA_MAX 65536
-#define ALERT_RELATED      100
+#define ALERT_METADATA_MAX   65536
+#define ALERT_RELATED        100
+#define ALERT_RELATED_LISTED 10
 
 /* Borrowed texts; checked by whoever made it. */
 struct alert {

@@ -43,7 +43,7 @@ static const struct field alert_fields[] = {
      .type = FIELD_LIST,
      .flags = FIELD_REQUIRED,
      .item = FIELD_INT,
-     .help = "Others of its incident, at most 100."},
+     .help = "Others of its incident: at most 100, in a list 10."},
     {.name = "incident_id", .type = FIELD_INT, .flags = FIELD_REQUIRED | FIELD_NULLABLE},
     {.name = "tags", .type = FIELD_LIST, .flags = FIELD_REQUIRED, .item = FIELD_TEXT},
     {.name = "created_at", .type = FIELD_TIME, .flags = FIELD_REQUIRED},

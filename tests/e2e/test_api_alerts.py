@@ -231,6 +231,19 @@ def test_a_list_is_kept_until_something_is_committed(collector):
     assert [a["status"] for a in listed] == ["closed", "new"]
 
 
+def test_a_list_shows_the_first_related_alerts_of_each(collector):
+    for i in range(26):
+        host = HOST | {"value": f"10.9.0.{i % 2}"}
+        alert = DRAFT | {"description": f"number {i}", "related_entities": [host]}
+        made(collector.call("POST", "/api/alerts/", alert))
+    listed = collector.call("GET", "/api/alerts/?limit=50").json["data"]
+    assert len(listed) == 26 and len({alert["incident_id"] for alert in listed}) == 2
+    for alert in listed:
+        whole = collector.call("GET", f"/api/alerts/{alert['id']}").json["related_alerts"]
+        assert len(whole) == 12
+        assert alert["related_alerts"] == whole[:10]
+
+
 def test_many_posts_at_once_each_get_their_own_answer(collector):
     def body(i):
         alert = DRAFT | {"description": f"number {i}", "related_entities": [HOST]}
