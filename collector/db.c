@@ -538,51 +538,6 @@ void db_rewind(struct db_stmt *s)
     s->tx->db->ops->rewind(s->entry->native);
 }
 
-int db_query_row(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
-                 struct db_stmt **ret_stmt, struct err *e)
-{
-    const int r = db_query(tx, sql, args, n_args, ret_stmt, e);
-
-    return r == 0 ? db_step(*ret_stmt, e) : r;
-}
-
-int db_query_i64(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
-                 int64_t *ret_value, struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    const int r = db_query_row(tx, sql, args, n_args, &s, e);
-
-    if (r == DB_ROW && s != NULL)
-        *ret_value = db_i64(s, 0);
-    return r == DB_ROW ? 0 : r;
-}
-
-int db_run(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
-           int64_t *ret_changed, struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    int r = db_query(tx, sql, args, n_args, &s, e);
-
-    if (r == 0)
-        do
-            r = db_step(s, e);
-        while (r == DB_ROW);
-    if (r == 0 && ret_changed != NULL)
-        *ret_changed = tx->db->ops->changed(tx->conn->native);
-    return r;
-}
-
-int db_defer(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n_args,
-             struct err *e)
-{
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-
-    if (tx->db->ops->ready != NULL)
-        return db_query(tx, sql, args, n_args, &s, e); /* it is under way */
-    const int r = db_run(tx, sql, args, n_args, NULL, e);
-    return r == DB_CONFLICT ? err_set(e, -EINVAL, "database: a key does not fit") : r;
-}
-
 int64_t db_i64(struct db_stmt *s, int col)
 {
     return s->entry == NULL ? 0 : s->tx->db->ops->col_i64(s->entry->native, col);
