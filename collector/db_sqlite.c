@@ -62,8 +62,8 @@ static void disconnect(void *conn)
 }
 
 /*
- * How long the log may become: a page that many commits write goes to its place once. Of 4 KB, 32
- * MB in all, but on a small disk no more than a 64th of it beyond SQLite's own 4 MB.
+ * Pages (of 4 KB) of the log before they go to their places: one that many commits write goes once.
+ * 32 MB, or a 64th of a small disk, and not less than SQLite's own 4 MB.
  */
 static int log_pages(const char *path)
 {
