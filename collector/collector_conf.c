@@ -93,7 +93,7 @@ const struct conf_key collector_keys[] = {
     CONF_INT(C, bus.batch, "kafka.batch", "2000", 1, INGEST_ITEMS, "Messages stored at once, at most; fewer while that takes longer than a second."),
     CONF_SIZE(C, bus.batch_bytes, "kafka.batch_bytes", "8mb", KB, 1024 * MB, "Their bytes."),
     CONF_TIME(C, bus.batch_wait_ns, "kafka.batch_wait", "50ms", 0, NS(10), "Time that the first of them waits for more."),
-    CONF_SIZE(C, bus.queue_bytes, "kafka.queue", "16mb", MB, 2048 * MB - KB, "Memory for messages that are fetched ahead."),
+    CONF_SIZE(C, bus.queue_bytes, "kafka.queue", "32mb", MB, 2048 * MB - KB, "Memory for messages that are fetched ahead. Where librdkafka rests for a second when it is full (before 2.2), no more than about that comes in a second."),
     CONF_TIME(C, bus.gap_wait_ns, "kafka.gap_wait", "2m", NS(1), NS(604800), "A number of a sensor that is missing for so long is a loss."),
     {.name = NULL},
 };

@@ -16,7 +16,6 @@
 #include "common/time.h"
 
 #define LOOK_MS     1000 /* another collector's commits wake nobody here */
-#define GATHER_MS   100
 #define FAR         (INT64_C(5) * SEARCH_BATCH)
 #define FULL_EACH   16 /* spans */
 #define BACKOFF_MS  200
@@ -28,14 +27,15 @@ struct search {
     void *index;
     bool is_ready; /* of the follower, as is what comes next */
     bool ids_turn;
+    bool has_more; /* beyond the batch that was taken */
     unsigned spans;
-    int64_t batch;
-    uint64_t prune_ns;
+    int64_t batch, batch_max; /* 0: not known yet */
+    uint64_t began_ns, prune_ns;
     pthread_t thread;
     bool is_started;
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t woken, moved;
-    bool is_stopping, is_awake, is_asked;
+    bool is_stopping, is_awake;
     int64_t seq;      /* -1: not known yet */
     int64_t left;     /* ids of a rebuild */
     unsigned waiting; /* questions that wait, or are about to */
@@ -128,7 +128,7 @@ const char *search_span_sql(const struct search_span *span, enum topic t)
                         : CHANGED("incidents") ")";
 }
 
-/* The next SEARCH_BATCH ids of a rebuild. */
+/* The next ids of a rebuild. */
 static int plan_ids(const struct search *s, struct db_tx *tx, const struct search_state *st,
                     enum topic t, struct search_span *ret_span, struct err *e)
 {
@@ -179,6 +179,7 @@ static int plan(struct search *s, struct db_tx *tx, struct search_state *st,
         r = outbox_range(tx, &first, &last, e);
     if (r < 0)
         return r;
+    s->has_more = true;
     if (!is_there || has_forgotten(st, first, last))
         return PLAN_ANEW;
     const enum topic t =
@@ -193,6 +194,7 @@ static int plan(struct search *s, struct db_tx *tx, struct search_state *st,
                      "SELECT max(seq) FROM (SELECT seq FROM outbox WHERE seq > $1 "
                      "ORDER BY seq LIMIT $2) x",
                      DB_ARGS(db_int(st->seq), db_int(s->batch)), &ret_span->to, e);
+    s->has_more = has_ids || ret_span->to < last;
     return r < 0 ? r : PLAN_SPAN;
 }
 
@@ -251,8 +253,8 @@ static int resize(struct search *s, int outcome)
         s->batch /= 2;
         return 0;
     }
-    if (outcome == 0 && s->batch < SEARCH_BATCH)
-        s->batch = s->batch > SEARCH_BATCH / 2 ? SEARCH_BATCH : 2 * s->batch;
+    if (outcome == 0 && s->batch < s->batch_max)
+        s->batch = s->batch > s->batch_max / 2 ? s->batch_max : 2 * s->batch;
     return outcome;
 }
 
@@ -267,6 +269,9 @@ int search_step(struct search *s, struct err *e)
         r = db_begin_read(s->db, &tx, e);
     if (r != 0)
         return r;
+    s->batch_max = s->ops->batch[db_engine(tx)];
+    if (s->batch == 0)
+        s->batch = s->batch_max;
     const int what = plan(s, tx, &st, &span, e);
     if (what == PLAN_NOTHING)
         moved(s, &st, 0, 0);
@@ -310,18 +315,20 @@ static bool nap(struct search *s, int ms, bool is_backoff)
     return goes_on;
 }
 
-/* Commits that come soon after each other are taken together, unless somebody waits for them. */
+/*
+ * Commits that come soon after each other are taken together, unless somebody waits for them: the
+ * incident that they all change is indexed once.
+ */
 static bool gather(struct search *s)
 {
-    const uint64_t end = time_mono_ns() + (uint64_t)GATHER_MS * WIND_NS_PER_MS;
+    const uint64_t end = s->began_ns + (uint64_t)SEARCH_PACE_MS * WIND_NS_PER_MS;
     const struct timespec until = {.tv_sec = (time_t)(end / WIND_NS_PER_S),
                                    .tv_nsec = (long)(end % WIND_NS_PER_S)};
     int r = 0;
 
     (void)pthread_mutex_lock(&s->lock);
-    while (r == 0 && !s->is_stopping && !s->is_asked)
+    while (r == 0 && !s->is_stopping && s->waiting == 0)
         r = pthread_cond_timedwait(&s->woken, &s->lock, &until);
-    s->is_asked = false;
     const bool goes_on = !s->is_stopping;
     (void)pthread_mutex_unlock(&s->lock);
     return goes_on;
@@ -361,6 +368,7 @@ static void *follow(void *arg)
 
     while (goes_on) {
         struct err e = {0};
+        s->began_ns = time_mono_ns();
         int r = search_step(s, &e);
         if (r == 0)
             r = prune_when_due(s, &e);
@@ -373,8 +381,9 @@ static void *follow(void *arg)
         } else {
             backoff = 0;
         }
-        goes_on = r == 1 ? nap(s, 0, false) : nap(s, r < 0 ? backoff : LOOK_MS, r < 0);
-        if (goes_on && r == 0)
+        const bool is_rest = r == 1 && s->has_more;
+        goes_on = is_rest ? nap(s, 0, false) : nap(s, r < 0 ? backoff : LOOK_MS, r < 0);
+        if (goes_on && r >= 0 && !is_rest)
             goes_on = gather(s);
     }
     return NULL;
@@ -406,7 +415,6 @@ int search_new(struct search **ret_search, const struct search_conf *conf, struc
         return err_set(e, -ENOMEM, "search: out of memory");
     s->db = conf->db;
     s->seq = -1;
-    s->batch = SEARCH_BATCH;
     const int r = make_index(s, conf, e);
     if (r != 0) {
         free(s);
@@ -495,7 +503,7 @@ static void await(struct search *s, int64_t last)
     int r = 0;
 
     if (missing(s, last) > 0) {
-        s->is_awake = s->is_asked = true;
+        s->is_awake = true;
         (void)pthread_cond_signal(&s->woken);
     }
     while (r == 0 && s->is_started && !s->is_stopping && missing(s, last) > 0 &&

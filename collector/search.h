@@ -7,9 +7,10 @@
  *          server (search.url).
  * Owns     The thread, the index, its position in the outbox (table search_state).
  * Threads  new, start, stop, free: main. Everything else: any.
- * Bounds   SEARCH_BATCH changes or rows at a time, fewer when they do not fit. The outbox keeps
- * what the index has not taken, up to OUTBOX_HELD changes; beyond, the index is filled anew from
- * the tables.
+ * Bounds   SEARCH_BATCH (PostgreSQL: SEARCH_BATCH_MAX) changes or rows at a time, fewer when they
+ * do not fit. A change is taken SEARCH_PACE_MS after the batch before it, or when somebody asks.
+ * The outbox keeps what the index has not taken, up to OUTBOX_HELD changes; beyond, the index is
+ * filled anew from the tables.
  *
  * What was committed before a question is found: the question waits for the index, at most
  * SEARCH_SETTLE_MS and SEARCH_NEAR changes. When that is not enough (a rebuild, the server away),
@@ -20,6 +21,8 @@
 #include "collector/filter.h"
 
 #define SEARCH_BATCH     1000
+#define SEARCH_BATCH_MAX (5 * SEARCH_BATCH) /* of PostgreSQL's own, which keeps nobody waiting */
+#define SEARCH_PACE_MS   500
 #define SEARCH_SETTLE_MS 1000
 #define SEARCH_NEAR      (INT64_C(20) * SEARCH_BATCH) /* a question waits for no more than that */
 #define SEARCH_PRUNE_S   600

@@ -25,6 +25,7 @@ struct search_span {
 struct search_ops {
     const char *name;
     const char *version; /* of what it is filled with */
+    int64_t batch[2];    /* changes or rows at a time, by db_engine */
     /* Make it ready. *ret_is_empty: it is not what this generation filled, fill it anew. */
     int (*open)(void *index, const char *generation, bool *ret_is_empty, struct err *e);
     /* Read the rows of a span. -EFBIG: they do not fit, those of a smaller one may. */

@@ -9,6 +9,7 @@
 #include "collector/outbox.h"
 #include "collector/search_doc.h"
 #include "collector/search_dsl.h"
+#include "collector/search.h"
 #include "collector/search_rest_setup.h"
 #include "common/crypto.h"
 #include "common/log.h"
@@ -276,6 +277,7 @@ static int rest_prune(void *index, struct db *db, struct err *e)
 
 const struct search_ops search_rest_ops = {.name = "rest",
                                            .version = SEARCH_MAPPING,
+                                           .batch = {SEARCH_BATCH, SEARCH_BATCH},
                                            .open = rest_open,
                                            .take = rest_take,
                                            .send = rest_send,

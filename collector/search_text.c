@@ -53,10 +53,10 @@ static const struct topic_sql {
 /* Rows of one topic between reading and writing, so that the tables are not kept from others. */
 struct batch {
     size_t n;
-    int64_t ids[SEARCH_BATCH];
-    size_t at[SEARCH_BATCH], len[SEARCH_BATCH]; /* in `texts`; db_values only when that stays */
+    int64_t ids[SEARCH_BATCH_MAX];
+    size_t at[SEARCH_BATCH_MAX], len[SEARCH_BATCH_MAX]; /* in `texts`; db_values only when that stays */
     size_t n_gone;
-    int64_t gone[SEARCH_BATCH];
+    int64_t gone[SEARCH_BATCH_MAX];
 };
 
 struct text {
@@ -121,7 +121,7 @@ static int take_topic(struct text *x, struct db_tx *tx, const struct search_span
     (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].rows[db_engine(tx)], search_span_sql(span, t));
     int r = db_query(tx, sql, args, t == TOPIC_INCIDENTS ? 3 : 2, &s, e);
     while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        WIND_CHECK(b->n < SEARCH_BATCH);
+        WIND_CHECK(b->n < SEARCH_BATCH_MAX);
         r = 0;
         put_row(&x->tokens, s, t);
         b->ids[b->n] = db_i64(s, 0);
@@ -146,7 +146,7 @@ static int take_gone(struct text *x, struct db_tx *tx, const struct search_span 
     int r = db_query(tx, sqls[t].gone, DB_ARGS(db_int(span->from), db_int(span->to)), &s, e);
 
     for (; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0) {
-        WIND_CHECK(b->n_gone < SEARCH_BATCH);
+        WIND_CHECK(b->n_gone < SEARCH_BATCH_MAX);
         b->gone[b->n_gone++] = db_i64(s, 0);
     }
     return r;
@@ -186,7 +186,7 @@ static int write_each(struct db_tx *tx, const char *sql, const struct batch *b,
 static int write_rows(struct text *x, struct db_tx *tx, enum topic t, struct err *e)
 {
     const struct batch *b = &x->batches[t];
-    struct db_value texts[SEARCH_BATCH];
+    struct db_value texts[SEARCH_BATCH_MAX];
 
     for (size_t i = 0; i < b->n; i++)
         texts[i] = db_text_n(x->texts.data + b->at[i], b->len[i]);
@@ -265,6 +265,8 @@ static int text_prune(void *index, struct db *db, struct err *e)
 
 const struct search_ops search_text_ops = {.name = "text",
                                            .version = VERSION,
+                                           .batch = {[DB_SQLITE] = SEARCH_BATCH,
+                                                     [DB_POSTGRES] = SEARCH_BATCH_MAX},
                                            .open = text_open,
                                            .take = text_take,
                                            .write = text_write,

@@ -140,13 +140,14 @@ Test(search, who_is_behind_takes_a_row_that_changes_again_once)
 
     (void)take_all(s);
     post(1, n);
-    cr_assert_geq(take_all(s), 8);
+    const bool is_sqlite = temp_db_url[0] == '\0'; /* whose batches are a fifth of PostgreSQL's */
+    cr_assert_geq(take_all(s), is_sqlite ? 8 : 2);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), n);
     const int64_t incidents = ask("SELECT count(*) FROM incidents");
     cr_assert_lt(incidents, n / 10);
     cr_assert_eq(ask("SELECT count(*) FROM incident_text"), incidents);
-    /* Those of the first batches change again in the next one: 6 of the 8 are taken. */
-    cr_assert_eq((int64_t)stats_of(s).taken, n + 2 * incidents - 2);
+    /* Those of the first batches change again in the next one. */
+    cr_assert_eq((int64_t)stats_of(s).taken, is_sqlite ? n + 2 * incidents - 2 : n + incidents);
 }
 
 Test(search, what_was_deleted_is_not_found)
