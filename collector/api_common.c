@@ -33,7 +33,8 @@ const struct field list_query[] = {
      .type = FIELD_TEXT,
      .min = 1,
      .max = 24,
-     .help = "id, time, severity, ...; with a leading - the largest first"},
+     .help = "id, time, severity, ...; with a leading - the largest first. Without: -id, or "
+             "-time (-created) when q asks for that"},
     {.name = "q",
      .type = FIELD_TEXT,
      .max = FILTER_TEXT_MAX,

@@ -84,6 +84,7 @@ int pg_outcome(struct pg_conn *c, const PGresult *res, const char *doing, struct
     case PGRES_COMMAND_OK:
     case PGRES_PIPELINE_SYNC:
     case PGRES_COPY_IN:
+    case PGRES_EMPTY_QUERY: /* a migration that is the other database's alone */
         return 0;
     default:
         break;

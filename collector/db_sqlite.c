@@ -11,7 +11,8 @@
 #include "collector/db_sqlite_array.h"
 #include "common/log.h"
 
-#define SCAN_TOLD 10000
+#define SCAN_TOLD  10000
+#define STEPS_TOLD 1000000 /* of its machine, some 20 ms */
 
 /* SQLite's verdict as an errno; unique and foreign keys are an outcome, not a failure. */
 static int outcome(sqlite3 *conn, int rc, const char *doing, struct err *e)
@@ -237,13 +238,16 @@ static void finalize(void *stmt)
     free(stmt);
 }
 
-/* For who wonders why something is slow: it read a table, or a whole index, from its beginning. */
+/* For who wonders why something is slow: it read a table, or a whole index, or long lists. */
 static void tell_scan(sqlite3_stmt *native)
 {
     const int rows = sqlite3_stmt_status(native, SQLITE_STMTSTATUS_FULLSCAN_STEP, 1);
+    const int steps = sqlite3_stmt_status(native, SQLITE_STMTSTATUS_VM_STEP, 1);
 
     if (rows > SCAN_TOLD)
         log_debug("database: %d rows were read one by one: %s", rows, sqlite3_sql(native));
+    if (steps > STEPS_TOLD)
+        log_debug("database: %d steps were made: %s", steps, sqlite3_sql(native));
 }
 
 static void reset(void *stmt)

@@ -36,7 +36,7 @@ int filter_new(struct filter **ret_filter, enum filter_table t, struct err *e)
     f->n_terms = f->n_values = f->text_len = 0;
     f->sort = &f->table->sorts[0];
     f->is_descending = true;
-    f->has_cursor = f->is_picked = false;
+    f->has_cursor = f->is_picked = f->is_sorted = false;
     f->limit = LIMIT_DFLT;
     *ret_filter = f;
     return 0;
@@ -380,6 +380,24 @@ static int parse_term(const char **text, struct text_term *t, struct err *e)
     return r;
 }
 
+/*
+ * Who asks for a time is shown that time's end first. In the order of ids all that came since would
+ * be read over, by any database: what came late is anywhere.
+ */
+static void sort_by_asked_time(struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++) {
+        const struct filter_key *k = f->terms[i].key;
+        if (k == NULL || k->kind != FILTER_TIME || f->terms[i].is_negated)
+            continue;
+        for (const struct filter_order *s = f->table->sorts; s->name != NULL; s++)
+            if (strcmp(s->name, k->name) == 0) {
+                f->sort = s;
+                return;
+            }
+    }
+}
+
 int filter_search(struct filter *f, const char *text, struct err *e)
 {
     struct text_term t;
@@ -392,13 +410,16 @@ int filter_search(struct filter *f, const char *text, struct err *e)
         while (is_space(*text))
             text++;
         if (*text == '\0')
-            return 0;
+            break;
         int r = parse_term(&text, &t, e);
         if (r == 0)
             r = add_term(f, &t, e);
         if (r != 0)
             return r;
     }
+    if (!f->is_sorted)
+        sort_by_asked_time(f);
+    return 0;
 }
 
 /* ---------------------------------------------------------------- order and pages */
@@ -414,6 +435,7 @@ int filter_sort(struct filter *f, const char *text, struct err *e)
         if (strcmp(s->name, name) == 0) {
             f->sort = s;
             f->is_descending = is_descending;
+            f->is_sorted = true;
             return 0;
         }
     }

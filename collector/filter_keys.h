@@ -23,14 +23,21 @@ enum filter_kind {
     FILTER_NET, /* address or network: two parameters, first and last address */
 };
 
+/* Rows of another table that say something of ours: `id` is ours; `also` (may be NULL) holds. */
+struct filter_select {
+    const char *id, *from, *also;
+};
+
 /* In `sql`, `?` is the next parameter and `#` the operator (=, <, ...). */
 struct filter_key {
     const char *name;
     enum filter_kind kind;
-    const char *sql;
+    const char *sql;   /* of our row, or of one of `select` */
     const char *field; /* in the documents of a search server (search_doc.h) */
     const char *const *words;
-    const char *none; /* what `none` means; NULL: it is no value of this key */
+    const char *none; /* what `none` means (of a select: that there is no row); NULL: no value */
+    bool is_indexed;  /* few rows with a value are found at once */
+    const struct filter_select *select;
 };
 
 struct filter_order {

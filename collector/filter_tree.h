@@ -38,6 +38,7 @@ struct filter {
     size_t n_terms, n_values, text_len;
     const struct filter_order *sort;
     bool is_descending;
+    bool is_sorted; /* somebody said how */
     int64_t limit;
     bool has_cursor; /* the last row that was given: its value (as the order says) and id */
     int64_t cursor_int, cursor_id;

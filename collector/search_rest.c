@@ -7,9 +7,9 @@
 #include <time.h>
 
 #include "collector/outbox.h"
+#include "collector/search.h"
 #include "collector/search_doc.h"
 #include "collector/search_dsl.h"
-#include "collector/search.h"
 #include "collector/search_rest_setup.h"
 #include "common/crypto.h"
 #include "common/log.h"

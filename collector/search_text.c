@@ -54,7 +54,8 @@ static const struct topic_sql {
 struct batch {
     size_t n;
     int64_t ids[SEARCH_BATCH_MAX];
-    size_t at[SEARCH_BATCH_MAX], len[SEARCH_BATCH_MAX]; /* in `texts`; db_values only when that stays */
+    size_t at[SEARCH_BATCH_MAX],
+        len[SEARCH_BATCH_MAX]; /* in `texts`; db_values only when that stays */
     size_t n_gone;
     int64_t gone[SEARCH_BATCH_MAX];
 };
@@ -263,12 +264,12 @@ static int text_prune(void *index, struct db *db, struct err *e)
     return r < 0 ? r : n == PRUNE_ROWS;
 }
 
-const struct search_ops search_text_ops = {.name = "text",
-                                           .version = VERSION,
-                                           .batch = {[DB_SQLITE] = SEARCH_BATCH,
-                                                     [DB_POSTGRES] = SEARCH_BATCH_MAX},
-                                           .open = text_open,
-                                           .take = text_take,
-                                           .write = text_write,
-                                           .prune = text_prune,
-                                           .done = text_done};
+const struct search_ops search_text_ops = {
+    .name = "text",
+    .version = VERSION,
+    .batch = {[DB_SQLITE] = SEARCH_BATCH, [DB_POSTGRES] = SEARCH_BATCH_MAX},
+    .open = text_open,
+    .take = text_take,
+    .write = text_write,
+    .prune = text_prune,
+    .done = text_done};

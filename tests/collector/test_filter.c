@@ -317,19 +317,73 @@ Test(filter, incidents_have_their_own_keys)
 
 /* ---------------------------------------------------------------- many rows */
 
-#define MANY 9000
+#define MANY  9000
+#define HOSTS 64
 
-/* Every row has "common", every third "third", two have "rare". */
+static void put(struct db_tx *tx, const char *sql, const struct db_value *args, size_t n)
+{
+    struct err e = {0};
+
+    cr_assert_eq(db_run(tx, sql, args, n, NULL, &e), 0, "%s: %s", sql, e.text);
+}
+
+/* 10.8.0.0 and so on. */
+static struct db_value address(uint8_t bytes[16], int n)
+{
+    const uint8_t mapped[16] = {[10] = 255, [11] = 255, [12] = 10, [13] = 8};
+
+    memcpy(bytes, mapped, 16);
+    bytes[14] = (uint8_t)(n / 256);
+    bytes[15] = (uint8_t)n;
+    return db_bytes(bytes, 16);
+}
+
+/*
+ * Every row has "common", every third "third", two have "rare", and each a word of its own. Each
+ * has one of HOSTS attackers, and every 500th a victim.
+ */
+static void put_many(struct db_tx *tx)
+{
+    uint8_t addr[16];
+
+    for (int i = 0; i <= HOSTS; i++)
+        put(tx, "INSERT INTO entities (id, kind, value, addr) VALUES ($1, 'host', $2, $3)",
+            DB_ARGS(db_int(1000 + i), db_int(i), address(addr, i)));
+    for (int i = 6; i <= MANY; i++)
+        put(tx,
+            "INSERT INTO alerts (uid, rev, detected_at, severity, score, type, source, "
+            "description, first_seen, last_seen, created_at, updated_at, src, dst_port, status, "
+            "verdict) VALUES (randomblob(16), 1, ($1 * 7919 % 100) * 1000, 1 + $1 % 4, "
+            "CASE WHEN $1 % 9 > 0 THEN $1 % 7 / 7.0 END, 'many', 'lab', 'common ' || "
+            "CASE WHEN $1 % 3 = 0 THEN 'third' ELSE 'other' END || "
+            "CASE WHEN $1 IN (7, 8000) THEN ' rare' ELSE '' END || ' num' || $1, 1, 1, $1, 1, "
+            "$2, $1 % 500, CASE WHEN $1 % 5 = 0 THEN 'closed' ELSE 'new' END, "
+            "CASE WHEN $1 % 2000 = 0 THEN 'duplicate' END)",
+            DB_ARGS(db_int(i), address(addr, i % HOSTS)));
+    put(tx,
+        "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
+        "SELECT id, 0, 1000 + id % 64, 'attacker' FROM alerts WHERE type = 'many'",
+        DB_NONE);
+    put(tx,
+        "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
+        "SELECT id, 1, 1064, 'victim' FROM alerts WHERE type = 'many' AND id % 500 = 0",
+        DB_NONE);
+    put(tx, "INSERT INTO tags SELECT 'alerts', id, 'few' FROM alerts WHERE id % 3000 = 0", DB_NONE);
+}
+
+/* The index is to take what was there before it. */
+static void rebuild(void)
+{
+    WIND_AUTO(search) struct search *s = NULL;
+    const struct search_conf conf = {.db = temp_db};
+    struct err e = {0};
+
+    cr_assert_eq(search_new(&s, &conf, &e), 0);
+    cr_assert_eq(search_rebuild(s, &e), 0, "%s", e.text);
+}
+
 static void fill_many(void)
 {
-    static const char sql[] =
-        "WITH RECURSIVE n (i) AS (SELECT 6 UNION ALL SELECT i + 1 FROM n WHERE i < $1) "
-        "INSERT INTO alerts (uid, rev, detected_at, severity, score, type, source, description, "
-        "first_seen, last_seen, created_at, updated_at) SELECT randomblob(16), 1, "
-        "(i * 7919 % 100) * 1000, 1 + i % 4, CASE WHEN i % 9 > 0 THEN i % 7 / 7.0 END, 'many', "
-        "'lab', 'common ' || CASE WHEN i % 3 = 0 THEN "
-        "'third' ELSE 'other' END || CASE WHEN i IN (7, 8000) THEN ' rare' ELSE '' END, 1, 1, 1, 1 "
-        "FROM n";
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct err e = {0};
 
@@ -337,72 +391,149 @@ static void fill_many(void)
     if (temp_db_url[0] != '\0')
         return;
     cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
-    cr_assert_eq(db_run(tx, sql, DB_ARGS(db_int(MANY)), NULL, &e), 0, "%s", e.text);
+    put_many(tx);
     cr_assert_eq(db_commit(&tx, &e), 0);
-    {
-        WIND_AUTO(search) struct search *s = NULL;
-        const struct search_conf conf = {.db = temp_db};
-        cr_assert_eq(search_new(&s, &conf, &e), 0);
-        cr_assert_eq(search_rebuild(s, &e), 0);
-    }
+    rebuild();
     fill_index();
 }
 
-/* All pages of `q`: how many rows, each once and in order (checked), of which `sql` counts. */
-static void expect_pages(const char *q, const char *sort, const char *sql)
-{
-    char cursor[FILTER_CURSOR] = "";
-    static bool seen[MANY + 1];
-    struct err e = {0};
-    int64_t n = 0;
+struct order {
+    const char *sort, *sql;
+};
 
-    memset(seen, 0, sizeof(seen));
+/* At most `pages` of `q`: just the rows that `where` finds, in their order. */
+static void expect_pages(const char *q, const struct order *order, const char *where, int pages)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    char cursor[FILTER_CURSOR] = "", sql[512];
+    struct err e = {0};
+
+    (void)snprintf(sql, sizeof(sql), "SELECT id FROM alerts WHERE %s ORDER BY %s", where,
+                   order->sql);
+    cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
+    cr_assert_eq(db_query(tx, sql, DB_NONE, &s, &e), 0, "%s", e.text);
     do {
         WIND_AUTO(filter) struct filter *f = NULL;
-        WIND_AUTO(db_tx) struct db_tx *tx = NULL;
         json_t *list = NULL, *row;
         size_t i;
         cr_assert_eq(filter_new(&f, FILTER_ALERTS, &e), 0);
-        cr_assert_eq(filter_search(f, q, &e), 0);
-        cr_assert_eq(filter_sort(f, sort, &e), 0);
+        cr_assert_eq(filter_search(f, q, &e), 0, "%s", e.text);
+        cr_assert_eq(filter_sort(f, order->sort, &e), 0);
         cr_assert_eq(filter_cursor(f, cursor[0] == '\0' ? NULL : cursor, &e), 0);
         filter_limit(f, 150);
-        cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
         list = shown_list(alert_list, tx, f, cursor);
         json_array_foreach(list, i, row)
         {
             const json_int_t id = json_integer_value(json_object_get(row, "id"));
-            cr_assert(!seen[id], "%s %s: %lld came twice", q, sort, (long long)id);
-            seen[id] = true;
-            n++;
+            cr_assert_eq(db_step(s, &e), DB_ROW, "%s %s: %lld is too much", q, order->sort, id);
+            cr_assert_eq(db_i64(s, 0), id, "%s %s: %lld instead of %lld", q, order->sort, id,
+                         (long long)db_i64(s, 0));
         }
         json_decref(list);
-    } while (cursor[0] != '\0');
-    cr_expect_eq(n, ask(sql), "%s %s: %lld", q, sort, (long long)n);
+    } while (cursor[0] != '\0' && --pages > 0);
+    if (cursor[0] == '\0')
+        cr_assert_eq(db_step(s, &e), 0, "%s %s: %lld is missing", q, order->sort,
+                     (long long)db_i64(s, 0));
 }
 
-Test(filter_many, words_of_many_and_of_few_rows_are_found_alike, .init = fill_many,
-     .fini = batch_fini)
+static const struct order orders[] = {
+    {"-id", "id DESC"},
+    {"id", "id"},
+    {"-time", "detected_at DESC, id DESC"},
+    {"time", "detected_at, id"},
+    {"-severity", "severity DESC, id DESC"},
+    {"score", "coalesce(score, -1), id"},
+    {"-score", "coalesce(score, -1) DESC, id DESC"},
+    {"updated", "updated_at, id"},
+};
+
+#define THIRD  "description LIKE '%third%'"
+#define COMMON "type = 'many'"
+
+Test(filter_many, what_is_searched_by_time_is_in_its_order, .init = fill_many, .fini = batch_fini)
 {
-    static const char *const sorts[] = {"-id",       "id",    "-time",  "time",
-                                        "-severity", "score", "-score", "updated"};
+    static const char q[] =
+        "time:>1970-01-01T00:00:00.000010Z other -time:>1970-01-01T00:00:00.00009Z";
+    static const char where[] =
+        "detected_at > 10000 AND detected_at <= 90000 AND id > 5 AND NOT " THIRD;
+    static const struct order by_time = {NULL, "detected_at DESC, id DESC"}, by_id = {"id", "id"};
+
+    if (temp_db_url[0] != '\0')
+        cr_skip_test("the rows are SQLite's");
+    expect_pages(q, &by_time, where, 99);
+    expect_pages(q, &by_id, where, 3);
+    expect_pages("sort:-id created:>1970-01-01 num7000", &(struct order){NULL, "id DESC"},
+                 "id = 7000", 3);
+    expect_pages("-time:>1970-01-01T00:00:00.00009Z", &(struct order){NULL, "id DESC"},
+                 "detected_at <= 90000", 3);
+}
+
+Test(filter_many, every_way_finds_the_same_rows, .init = fill_many, .fini = batch_fini)
+{
+    static const struct {
+        const char *q, *where;
+    } rows[] = {
+        {"common", COMMON},
+        {"comm third severity:high", THIRD " AND severity = 3"},
+        {"rare", "id IN (7, 8000)"},
+        {"\"common third rare\"", "description LIKE 'common third rare%'"},
+        {"-third", "NOT " THIRD},
+        {"-common", "id <= 5"},
+        {"common -other -rare", THIRD " AND id <> 8000"},
+        {"ommon", "FALSE"},
+        {"num", COMMON},
+        {"num7", "id = 7 OR id BETWEEN 70 AND 79 OR id BETWEEN 700 AND 799 OR "
+                 "id BETWEEN 7000 AND 7999"},
+        {"num7 third", "id % 3 = 0 AND (id BETWEEN 70 AND 79 OR id BETWEEN 700 AND 799 OR "
+                       "id BETWEEN 7000 AND 7999)"},
+        {"num80 third", "id % 3 = 0 AND (id BETWEEN 800 AND 809 OR id BETWEEN 8000 AND 8099)"},
+        {"num8000 other", "id = 8000"},
+        {"num77 -third", "id % 3 > 0 AND (id = 77 OR id BETWEEN 770 AND 779 OR "
+                         "id BETWEEN 7700 AND 7799)"},
+        {"host:10.8.0.0/16", COMMON},
+        {"10.8.0.7", COMMON " AND id % 64 = 7"},
+        {"host:10.8.0.7,10.8.0.8", COMMON " AND id % 64 IN (7, 8)"},
+        {"attacker:10.8.0.0/28 severity:high", COMMON " AND id % 64 < 16 AND severity = 3"},
+        {"victim:10.8.0.64", COMMON " AND id % 500 = 0"},
+        {"victim:10.8.0.64 third", THIRD " AND id % 500 = 0"},
+        {"attacker:10.8.0.64", "FALSE"},
+        {"-host:10.8.0.0/16", "id <= 5"},
+        {"-host:10.8.0.7 third", THIRD " AND id % 64 <> 7"},
+        {"src:10.8.0.7", COMMON " AND id % 64 = 7"},
+        {"src:10.8.0.0/30 third", THIRD " AND id % 64 < 4"},
+        {"src:10.8.0.7 dst:none status:closed", COMMON " AND id % 64 = 7 AND status = 'closed'"},
+        {"src:none", "src IS NULL"},
+        {"status:closed", "status = 'closed'"},
+        {"status:closed third severity:high", "status = 'closed' AND severity = 3 AND " THIRD},
+        {"status:new,closed -severity:high", "severity <> 3"},
+        {"tag:few", "id IN (3000, 6000, 9000)"},
+        {"-tag:few third", THIRD " AND id % 3000 > 0"},
+        {"tag:none num9", COMMON " AND id % 3000 > 0 AND CAST(id AS TEXT) LIKE '9%'"},
+        {"verdict:duplicate", "id = 1 OR id % 2000 = 0"},
+        {"verdict:none third", THIRD " AND id % 2000 > 0"},
+        {"id:>8990", "id > 8990"},
+        {"id:<50 common", "id < 50 AND " COMMON},
+        {"id:>100 id:<=300 third", "id > 100 AND id <= 300 AND " THIRD},
+        {"time:>1970-01-01T00:00:00.000010Z time:<1970-01-01T00:00:00.000012Z",
+         "detected_at = 11000"},
+        {"time:<1970-01-01T00:00:00.000050Z other",
+         "detected_at < 50000 AND id > 5 AND NOT " THIRD},
+        {"port:77", "dst_port = 77"},
+        {"port:77 host:10.8.0.0/16 status:new", "dst_port = 77 AND status = 'new' AND " COMMON},
+        {"common port:>=485", "dst_port >= 485"},
+        {"common num port:>=485", "dst_port >= 485"},
+        {"port:4000", "FALSE"},
+        {"score:>0.8 severity:high", "score > 0.8 AND severity = 3"},
+        {"severity:>=high third src:10.8.0.0/26", THIRD " AND severity >= 3"},
+        {"type:many source:lab port:499", COMMON " AND dst_port = 499"},
+        {"entity:64", COMMON " AND id % 500 = 0"},
+        {"entity:1", COMMON " AND id % 64 = 1"},
+    };
 
     if (temp_db_url[0] != '\0')
         cr_skip_test("these ways are SQLite's");
-    for (size_t i = 0; i < WIND_ARRAY_SIZE(sorts); i++) {
-        const char *sort = sorts[i];
-        expect_pages("common", sort, "SELECT count(*) FROM alerts WHERE type = 'many'");
-        expect_pages("comm third severity:high", sort,
-                     "SELECT count(*) FROM alerts WHERE description LIKE '%third%' "
-                     "AND severity = 3");
-        expect_pages("rare", sort, "SELECT 2");
-        expect_pages("\"common third rare\"", sort,
-                     "SELECT count(*) FROM alerts WHERE description = 'common third rare'");
-        expect_pages("-third", sort,
-                     "SELECT count(*) FROM alerts WHERE description NOT LIKE '%third%'");
-        expect_pages("-common", sort, "SELECT 5");
-        expect_pages("common -other -rare", sort,
-                     "SELECT count(*) FROM alerts WHERE description = 'common third'");
-        expect_pages("ommon", sort, "SELECT 0");
-    }
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(rows); i++)
+        for (size_t k = 0; k < WIND_ARRAY_SIZE(orders); k++)
+            expect_pages(rows[i].q, &orders[k], rows[i].where, i % 8 == k ? 99 : 3);
 }

@@ -66,6 +66,11 @@ SEARCHES = [
     *("uid:0198f2c4-7a31-7c5e-9d2b-00000000004d", "status:new sort:-time", "probe77"),
     *("src:10.200.0.1", "dst:10.200.0.0/24", "host:10.200.0.1", "src:10.200.0.1 sort:-time"),
     *("incident:999999999", "tag:nobody", "assigned:nobody", "probe99999"),
+    *("10.0.0.0/8", "attacker:10.0.0.0/8 severity:critical", "victim:10.1.0.0/16 sort:-score"),
+    *("src:10.0.0.0/8 dst:10.0.0.0/8", "src:10.0.0.0/8 sort:-time", "-host:10.7.0.0/16"),
+    *("probe 10.0.0.0/8", "probe sort:-severity", "alert probe77 10.1.0.9", "-probe77"),
+    *("time:>1970-01-01T00:00:09Z time:<1970-01-01T00:00:10Z", "id:<100 sort:-time"),
+    *("status:new severity:critical sort:-time", "host:10.1.0.9,10.1.0.10 severity:high"),
 ]
 
 
@@ -110,7 +115,6 @@ def seed_sqlite(path):
         )
         for statement in statements(SQLITE):
             db.execute(statement)
-        db.execute("ANALYZE")
 
 
 def ask(collector, path):
@@ -262,5 +266,5 @@ def test_sqlite_finds_all_by_an_index(tmp_path):
     wait_for_words(collector)
     use(collector)
     assert collector.stop() == 0
-    told = re.findall(r"rows were read one by one: ([^\n]*)", collector.process.log)
+    told = re.findall(r"(?:were read one by one|were made): ([^\n]*)", collector.process.log)
     assert not told, "\n".join(sorted(set(told)))

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "collector/alerts.h"
+#include "collector/filter_sqlite.h"
 #include "collector/search_dsl.h"
 #include "support/fuzz.h"
 #include "support/temp_db.h"
@@ -10,6 +11,52 @@ static int no_row(struct db_tx *tx, struct db_stmt *s, struct jsonw *j, void *ar
 {
     (void)tx, (void)s, (void)j, (void)arg, (void)e;
     return 0;
+}
+
+static void ask(const struct filter *f, struct db_tx *tx, const struct filter_plan *p)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    struct filter_edge edge;
+    struct err e = {0};
+
+    FUZZ_CHECK(filter_query(f, tx, p, "1", &s, &e) == 0 && db_step(s, &e) == 0);
+    FUZZ_CHECK(p->way != FILTER_WALK || filter_find_edge(f, tx, p, 10, &edge, &e) == 0);
+}
+
+/* There are no rows, so that a page goes one way alone; each has to be SQL. */
+static void go_every_way(const struct filter *f, struct db_tx *tx)
+{
+    const struct filter_edge edge = {.value = f->sort->is_real ? db_f64(0.5) : db_int(1), .id = 1};
+    char match[FILTER_WORDS_BYTES];
+    struct filter_words words = {.match = BUF_FIXED(match)};
+    struct filter_plan p = {
+        .way = FILTER_WALK, .seek = FILTER_NO_TERM, .along = FILTER_NO_TERM, .edge = &edge};
+    bool has_words = false;
+    struct err e = {0};
+    int64_t n = 0;
+
+    ask(f, tx, &p);
+    p.edge = NULL;
+    p.way = FILTER_READ;
+    ask(f, tx, &p);
+    FUZZ_CHECK(filter_words_look(f, tx, &words, &e) == 0);
+    p.words = &words;
+    for (size_t i = 0; i < f->n_terms; i++) {
+        has_words |= f->terms[i].key == NULL && !f->terms[i].is_negated;
+        if (!filter_is_sought(f, &f->terms[i]))
+            continue;
+        p.way = FILTER_SEEK;
+        p.seek = i;
+        ask(f, tx, &p);
+        FUZZ_CHECK(filter_count_term(f, tx, i, 10, &n, &e) >= 0 && n == 0);
+        p.way = FILTER_WALK;
+        p.along = f->terms[i].key->select != NULL ? FILTER_NO_TERM : i;
+        ask(f, tx, &p);
+    }
+    p.along = FILTER_NO_TERM;
+    for (p.way = FILTER_LIST; has_words && p.way <= FILTER_DRIVE; p.way++)
+        if (p.way == FILTER_LIST || strcmp(f->sort->sql, f->table->id) == 0)
+            ask(f, tx, &p);
 }
 
 static void run(enum filter_table t, const char *columns, const char *text, bool is_cursor)
@@ -31,6 +78,7 @@ static void run(enum filter_table t, const char *columns, const char *text, bool
     json_decref(dsl);
     FUZZ_CHECK(db_begin_read(temp_db, &tx, &e) == 0);
     FUZZ_CHECK(filter_page(f, tx, &rows, NULL, cursor, &e) == 0);
+    go_every_way(f, tx);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

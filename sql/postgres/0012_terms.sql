@@ -1,0 +1,1 @@
+-- In SQLite: the words of the text index by name. PostgreSQL's own index knows what begins how.
