@@ -64,6 +64,8 @@ static bool is_bare(const struct sql *q, size_t term)
     const enum filter_way way = q->plan->way;
     const struct filter_term *t = &q->f->terms[term];
 
+    if (q->engine == DB_POSTGRES) /* a list of what is unwanted would have no bounds */
+        return way != FILTER_WALK && !t->is_negated;
     if (way == FILTER_SEEK)
         return is_sought_with(q->f, term, q->plan->seek);
     if (way == FILTER_READ && t->key->select != NULL)
@@ -132,7 +134,7 @@ static void put_value(struct sql *q, const struct filter_key *k, const struct fi
     static const char *const ops[] = {[FILTER_EQ] = "=", [FILTER_LT] = "<",  [FILTER_LE] = "<=",
                                       [FILTER_GT] = ">", [FILTER_GE] = ">=", [FILTER_UNSET] = ""};
 
-    if (!is_bare)
+    if (!is_bare && q->engine == DB_SQLITE)
         buf_putc(&q->text, '+');
     if (v->op == FILTER_UNSET) {
         buf_puts(&q->text, k->none);
@@ -205,12 +207,15 @@ static void put_term(struct sql *q, size_t term)
 {
     const struct filter_term *t = &q->f->terms[term];
 
+    if (t->key->select != NULL) {
+        buf_puts(&q->text, t->is_negated ? " AND NOT (" : " AND (");
+        put_selects(q, t, is_bare(q, term));
+        buf_putc(&q->text, ')');
+        return;
+    }
     /* NOT of an unset value is true here: "-verdict:duplicate" also finds those without one. */
     buf_puts(&q->text, t->is_negated ? " AND NOT coalesce((" : " AND (");
-    if (t->key->select != NULL)
-        put_selects(q, t, is_bare(q, term));
-    else
-        (void)put_values(q, t, is_bare(q, term), true);
+    (void)put_values(q, t, is_bare(q, term), true);
     buf_puts(&q->text, t->is_negated ? "), FALSE)" : ")");
 }
 
@@ -303,36 +308,57 @@ static void put_probes(struct sql *q, bool is_negated, const struct filter_words
         buf_puts(&q->text, "))");
 }
 
-static void put_match(struct sql *q, bool is_negated)
+static void put_tsquery_of(struct sql *q, bool is_negated)
 {
-    const char *text = q->f->table->text, *id = q->f->table->id, *no = is_negated ? "NOT " : "";
+    const char *text = q->f->table->text, *id = q->f->table->id;
+    const size_t n = q->n_args + 1;
+
+    if (!is_negated && q->plan->ids != NULL) {
+        add_arg(q, *q->plan->ids);
+        buf_printf(&q->text, " AND %s = ANY($%zu)", id, n);
+        return;
+    }
     const struct words w = words_of(q, is_negated);
+    if (w.p == NULL)
+        return;
+    add_arg(q, db_text_n(w.p, w.len));
+    if (is_negated || q->plan->way == FILTER_WALK)
+        buf_printf(&q->text,
+                   " AND %sEXISTS (SELECT 1 FROM %s x WHERE x.rowid = %s AND "
+                   "x.tokens @@ $%zu::tsquery)",
+                   is_negated ? "NOT " : "", text, id, n);
+    else
+        buf_printf(&q->text, " AND %s IN (SELECT rowid FROM %s WHERE tokens @@ $%zu::tsquery)", id,
+                   text, n);
+}
+
+static void put_match(struct sql *q)
+{
+    const char *text = q->f->table->text, *id = q->f->table->id;
+    const struct words w = words_of(q, false);
     const size_t n = q->n_args + 1;
 
     if (w.p == NULL)
         return;
     add_arg(q, db_text_n(w.p, w.len));
-    if (q->engine == DB_POSTGRES)
-        buf_printf(&q->text, " AND %s %sIN (SELECT rowid FROM %s WHERE tokens @@ $%zu::tsquery)",
-                   id, no, text, n);
-    else if (is_negated || q->plan->way != FILTER_DRIVE)
-        buf_printf(&q->text, " AND %s %sIN (SELECT rowid FROM %s WHERE %s MATCH $%zu)", id, no,
-                   text, text, n);
-    else
+    if (q->plan->way == FILTER_DRIVE)
         buf_printf(&q->text, " AND %s MATCH $%zu", text, n);
+    else
+        buf_printf(&q->text, " AND %s IN (SELECT rowid FROM %s WHERE %s MATCH $%zu)", id, text,
+                   text, n);
 }
 
 static void put_words(struct sql *q)
 {
     const enum filter_way way = q->plan->way;
 
-    if (way == FILTER_PLAIN) {
-        put_match(q, false);
-        put_match(q, true);
+    if (q->engine == DB_POSTGRES) {
+        put_tsquery_of(q, false);
+        put_tsquery_of(q, true);
         return;
     }
     if (way == FILTER_LIST || way == FILTER_DRIVE) {
-        put_match(q, false);
+        put_match(q);
         if (known_words(q) != NULL)
             put_probes(q, false, known_words(q));
     } else {
@@ -346,7 +372,8 @@ static void put_words(struct sql *q)
 /* A list that is sorted needn't come in that order; that of ids does, from whatever index. */
 static const char *order_plus(const struct sql *q)
 {
-    const bool is_sorted = q->plan->way == FILTER_SEEK || q->plan->way == FILTER_LIST;
+    const enum filter_way way = q->plan->way;
+    const bool is_sorted = q->engine == DB_SQLITE && (way == FILTER_SEEK || way == FILTER_LIST);
 
     return is_sorted && strcmp(q->f->sort->sql, q->f->table->id) != 0 ? "+" : "";
 }
@@ -514,7 +541,32 @@ int filter_count_words(const struct filter *f, struct db_tx *tx, const struct fi
     begin(&q, f, tx, &plan, BUF_FIXED(match));
     const struct words words = words_of(&q, false);
     add_arg(&q, db_text_n(words.p, words.len));
-    buf_printf(&q.text, "SELECT count(*) FROM (SELECT rowid FROM %s WHERE %s MATCH $1 LIMIT %lld)",
+    buf_printf(&q.text, "SELECT count(*) FROM (SELECT 1 FROM %s WHERE %s MATCH $1 LIMIT %lld)",
                text, text, (long long)most);
     return count(&q, tx, ret_n, e);
+}
+
+int filter_list_words(const struct filter *f, struct db_tx *tx, int64_t most, int64_t *ret_ids,
+                      size_t *ret_n, struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const struct filter_plan plan = {.way = FILTER_LIST};
+    char match[2 * FILTER_TEXTS];
+    struct sql q;
+
+    *ret_n = 0;
+    begin(&q, f, tx, &plan, BUF_FIXED(match));
+    const struct words words = words_of(&q, false);
+    add_arg(&q, db_text_n(words.p, words.len));
+    buf_printf(&q.text, DB_PLANNED "SELECT rowid FROM %s WHERE tokens @@ $1::tsquery LIMIT %lld",
+               f->table->text, (long long)most);
+    int r = q.text.failed || q.match.failed
+                ? err_set(e, -ENOMEM, "out of memory")
+                : db_query(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
+    buf_done(&q.text);
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
+        r = 0;
+        ret_ids[(*ret_n)++] = db_i64(s, 0);
+    }
+    return r;
 }

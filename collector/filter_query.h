@@ -1,8 +1,8 @@
 /*
  * filter_query.h - the printer of a search as SQL. Only filter*.c includes this.
  *
- * Why      PostgreSQL knows how many rows have what, and plans by itself. SQLite doesn't: it is
- *          told here, by conditions that an index may serve and others that it may not.
+ * Why      PostgreSQL knows how many rows have what, and mostly plans by itself. SQLite doesn't:
+ *          it is told here, by conditions that an index may serve and others that it may not.
  * Owns     Nothing.
  * Threads  One at a time.
  * Bounds   A query is 64 KB at most, else -ENOMEM.
@@ -27,10 +27,14 @@ struct filter_edge {
     int64_t id;
 };
 
-/* What SQLite's text index is asked for the words that rows have. */
+#define FILTER_FEW 3000 /* rows are listed and sorted, at 1.4 us each */
+
+/* What is known of the words that rows have. */
 struct filter_words {
-    struct buf match;           /* "" : as they were said */
+    struct buf match;           /* what SQLite's text index is asked; "": as they were said */
     bool is_open[FILTER_TERMS]; /* not in it, but sought in the rows */
+    int64_t ids[FILTER_FEW];    /* in PostgreSQL: rows that have them ... */
+    struct db_value list;       /* ... as one value */
 };
 
 #define FILTER_NO_TERM SIZE_MAX
@@ -41,6 +45,7 @@ struct filter_plan {
     size_t along;                     /* a walk goes through the rows that have this one value */
     const struct filter_edge *edge;   /* NULL: none */
     const struct filter_words *words; /* NULL: as they were said */
+    const struct db_value *ids;       /* of all rows that have the words; NULL: not known */
 };
 
 /* A page, and one row more, of `columns`, what it is sorted by, and the id. */
@@ -59,3 +64,7 @@ WIND_MUST_USE int filter_count_term(const struct filter *f, struct db_tx *tx, si
 WIND_MUST_USE int filter_count_words(const struct filter *f, struct db_tx *tx,
                                      const struct filter_words *w, int64_t most, int64_t *ret_n,
                                      struct err *e);
+
+/* PostgreSQL: the ids of the first `most` rows that have the words, in no order. */
+WIND_MUST_USE int filter_list_words(const struct filter *f, struct db_tx *tx, int64_t most,
+                                    int64_t *ret_ids, size_t *ret_n, struct err *e);

@@ -1,25 +1,16 @@
 /* The page of rows that a search finds. */
-#include "collector/filter_sqlite.h"
-
-static int plan(struct filter *f, struct db_tx *tx, struct filter_words *words,
-                struct filter_plan *ret_plan, struct err *e)
-{
-    *ret_plan =
-        (struct filter_plan){.way = FILTER_PLAIN, .seek = FILTER_NO_TERM, .along = FILTER_NO_TERM};
-    return db_engine(tx) == DB_SQLITE && !f->is_picked
-               ? filter_sqlite_plan(f, tx, words, ret_plan, e)
-               : 0;
-}
+#include "collector/filter_way.h"
 
 /* The statement that gives the rows. NULL: there are none. */
 static int find(struct filter *f, struct db_tx *tx, const struct filter_rows *rows,
                 struct db_stmt **ret_stmt, struct err *e)
 {
     char match[FILTER_WORDS_BYTES];
-    struct filter_words words = {.match = BUF_FIXED(match)};
+    struct filter_words words;
     struct filter_plan p;
 
-    int r = plan(f, tx, &words, &p, e);
+    words.match = BUF_FIXED(match);
+    int r = filter_way(f, tx, &words, &p, e);
     if (r != 0 || (f->is_picked && f->n_picked == 0))
         return r;
     r = filter_query(f, tx, &p, rows->columns, ret_stmt, e);

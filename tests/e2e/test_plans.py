@@ -71,6 +71,7 @@ SEARCHES = [
     *("probe 10.0.0.0/8", "probe sort:-severity", "alert probe77 10.1.0.9", "-probe77"),
     *("time:>1970-01-01T00:00:09Z time:<1970-01-01T00:00:10Z", "id:<100 sort:-time"),
     *("status:new severity:critical sort:-time", "host:10.1.0.9,10.1.0.10 severity:high"),
+    *("nothing", "-nothing", "time:>1970-01-01T00:00:40Z sort:-severity", "tag:vip,none"),
 ]
 
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 
 #include "collector/alerts.h"
-#include "collector/filter_sqlite.h"
+#include "collector/filter_way.h"
 #include "collector/search_dsl.h"
 #include "support/fuzz.h"
 #include "support/temp_db.h"

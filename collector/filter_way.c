@@ -1,10 +1,10 @@
-#include "collector/filter_sqlite.h"
+#include "collector/filter_way.h"
 
 #include <string.h>
 
-#define NEAR 400     /* rows that are looked at first, at 2 us each */
-#define FAR  4000    /* then, when no index has few */
-#define FEW  3000    /* rows are listed and sorted, at 1.4 us each */
+#define NEAR 600  /* rows that are looked at first, at 2 us each */
+#define FAR  4000 /* then, when no index has few */
+#define FEW  FILTER_FEW
 #define MANY 1000000 /* rows are better than all there are */
 
 /* ---------------------------------------------------------------- rows in their order */
@@ -46,6 +46,11 @@ static int walk(struct filter *f, struct db_tx *tx, const struct filter_plan *p,
 }
 
 /* ---------------------------------------------------------------- rows that an index has */
+
+static bool is_by_id(const struct filter *f)
+{
+    return strcmp(f->sort->sql, f->table->id) == 0;
+}
 
 /* One value of a column whose index has its rows in the order of ids. */
 static bool is_in_order(const struct filter *f, const struct filter_term *t)
@@ -133,7 +138,7 @@ static int plan_few(const struct filter *f, struct db_tx *tx, struct filter_word
 static int plan_many(const struct filter *f, struct db_tx *tx, struct filter_plan *p, struct err *e)
 {
     if (has_positive_words(f)) {
-        p->way = strcmp(f->sort->sql, f->table->id) == 0 ? FILTER_DRIVE : FILTER_LIST;
+        p->way = is_by_id(f) ? FILTER_DRIVE : FILTER_LIST;
         return 0;
     }
     const int r = find_rare(f, tx, MANY, FEW, p->along, &p->seek, e);
@@ -141,23 +146,81 @@ static int plan_many(const struct filter *f, struct db_tx *tx, struct filter_pla
     return r;
 }
 
-int filter_sqlite_plan(struct filter *f, struct db_tx *tx, struct filter_words *ret_words,
-                       struct filter_plan *ret_plan, struct err *e)
+static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
+                      struct filter_plan *p, struct err *e)
 {
-    struct filter_plan *p = ret_plan;
-
-    *p = (struct filter_plan){.way = FILTER_WALK, .seek = FILTER_NO_TERM, .along = FILTER_NO_TERM};
-    if (f->n_terms == 0)
-        return 0;
+    p->way = FILTER_WALK;
     for (size_t i = 0; i < f->n_terms && p->along == FILTER_NO_TERM; i++)
-        if (strcmp(f->sort->sql, f->table->id) == 0 && is_in_order(f, &f->terms[i]))
+        if (is_by_id(f) && is_in_order(f, &f->terms[i]))
             p->along = i;
     int r = walk(f, tx, p, NEAR, e);
     if (r == WALK_ON)
-        r = plan_few(f, tx, ret_words, p, e);
+        r = plan_few(f, tx, w, p, e);
     else
         return r < 0 ? r : 0;
     if (r == 0 && p->way == FILTER_WALK && (r = walk(f, tx, p, FAR, e)) == WALK_ON)
         r = plan_many(f, tx, p, e);
     return r < 0 ? r : 0;
+}
+
+/* ---------------------------------------------------------------- PostgreSQL */
+
+/* Words, or another order than that of the column which is asked for. */
+static bool is_guess(const struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (f->terms[i].key == NULL || (!is_by_id(f) && f->terms[i].key->is_indexed))
+            return true;
+    return false;
+}
+
+/* Words, and nothing that the statistics know better. */
+static bool is_words_alone(const struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (filter_is_sought(f, &f->terms[i]))
+            return false;
+    return has_positive_words(f);
+}
+
+/* A table is not to be read for what its index knows, even if that should be much. */
+static int list_by_index(const struct filter *f, struct db_tx *tx, struct filter_words *w,
+                         size_t *ret_n, struct err *e)
+{
+    int r = db_run(tx, "SET LOCAL enable_seqscan = off", DB_NONE, NULL, e);
+
+    if (r == 0)
+        r = filter_list_words(f, tx, FEW, w->ids, ret_n, e);
+    return r < 0 ? r : db_run(tx, "SET LOCAL enable_seqscan = on", DB_NONE, NULL, e);
+}
+
+static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
+                        struct filter_plan *p, struct err *e)
+{
+    const struct filter_plan near = {
+        .way = FILTER_WALK, .seek = FILTER_NO_TERM, .along = FILTER_NO_TERM};
+    size_t n = 0;
+
+    if (!is_guess(f))
+        return 0;
+    int r = walk(f, tx, &near, NEAR, e);
+    if (r != WALK_ON || !is_words_alone(f))
+        return r < 0 ? r : 0;
+    r = list_by_index(f, tx, w, &n, e);
+    if (n < FEW) {
+        w->list = db_ints(w->ids, n);
+        p->ids = &w->list;
+    }
+    return r;
+}
+
+int filter_way(struct filter *f, struct db_tx *tx, struct filter_words *ret_words,
+               struct filter_plan *ret_plan, struct err *e)
+{
+    *ret_plan =
+        (struct filter_plan){.way = FILTER_PLAIN, .seek = FILTER_NO_TERM, .along = FILTER_NO_TERM};
+    if (f->n_terms == 0 || f->is_picked)
+        return 0;
+    return db_engine(tx) == DB_SQLITE ? sqlite_way(f, tx, ret_words, ret_plan, e)
+                                      : postgres_way(f, tx, ret_words, ret_plan, e);
 }
