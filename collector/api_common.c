@@ -34,7 +34,7 @@ const struct field list_query[] = {
      .min = 1,
      .max = 24,
      .help = "id, time, severity, ...; with a leading - the largest first. Without: -id, or "
-             "-time (-created) when q asks for that"},
+             "-time (of alerts) or -created when q asks for that"},
     {.name = "q",
      .type = FIELD_TEXT,
      .max = FILTER_TEXT_MAX,

@@ -9,6 +9,7 @@
 
 #define READERS_DEFAULT 8
 #define BUSY_MS_DEFAULT 10000
+#define READ_MS_DEFAULT 30000
 #define LAG_MS_DEFAULT  5000
 #define SIZED_EACH_MS   15000
 
@@ -74,6 +75,8 @@ static int copy_conf(struct db *db, const struct db_conf *conf, struct err *e)
         db->conf.readers = READERS_DEFAULT;
     if (conf->busy_ms == 0)
         db->conf.busy_ms = BUSY_MS_DEFAULT;
+    if (conf->read_ms == 0)
+        db->conf.read_ms = READ_MS_DEFAULT;
     return 0;
 }
 
@@ -247,7 +250,8 @@ int db_begin_list(struct db *db, struct db_tx **ret_tx, struct err *e)
 {
     if (db->replica.db != NULL && db_replica_begin(&db->replica, ret_tx) == 0)
         return 0;
-    return db_begin_single(db, ret_tx, e);
+    return db->ops->engine == DB_SQLITE ? db_begin_read(db, ret_tx, e)
+                                        : db_begin_single(db, ret_tx, e);
 }
 
 int db_begin_write(struct db *db, struct db_tx **ret_tx, struct err *e)

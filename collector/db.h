@@ -8,7 +8,7 @@
  * Threads  Any thread may begin a transaction; it belongs to that thread until it ends.
  *          Writers wait for each other, readers for nobody (WAL). A thread that holds a
  *          transaction must not begin a write: -EDEADLK is given for two writes.
- * Bounds   Waiting ends after busy_ms with -EBUSY (the API answers 503). At most `readers`
+ * Bounds   Waiting ends after busy_ms, a read after read_ms with -EBUSY (503). At most `readers`
  *          read transactions at once, DB_CACHED statements kept for each connection.
  *
  *     WIND_AUTO(db_tx) struct db_tx *tx = NULL;           // rolled back on every early return
@@ -54,6 +54,7 @@ struct db_conf {
     const char *replica_url;
     unsigned readers;       /* 0 = 8; as many again on the replica */
     int busy_ms;            /* 0 = 10 s */
+    int read_ms;            /* so long may a statement (SQLite: a read) take; 0 = 30 s */
     int64_t replica_lag_ms; /* at most so far behind; 0 = 5 s */
     bool is_fast; /* a commit needn't reach the disk: a power cut may cost the last ones */
     bool is_look; /* leave the schema as it is: db_stats says which one it has */

@@ -142,7 +142,7 @@ static void write_options(const struct db_conf *conf, enum db_role role, char *r
         "-c enable_seqscan=off -c random_page_cost=1.1 "
         "-c lock_timeout=%d -c statement_timeout=%d "
         "-c idle_in_transaction_session_timeout=%d%s%s",
-        conf->busy_ms, conf->is_tool ? 0 : 30000, conf->is_tool ? 0 : SILENCE_MS,
+        conf->busy_ms, conf->is_tool ? 0 : conf->read_ms, conf->is_tool ? 0 : SILENCE_MS,
         role == DB_WRITER ? ""
                           : " -c default_transaction_read_only=on"
                             " -c default_transaction_isolation=repeatable\\ read",

@@ -10,6 +10,7 @@
 
 #include "collector/db_sqlite_array.h"
 #include "common/log.h"
+#include "common/time.h"
 
 #define SCAN_TOLD  10000
 #define STEPS_TOLD 1000000 /* of its machine, some 20 ms */
@@ -31,6 +32,7 @@ static int outcome(sqlite3 *conn, int rc, const char *doing, struct err *e)
         break;
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_INTERRUPT: /* is_too_long */
         code = -EBUSY;
         break;
     case SQLITE_NOMEM:
@@ -50,6 +52,16 @@ static int outcome(sqlite3 *conn, int rc, const char *doing, struct err *e)
         break;
     }
     return err_set(e, code, "database: %s: %s", doing, sqlite3_errmsg(conn));
+}
+
+/* A search that has to read everything is not to keep a reader for ever. */
+static _Thread_local uint64_t read_began_ns;
+
+#define STEPS_ASKED 20000 /* of SQLite's machine between two looks at the clock */
+
+static int is_too_long(void *read_ms)
+{
+    return time_mono_ns() - read_began_ns > (uint64_t)(intptr_t)read_ms * WIND_NS_PER_MS;
 }
 
 static int script(void *conn, const char *sql, struct err *e)
@@ -101,6 +113,8 @@ static int set_up(sqlite3 *conn, const struct db_conf *conf, bool is_writer, str
                    e);
     if (r == 0 && !is_writer)
         r = script(conn, "PRAGMA query_only=ON", e);
+    if (r == 0 && !is_writer && !conf->is_tool)
+        sqlite3_progress_handler(conn, STEPS_ASKED, is_too_long, (void *)(intptr_t)conf->read_ms);
     return r;
 }
 
@@ -158,6 +172,7 @@ static int begin(void *conn, enum db_mode mode, struct err *e)
     /* A full disk can end it; a savepoint would then silently begin another. */
     if (mode == DB_MODE_PART && sqlite3_get_autocommit(conn))
         return err_set(e, -EIO, "database: the transaction was ended by a failure");
+    read_began_ns = time_mono_ns();
     return sql[mode] == NULL ? 0 : script(conn, sql[mode], e);
 }
 

@@ -382,7 +382,8 @@ static int parse_term(const char **text, struct text_term *t, struct err *e)
 
 /*
  * Who asks for a time is shown that time's end first. In the order of ids all that came since would
- * be read over, by any database: what came late is anywhere.
+ * be read over, by any database: what came late is anywhere. Not by a time that changes: a row
+ * would go from a later page to an earlier one.
  */
 static void sort_by_asked_time(struct filter *f)
 {
@@ -391,7 +392,7 @@ static void sort_by_asked_time(struct filter *f)
         if (k == NULL || k->kind != FILTER_TIME || f->terms[i].is_negated)
             continue;
         for (const struct filter_order *s = f->table->sorts; s->name != NULL; s++)
-            if (strcmp(s->name, k->name) == 0) {
+            if (strcmp(s->name, k->name) == 0 && s->is_lasting) {
                 f->sort = s;
                 return;
             }

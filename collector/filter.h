@@ -10,8 +10,8 @@
  *
  * Terms are joined by AND, values behind one key (a,b) by OR; a leading - negates. Severity,
  * numbers and times take > >= < <=. `none` finds what is not set. An address or network
- * without a key means that any entity has it. The newest comes first; what is searched by time or
- * created, in the order of that, unless sort says otherwise.
+ * without a key means that any entity has it. The newest comes first: the highest id, or, unless
+ * sort says otherwise, the latest time (of alerts) or created, whichever is searched by first.
  *
  * Other words are searched in the texts (description or title, type, source, entities) by their
  * parts, as collector/search_token.h cuts them: evil-c2.example.com is four parts that stand one

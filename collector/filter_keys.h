@@ -23,6 +23,9 @@ enum filter_kind {
     FILTER_NET, /* address or network: two parameters, first and last address */
 };
 
+/* Are few rows with a value found at once, and those with the same value in the order of ids? */
+enum filter_index { FILTER_NO_INDEX, FILTER_INDEX, FILTER_INDEX_IDS };
+
 /* Rows of another table that say something of ours: `id` is ours; `also` (may be NULL) holds. */
 struct filter_select {
     const char *id, *from, *also;
@@ -36,13 +39,13 @@ struct filter_key {
     const char *field; /* in the documents of a search server (search_doc.h) */
     const char *const *words;
     const char *none; /* what `none` means (of a select: that there is no row); NULL: no value */
-    bool is_indexed;  /* few rows with a value are found at once */
+    enum filter_index index;
     const struct filter_select *select;
 };
 
 struct filter_order {
     const char *name, *sql, *field;
-    bool is_real;
+    bool is_real, is_lasting; /* lasting: the value of a row never changes */
 };
 
 struct filter_keys {

@@ -42,13 +42,22 @@ static void add_arg(struct sql *q, struct db_value v)
 
 /* ---------------------------------------------------------------- one value */
 
-/* A bound of what the rows are sorted by: a walk begins or ends there. */
-static bool is_bound(const struct filter *f, const struct filter_term *t)
+bool filter_is_bound(const struct filter *f, const struct filter_term *t)
 {
     const size_t len = strlen(f->sort->sql);
 
-    return t->key != NULL && t->key->select == NULL &&
+    return t->key != NULL && t->n == 1 && t->key->select == NULL &&
            strncmp(t->key->sql, f->sort->sql, len) == 0 && t->key->sql[len] == ' ';
+}
+
+/* All rows have the same value of what they are sorted by. */
+static bool is_fixed(const struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i]) &&
+            f->values[f->terms[i].first].op == FILTER_EQ)
+            return true;
+    return false;
 }
 
 /* The term that is sought, or another bound of the same column. */
@@ -71,7 +80,7 @@ static bool is_bare(const struct sql *q, size_t term)
     if (way == FILTER_READ && t->key->select != NULL)
         return true;
     return way == FILTER_PLAIN || ((way == FILTER_WALK || way == FILTER_READ) &&
-                                   (term == q->plan->along || is_bound(q->f, t)));
+                                   (term == q->plan->along || filter_is_bound(q->f, t)));
 }
 
 /* A template with `?` numbered from the parameter that comes next, and `#` replaced. */
@@ -369,13 +378,16 @@ static void put_words(struct sql *q)
 
 /* ---------------------------------------------------------------- the query */
 
-/* A list that is sorted needn't come in that order; that of ids does, from whatever index. */
+/* A list that is sorted is not to come from an index of that order, unless its own has it. */
 static const char *order_plus(const struct sql *q)
 {
     const enum filter_way way = q->plan->way;
-    const bool is_sorted = q->engine == DB_SQLITE && (way == FILTER_SEEK || way == FILTER_LIST);
+    const bool is_by_id = strcmp(q->f->sort->sql, q->f->table->id) == 0;
 
-    return is_sorted && strcmp(q->f->sort->sql, q->f->table->id) != 0 ? "+" : "";
+    if (q->engine == DB_POSTGRES || (way != FILTER_SEEK && way != FILTER_LIST))
+        return "";
+    return is_by_id && (way == FILTER_LIST || q->f->terms[q->plan->seek].key->select != NULL) ? ""
+                                                                                              : "+";
 }
 
 /* SQLite has no index of two values for an expression: its bound stands there by itself, too. */
@@ -386,6 +398,11 @@ static void put_bound(struct sql *q, const char *op, const char *one, struct db_
     const char *plus = order_plus(q);
     const size_t n = q->n_args + 1;
 
+    if (is_fixed(f)) {
+        buf_printf(&q->text, " AND %s%s %s $%zu", plus, f->table->id, op, n);
+        add_arg(q, db_int(id));
+        return;
+    }
     if (f->sort->is_real && q->engine == DB_SQLITE)
         buf_printf(&q->text, " AND %s%s %s $%zu", plus, f->sort->sql, one, n);
     buf_printf(&q->text, " AND (%s%s, %s) %s ($%zu, $%zu)", plus, f->sort->sql, f->table->id, op, n,
@@ -424,14 +441,15 @@ static void put_where(struct sql *q)
         add_arg(q, db_ints(f->picked, f->n_picked));
         return;
     }
-    put_words(q);
-    for (size_t i = 0; i < f->n_terms; i++)
-        if (f->terms[i].key != NULL)
-            put_term(q, i);
+    /* The nearest bounds first: SQLite goes by the first that it finds. */
     if (f->has_cursor)
         put_cursor(q);
     if (q->plan->edge != NULL)
         put_edge(q, q->plan->edge);
+    put_words(q);
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (f->terms[i].key != NULL)
+            put_term(q, i);
 }
 
 static void put_query(struct sql *q, const char *columns)
@@ -483,11 +501,11 @@ int filter_find_edge(const struct filter *f, struct db_tx *tx, const struct filt
 
     begin(&q, f, tx, p, (struct buf){.data = NULL});
     buf_printf(&q.text, "SELECT %s, %s FROM %s WHERE 1 = 1", f->sort->sql, t->id, t->from);
-    for (size_t i = 0; i < f->n_terms; i++)
-        if (i == p->along || (!f->terms[i].is_negated && is_bound(f, &f->terms[i])))
-            put_term(&q, i);
     if (f->has_cursor)
         put_cursor(&q);
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (i == p->along || (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i])))
+            put_term(&q, i);
     buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT 1 OFFSET %d", f->sort->sql, order, t->id,
                order, rows);
     const int r = q.text.failed ? err_set(e, -ENOMEM, "out of memory")
@@ -526,7 +544,8 @@ int filter_count_term(const struct filter *f, struct db_tx *tx, size_t term, int
             if (f->terms[i].key != NULL && is_sought_with(f, i, term))
                 put_term(&q, i);
     }
-    buf_printf(&q.text, " LIMIT %lld)", (long long)most);
+    buf_printf(&q.text, " LIMIT $%zu)", q.n_args + 1);
+    add_arg(&q, db_int(most));
     return count(&q, tx, ret_n, e);
 }
 
@@ -541,8 +560,9 @@ int filter_count_words(const struct filter *f, struct db_tx *tx, const struct fi
     begin(&q, f, tx, &plan, BUF_FIXED(match));
     const struct words words = words_of(&q, false);
     add_arg(&q, db_text_n(words.p, words.len));
-    buf_printf(&q.text, "SELECT count(*) FROM (SELECT 1 FROM %s WHERE %s MATCH $1 LIMIT %lld)",
-               text, text, (long long)most);
+    add_arg(&q, db_int(most));
+    buf_printf(&q.text, "SELECT count(*) FROM (SELECT 1 FROM %s WHERE %s MATCH $1 LIMIT $2)", text,
+               text);
     return count(&q, tx, ret_n, e);
 }
 

@@ -48,6 +48,9 @@ struct filter_plan {
     const struct db_value *ids;       /* of all rows that have the words; NULL: not known */
 };
 
+/* Is it a bound of what the rows are sorted by? A walk begins or ends there. */
+bool filter_is_bound(const struct filter *f, const struct filter_term *t);
+
 /* A page, and one row more, of `columns`, what it is sorted by, and the id. */
 WIND_MUST_USE int filter_query(const struct filter *f, struct db_tx *tx,
                                const struct filter_plan *p, const char *columns,

@@ -1,15 +1,17 @@
 #include "collector/filter_way.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define NEAR 600  /* rows that are looked at first, at 2 us each */
 #define FAR  4000 /* then, when no index has few */
 #define FEW  FILTER_FEW
-#define MANY 1000000 /* rows are better than all there are */
+
+#define SOUGHT 8 /* terms of which rows are counted */
 
 /* ---------------------------------------------------------------- rows in their order */
 
-enum walked { WALK_PICKED, WALK_SHORT, WALK_ON };
+enum walked { WALK_PICKED, WALK_SHORT, WALK_ON = 3 };
 
 /*
  * A page from the next `rows`, when they have so many: it is picked. WALK_SHORT: there are no
@@ -57,14 +59,13 @@ static bool is_in_order(const struct filter *f, const struct filter_term *t)
 {
     const struct filter_value *v = &f->values[t->first];
 
-    return t->key != NULL && t->key->is_indexed && !t->is_negated && t->n == 1 &&
-           v->op == FILTER_EQ && t->key->select == NULL &&
-           (t->key->kind != FILTER_NET || memcmp(v->first, v->last, 16) == 0);
+    return t->key != NULL && t->key->index == FILTER_INDEX_IDS && !t->is_negated && t->n == 1 &&
+           v->op == FILTER_EQ && (t->key->kind != FILTER_NET || memcmp(v->first, v->last, 16) == 0);
 }
 
 bool filter_is_sought(const struct filter *f, const struct filter_term *t)
 {
-    if (t->key == NULL || !t->key->is_indexed || t->is_negated)
+    if (t->key == NULL || t->key->index == FILTER_NO_INDEX || t->is_negated)
         return false;
     for (size_t i = 0; i < t->n; i++)
         if (f->values[t->first + i].op == FILTER_UNSET)
@@ -76,34 +77,54 @@ bool filter_is_sought(const struct filter *f, const struct filter_term *t)
 static bool is_counted(const struct filter *f, size_t term)
 {
     for (size_t i = 0; i < term; i++)
-        if (f->terms[i].key == f->terms[term].key && filter_is_sought(f, &f->terms[i]) &&
-            f->terms[i].key->select == NULL)
+        if (f->terms[i].key == f->terms[term].key && f->terms[i].key->select == NULL &&
+            filter_is_sought(f, &f->terms[i]))
             return true;
     return false;
 }
 
-/*
- * The term that the fewest rows have, when they are fewer than `most`, or the first below `enough`;
- * not `but`. Else *ret_term stays.
- */
-static int find_rare(const struct filter *f, struct db_tx *tx, int64_t most, int64_t enough,
-                     size_t but, size_t *ret_term, struct err *e)
+/* Which terms may be rare: not where the walk goes anyway, and no more than some. */
+static size_t list_sought(const struct filter *f, const struct filter_plan *p,
+                          size_t ret_terms[SOUGHT])
 {
-    int64_t least = most;
+    size_t n = 0;
 
-    for (size_t i = 0; i < f->n_terms && least >= enough; i++) {
+    for (size_t i = 0; i < f->n_terms && n < SOUGHT; i++)
+        if (i != p->along && filter_is_sought(f, &f->terms[i]) && !is_counted(f, i))
+            ret_terms[n++] = i;
+    return n;
+}
+
+/* The first term that fewer rows have than `most`. FILTER_NO_TERM: none. */
+static int find_rare(const struct filter *f, struct db_tx *tx, const struct filter_plan *p,
+                     int64_t most, size_t *ret_term, struct err *e)
+{
+    size_t terms[SOUGHT];
+    const size_t n_terms = list_sought(f, p, terms);
+    int r = 0;
+
+    *ret_term = FILTER_NO_TERM;
+    for (size_t i = 0; r == 0 && i < n_terms; i++) {
         int64_t n = most;
-        if (i == but || !filter_is_sought(f, &f->terms[i]) || is_counted(f, i))
-            continue;
-        const int r = filter_count_term(f, tx, i, least, &n, e);
-        if (r < 0)
-            return r;
-        if (n < least) {
-            least = n;
-            *ret_term = i;
+        r = filter_count_term(f, tx, terms[i], most, &n, e);
+        if (r == 0 && n < most) {
+            *ret_term = terms[i];
+            break;
         }
     }
-    return 0;
+    return r < 0 ? r : 0;
+}
+
+/* A list of that many and more takes longer than to read on. */
+static int many(const struct filter *f, struct db_tx *tx, int64_t *ret_n, struct err *e)
+{
+    int64_t last = 0;
+    char sql[64];
+
+    (void)snprintf(sql, sizeof(sql), "SELECT max(%s) FROM %s", f->table->id, f->table->from);
+    const int r = db_query_i64(tx, sql, DB_NONE, &last, e);
+    *ret_n = last / 8 > FEW ? last / 8 : FEW;
+    return r < 0 ? r : 0;
 }
 
 static bool has_positive_words(const struct filter *f)
@@ -114,50 +135,75 @@ static bool has_positive_words(const struct filter *f)
     return false;
 }
 
-/* Few rows have a term, or the words. */
-static int plan_few(const struct filter *f, struct db_tx *tx, struct filter_words *w,
-                    struct filter_plan *p, struct err *e)
+/* Few rows have a term. */
+static int plan_rare(const struct filter *f, struct db_tx *tx, int64_t most, struct filter_plan *p,
+                     struct err *e)
+{
+    const int r = find_rare(f, tx, p, most, &p->seek, e);
+
+    if (p->seek != FILTER_NO_TERM)
+        p->way = FILTER_SEEK;
+    return r;
+}
+
+/* Few rows have the words. */
+static int plan_words(const struct filter *f, struct db_tx *tx, struct filter_words *w,
+                      struct filter_plan *p, struct err *e)
 {
     int64_t n = FEW;
 
-    int r = find_rare(f, tx, FEW, FEW, FILTER_NO_TERM, &p->seek, e);
-    if (r == 0 && p->seek != FILTER_NO_TERM)
-        p->way = FILTER_SEEK;
-    if (r < 0 || p->way == FILTER_SEEK || !has_positive_words(f))
-        return r;
-    r = filter_words_look(f, tx, w, e);
+    if (!has_positive_words(f))
+        return 0;
+    int r = filter_words_look(f, tx, w, e);
     p->words = w;
     if (r == 0 && w->match.len > 0)
         r = filter_count_words(f, tx, w, FEW, &n, e);
     if (n < FEW)
         p->way = FILTER_LIST;
-    return r;
+    return r < 0 ? r : 0;
 }
 
 /* Nothing is rare, and still a page is not soon full. */
 static int plan_many(const struct filter *f, struct db_tx *tx, struct filter_plan *p, struct err *e)
 {
-    if (has_positive_words(f)) {
-        p->way = is_by_id(f) ? FILTER_DRIVE : FILTER_LIST;
+    int64_t most = FEW, n = 0;
+
+    int r = many(f, tx, &most, e);
+    if (r != 0)
+        return r;
+    if (!has_positive_words(f)) {
+        r = plan_rare(f, tx, most, p, e);
+        if (p->way == FILTER_WALK)
+            p->way = FILTER_READ;
+        return r;
+    }
+    if (is_by_id(f)) {
+        p->way = FILTER_DRIVE;
         return 0;
     }
-    const int r = find_rare(f, tx, MANY, FEW, p->along, &p->seek, e);
-    p->way = p->seek != FILTER_NO_TERM ? FILTER_SEEK : FILTER_READ;
+    r = filter_count_words(f, tx, p->words, most, &n, e);
+    p->way = n < most ? FILTER_LIST : FILTER_READ;
     return r;
 }
 
 static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
                       struct filter_plan *p, struct err *e)
 {
+    int r = 0;
+
     p->way = FILTER_WALK;
     for (size_t i = 0; i < f->n_terms && p->along == FILTER_NO_TERM; i++)
         if (is_by_id(f) && is_in_order(f, &f->terms[i]))
             p->along = i;
-    int r = walk(f, tx, p, NEAR, e);
-    if (r == WALK_ON)
-        r = plan_few(f, tx, w, p, e);
-    else
+    if (f->what == FILTER_INCIDENTS) /* of whom each may have a thousand entities to look at */
+        r = plan_rare(f, tx, FEW, p, e);
+    if (r == 0 && p->way == FILTER_WALK)
+        r = walk(f, tx, p, NEAR, e);
+    if (r != WALK_ON || p->way != FILTER_WALK)
         return r < 0 ? r : 0;
+    r = plan_rare(f, tx, FEW, p, e);
+    if (r == 0 && p->way == FILTER_WALK)
+        r = plan_words(f, tx, w, p, e);
     if (r == 0 && p->way == FILTER_WALK && (r = walk(f, tx, p, FAR, e)) == WALK_ON)
         r = plan_many(f, tx, p, e);
     return r < 0 ? r : 0;
@@ -169,7 +215,7 @@ static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w
 static bool is_guess(const struct filter *f)
 {
     for (size_t i = 0; i < f->n_terms; i++)
-        if (f->terms[i].key == NULL || (!is_by_id(f) && f->terms[i].key->is_indexed))
+        if (f->terms[i].key == NULL || (!is_by_id(f) && f->terms[i].key->index != FILTER_NO_INDEX))
             return true;
     return false;
 }
@@ -181,17 +227,6 @@ static bool is_words_alone(const struct filter *f)
         if (filter_is_sought(f, &f->terms[i]))
             return false;
     return has_positive_words(f);
-}
-
-/* A table is not to be read for what its index knows, even if that should be much. */
-static int list_by_index(const struct filter *f, struct db_tx *tx, struct filter_words *w,
-                         size_t *ret_n, struct err *e)
-{
-    int r = db_run(tx, "SET LOCAL enable_seqscan = off", DB_NONE, NULL, e);
-
-    if (r == 0)
-        r = filter_list_words(f, tx, FEW, w->ids, ret_n, e);
-    return r < 0 ? r : db_run(tx, "SET LOCAL enable_seqscan = on", DB_NONE, NULL, e);
 }
 
 static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
@@ -206,8 +241,8 @@ static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words 
     int r = walk(f, tx, &near, NEAR, e);
     if (r != WALK_ON || !is_words_alone(f))
         return r < 0 ? r : 0;
-    r = list_by_index(f, tx, w, &n, e);
-    if (n < FEW) {
+    r = filter_list_words(f, tx, FEW, w->ids, &n, e);
+    if (r == 0 && n < FEW) {
         w->list = db_ints(w->ids, n);
         p->ids = &w->list;
     }

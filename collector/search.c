@@ -243,6 +243,7 @@ static int take(struct search *s, struct db_tx **tx, struct search_state *st,
         r = db_commit(tx, e);
     if (r == 0 && is_ours)
         moved(s, st, taken - refused, refused);
+    s->has_more |= !is_ours; /* another collector was first: look how far it is */
     return r;
 }
 
@@ -251,6 +252,7 @@ static int resize(struct search *s, int outcome)
 {
     if (outcome == -EFBIG && s->batch > 1) {
         s->batch /= 2;
+        s->has_more = true;
         return 0;
     }
     if (outcome == 0 && s->batch < s->batch_max)
@@ -370,8 +372,11 @@ static void *follow(void *arg)
         struct err e = {0};
         s->began_ns = time_mono_ns();
         int r = search_step(s, &e);
-        if (r == 0)
-            r = prune_when_due(s, &e);
+        if (r == 0 || (r == 1 && !s->has_more)) {
+            const int pruned = prune_when_due(s, &e);
+            s->has_more |= pruned == 1;
+            r = pruned != 0 ? pruned : r;
+        }
         if (r < 0) {
             s->is_ready = false; /* it may come back as another one */
             backoff = backoff == 0                ? BACKOFF_MS

@@ -8,7 +8,7 @@
  * Owns     The thread, the index, its position in the outbox (table search_state).
  * Threads  new, start, stop, free: main. Everything else: any.
  * Bounds   SEARCH_BATCH (PostgreSQL: SEARCH_BATCH_MAX) changes or rows at a time, fewer when they
- * do not fit. A change is taken SEARCH_PACE_MS after the batch before it, or when somebody asks.
+ * do not fit. A batch begins SEARCH_PACE_MS after the one before, or when somebody asks.
  * The outbox keeps what the index has not taken, up to OUTBOX_HELD changes; beyond, the index is
  * filled anew from the tables.
  *
@@ -21,7 +21,7 @@
 #include "collector/filter.h"
 
 #define SEARCH_BATCH     1000
-#define SEARCH_BATCH_MAX 5000 /* of PostgreSQL's own, which keeps nobody waiting */
+#define SEARCH_BATCH_MAX 2000 /* of PostgreSQL's own, which keeps nobody waiting */
 #define SEARCH_PACE_MS   500
 #define SEARCH_SETTLE_MS 1000
 #define SEARCH_NEAR      (INT64_C(20) * SEARCH_BATCH) /* a question waits for no more than that */

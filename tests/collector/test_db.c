@@ -473,6 +473,28 @@ Test(db, another_process_writing_makes_us_wait_then_say_busy)
     cr_assert_eq(add_entity(ours, "b", &e), 0);
 }
 
+/* A search that would read for ever; then the connection is as good as before. */
+Test(db, a_read_ends_when_it_takes_too_long)
+{
+    static const char endless[] = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                                  "WHERE i > 0) SELECT count(*) FROM n";
+    struct err e = {0};
+    struct db_conf conf = temp_db_conf();
+    WIND_AUTO(db) struct db *db = NULL;
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    int64_t n = 0;
+
+    conf.read_ms = 100;
+    conf.readers = 1;
+    cr_assert_eq(db_open(&db, &conf, &e), 0, "%s", e.text);
+    cr_assert_eq(db_begin_read(db, &tx, &e), 0);
+    cr_assert_eq(db_query_i64(tx, endless, DB_NONE, &n, &e), -EBUSY);
+    tx = db_tx_free(tx);
+    cr_assert_eq(db_begin_single(db, &tx, &e), 0);
+    cr_assert_eq(db_query_i64(tx, "SELECT 7", DB_NONE, &n, &e), 0, "%s", e.text);
+    cr_assert_eq(n, 7);
+}
+
 static void *write_many(void *arg)
 {
     (void)arg;

@@ -401,15 +401,23 @@ struct order {
     const char *sort, *sql;
 };
 
+static const struct table {
+    enum filter_table what;
+    const char *name;
+    shown_list_fn *list;
+} the_alerts = {FILTER_ALERTS, "alerts", alert_list},
+  the_incidents = {FILTER_INCIDENTS, "incidents", incident_list};
+
 /* At most `pages` of `q`: just the rows that `where` finds, in their order. */
-static void expect_pages(const char *q, const struct order *order, const char *where, int pages)
+static void expect_rows(const struct table *t, const char *q, const struct order *order,
+                        const char *where, int pages)
 {
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     char cursor[FILTER_CURSOR] = "", sql[512];
     struct err e = {0};
 
-    (void)snprintf(sql, sizeof(sql), "SELECT id FROM alerts WHERE %s ORDER BY %s", where,
+    (void)snprintf(sql, sizeof(sql), "SELECT id FROM %s WHERE %s ORDER BY %s", t->name, where,
                    order->sql);
     cr_assert_eq(db_begin_read(temp_db, &tx, &e), 0);
     cr_assert_eq(db_query(tx, sql, DB_NONE, &s, &e), 0, "%s", e.text);
@@ -417,12 +425,12 @@ static void expect_pages(const char *q, const struct order *order, const char *w
         WIND_AUTO(filter) struct filter *f = NULL;
         json_t *list = NULL, *row;
         size_t i;
-        cr_assert_eq(filter_new(&f, FILTER_ALERTS, &e), 0);
+        cr_assert_eq(filter_new(&f, t->what, &e), 0);
         cr_assert_eq(filter_search(f, q, &e), 0, "%s", e.text);
         cr_assert_eq(filter_sort(f, order->sort, &e), 0);
         cr_assert_eq(filter_cursor(f, cursor[0] == '\0' ? NULL : cursor, &e), 0);
         filter_limit(f, 150);
-        list = shown_list(alert_list, tx, f, cursor);
+        list = shown_list(t->list, tx, f, cursor);
         json_array_foreach(list, i, row)
         {
             const json_int_t id = json_integer_value(json_object_get(row, "id"));
@@ -435,6 +443,11 @@ static void expect_pages(const char *q, const struct order *order, const char *w
     if (cursor[0] == '\0')
         cr_assert_eq(db_step(s, &e), 0, "%s %s: %lld is missing", q, order->sort,
                      (long long)db_i64(s, 0));
+}
+
+static void expect_pages(const char *q, const struct order *order, const char *where, int pages)
+{
+    expect_rows(&the_alerts, q, order, where, pages);
 }
 
 static const struct order orders[] = {
@@ -522,6 +535,24 @@ Test(filter_many, every_way_finds_the_same_rows, .init = fill_many, .fini = batc
         {"common port:>=485", "dst_port >= 485"},
         {"common num port:>=485", "dst_port >= 485"},
         {"port:4000", "FALSE"},
+        {"time:>1970-01-01T00:00:00.000010Z port:77", "dst_port = 77 AND detected_at > 10000"},
+        {"severity:high port:77", "dst_port = 77 AND severity = 3"},
+        {"severity:>=high port:77", "dst_port = 77 AND severity >= 3"},
+        {"severity:high third", "severity = 3 AND " THIRD},
+        {"time:<1970-01-01T00:00:00.000010Z,>1970-01-01T00:00:00.00009Z",
+         "detected_at < 10000 OR detected_at > 90000"},
+        {"id:>3000 severity:>=high port:77,78", "id > 3000 AND severity >= 3 AND "
+                                                "dst_port IN (77, 78)"},
+        {"tag:none,few", COMMON " OR id <= 5 AND id <> 4"},
+        {"-tag:none,few", "id = 4"},
+        {"-tag:none", "id IN (4, 3000, 6000, 9000)"},
+        {"verdict:none,duplicate third", THIRD},
+        {"-verdict:none", "id = 1 OR id % 2000 = 0"},
+        {"\"common third\" num7 severity:high",
+         "severity = 3 AND id % 3 = 0 AND "
+         "(id BETWEEN 70 AND 79 OR id BETWEEN 700 AND 799 OR id BETWEEN 7000 AND 7999)"},
+        {"num7 com severity:high", "severity = 3 AND (id = 7 OR id BETWEEN 70 AND 79 OR "
+                                   "id BETWEEN 700 AND 799 OR id BETWEEN 7000 AND 7999)"},
         {"score:>0.8 severity:high", "score > 0.8 AND severity = 3"},
         {"severity:>=high third src:10.8.0.0/26", THIRD " AND severity >= 3"},
         {"type:many source:lab port:499", COMMON " AND dst_port = 499"},
@@ -532,4 +563,96 @@ Test(filter_many, every_way_finds_the_same_rows, .init = fill_many, .fini = batc
     for (size_t i = 0; i < WIND_ARRAY_SIZE(rows); i++)
         for (size_t k = 0; k < WIND_ARRAY_SIZE(orders); k++)
             expect_pages(rows[i].q, &orders[k], rows[i].where, i % 8 == k ? 99 : 3);
+}
+
+/* ---------------------------------------------------------------- many incidents */
+
+#define CASES 5000
+
+static void put_cases(struct db_tx *tx)
+{
+    uint8_t addr[16];
+
+    for (int i = 0; i < HOSTS; i++)
+        put(tx, "INSERT INTO entities (id, kind, value, addr) VALUES ($1, 'host', $2, $3)",
+            DB_ARGS(db_int(1000 + i), db_int(i), address(addr, i)));
+    for (int i = 100; i < 100 + CASES; i++) {
+        const uint8_t uid[16] = {2, [14] = (uint8_t)(i >> 8), [15] = (uint8_t)i};
+        put(tx,
+            "INSERT INTO incidents (id, uid, title, type, status, severity, created_at, "
+            "updated_at, created_by, first_seen, last_seen, alert_count) VALUES ($1, $2, "
+            "'case ' || CASE WHEN $1 % 3 = 0 THEN 'third' ELSE 'other' END || ' num' || $1, "
+            "CASE WHEN $1 % 400 = 0 THEN 'dos' ELSE 'recon' END, "
+            "CASE WHEN $1 % 5 = 0 THEN 'resolved' ELSE 'open' END, "
+            "1 + $1 % 4, $1, $1 * 7919 % 100, 'wind', 1, $1 * 7919 % 1000, $1 % 50)",
+            DB_ARGS(db_int(i), db_bytes(uid, 16)));
+    }
+    put(tx,
+        "INSERT INTO incident_entities (entity_id, role, alert_type, incident_id) "
+        "SELECT 1000 + id % 64, CASE WHEN id % 2 = 0 THEN 'attacker' ELSE 'victim' END, 'x', id "
+        "FROM incidents WHERE id >= 100",
+        DB_NONE);
+    put(tx, "INSERT INTO tags SELECT 'incidents', id, 'few' FROM incidents WHERE id % 1000 = 0",
+        DB_NONE);
+}
+
+static void fill_cases(void)
+{
+    WIND_AUTO(db_tx) struct db_tx *tx = NULL;
+    struct err e = {0};
+
+    batch_init();
+    cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
+    put_cases(tx);
+    cr_assert_eq(db_commit(&tx, &e), 0);
+    rebuild();
+    fill_index();
+}
+
+Test(filter_cases, every_way_finds_the_same_incidents, .init = fill_cases, .fini = batch_fini)
+{
+    static const struct order by[] = {
+        {"-id", "id DESC"},
+        {"id", "id"},
+        {"-time", "last_seen DESC, id DESC"},
+        {"-severity", "severity DESC, id DESC"},
+        {"alerts", "alert_count, id"},
+        {"-updated", "updated_at DESC, id DESC"},
+    };
+    static const struct {
+        const char *q, *where;
+    } rows[] = {
+        {"case", "id >= 100"},
+        {"third", "title LIKE '%third%'"},
+        {"-third", "title NOT LIKE '%third%'"},
+        {"num5 type:dos", "id % 400 = 0 AND CAST(id AS TEXT) LIKE '5%'"},
+        {"num5099", "id = 5099"},
+        {"type:dos", "id % 400 = 0"},
+        {"type:dos status:open,resolved case", "id % 400 = 0"},
+        {"status:resolved", "id % 5 = 0"},
+        {"status:open severity:critical type:dos", "FALSE"},
+        {"severity:low type:dos", "id % 400 = 0"},
+        {"severity:>=high", "severity >= 3"},
+        {"alerts:>48 -status:open", "id % 50 = 49 AND status <> 'open'"},
+        {"alerts:0 third", "id % 50 = 0 AND id % 3 = 0"},
+        {"host:10.8.0.7", "id % 64 = 7"},
+        {"host:10.8.0.0/16 type:dos", "id % 400 = 0"},
+        {"attacker:10.8.0.0/28", "id % 64 < 16 AND id % 2 = 0"},
+        {"victim:10.8.0.7,10.8.0.8", "id % 64 = 7"},
+        {"-host:10.8.0.0/27 third", "id % 64 >= 32 AND id % 3 = 0"},
+        {"tag:few", "id % 1000 = 0"},
+        {"tag:none,few", "TRUE"},
+        {"-tag:few status:resolved", "id % 1000 > 0 AND id % 5 = 0"},
+        {"id:>5000 third", "id > 5000 AND id % 3 = 0"},
+        {"time:>1970-01-01T00:00:00.0000005Z type:dos", "last_seen > 500 AND id % 400 = 0"},
+        {"updated:<1970-01-01T00:00:00.00000001Z", "updated_at < 10"},
+    };
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(rows); i++)
+        for (size_t k = 0; k < WIND_ARRAY_SIZE(by); k++)
+            expect_rows(&the_incidents, rows[i].q, &by[k], rows[i].where, i % 6 == k ? 99 : 3);
+    expect_rows(&the_incidents, "time:>1970-01-01T00:00:00.0000005Z",
+                &(struct order){NULL, "id DESC"}, "last_seen > 500", 3);
+    expect_rows(&the_incidents, "created:<1970-01-01T00:00:00.0000015Z",
+                &(struct order){NULL, "created_at DESC, id DESC"}, "created_at < 1500", 3);
 }

@@ -4,11 +4,13 @@ PostgreSQL writes down each plan with what it read (auto_explain), SQLite what i
 end. WIND_ROWS=1000000 for many more rows than in an ordinary run.
 """
 
+import base64
 import contextlib
 import json
 import os
 import re
 import sqlite3
+import time
 
 import pytest
 import support
@@ -139,12 +141,22 @@ def quoted(text):
     return support.urllib.parse.quote(text)
 
 
+def moment(part):
+    """When this part of the rows was seen."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(ROWS * part / 1000)))
+
+
 def use(collector):
     """All that people and sensors do."""
     for search in SEARCHES:
         page = ask(collector, f"/api/alerts/?q={quoted(search)}&limit=50")
         if page["next_cursor"]:
             ask(collector, f"/api/alerts/?q={quoted(search)}&limit=50&cursor={page['next_cursor']}")
+    for search in (f"time:<{moment(0.9)}", f"time:<{moment(0.9)} severity:critical", "sort:-time"):
+        deep = base64.urlsafe_b64encode(
+            f"-time|{ROWS * 300_000}|{ROWS * 3 // 10}".encode()
+        ).decode().rstrip("=")  # fmt: skip
+        ask(collector, f"/api/alerts/?q={quoted(search)}&limit=50&cursor={deep}")
     for search in (
         "",
         "status:open",
