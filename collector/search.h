@@ -21,7 +21,7 @@
 #include "collector/filter.h"
 
 #define SEARCH_BATCH     1000
-#define SEARCH_BATCH_MAX 2000 /* of PostgreSQL's own, which keeps nobody waiting */
+#define SEARCH_BATCH_MAX 5000 /* of PostgreSQL's own, which keeps nobody waiting */
 #define SEARCH_PACE_MS   500
 #define SEARCH_SETTLE_MS 1000
 #define SEARCH_NEAR      (INT64_C(20) * SEARCH_BATCH) /* a question waits for no more than that */

@@ -10,6 +10,7 @@
 #include "collector/search_token.h"
 
 #define PRUNE_ROWS 5000
+#define ROWS       1000
 #define TEXTS_MAX  ((size_t)32 << 20)
 #define TOKENS_MAX ((size_t)256 * 1024)
 #define VERSION    "1" /* raise it when texts become other tokens, or other texts are taken */
@@ -111,31 +112,49 @@ static void put_row(struct buf *tokens, struct db_stmt *s, enum topic t)
         put_entities(tokens, db_text(s, 4));
 }
 
+/* The row that `s` stands on. */
+static int take_row(struct text *x, struct db_tx *tx, struct db_stmt *s, enum topic t,
+                    struct err *e)
+{
+    struct batch *b = &x->batches[t];
+
+    WIND_CHECK(b->n < SEARCH_BATCH_MAX);
+    put_row(&x->tokens, s, t);
+    b->ids[b->n] = db_i64(s, 0);
+    b->at[b->n] = x->texts.len;
+    if (db_engine(tx) == DB_SQLITE)
+        buf_put(&x->texts, x->tokens.data, x->tokens.len);
+    else
+        search_tsvector(&x->texts, buf_text(&x->tokens));
+    b->len[b->n] = x->texts.len - b->at[b->n];
+    b->n++;
+    return x->texts.failed ? err_set(e, -EFBIG, "search: a batch is beyond %zu bytes", TEXTS_MAX)
+                           : 0;
+}
+
+/* ROWS at a time: PostgreSQL gives all of a statement at once, and an incident may be long. */
 static int take_topic(struct text *x, struct db_tx *tx, const struct search_span *span,
                       enum topic t, struct err *e)
 {
-    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     struct batch *b = &x->batches[t];
-    const struct db_value args[] = {db_int(span->from), db_int(span->to), db_int(SEARCH_ENTITIES)};
+    const bool is_long = t == TOPIC_INCIDENTS;
     char sql[1024];
+    int64_t last = 0;
+    size_t before;
+    int r = 0;
 
-    (void)snprintf(sql, sizeof(sql), "%s%s", sqls[t].rows[db_engine(tx)], search_span_sql(span, t));
-    int r = db_query(tx, sql, args, t == TOPIC_INCIDENTS ? 3 : 2, &s, e);
-    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        WIND_CHECK(b->n < SEARCH_BATCH_MAX);
-        r = 0;
-        put_row(&x->tokens, s, t);
-        b->ids[b->n] = db_i64(s, 0);
-        b->at[b->n] = x->texts.len;
-        if (db_engine(tx) == DB_SQLITE)
-            buf_put(&x->texts, x->tokens.data, x->tokens.len);
-        else
-            search_tsvector(&x->texts, buf_text(&x->tokens));
-        b->len[b->n] = x->texts.len - b->at[b->n];
-        b->n++;
-        if (x->texts.failed)
-            return err_set(e, -EFBIG, "search: a batch is beyond %zu bytes", TEXTS_MAX);
-    }
+    (void)snprintf(sql, sizeof(sql), "%s%s AND id > $%d ORDER BY id LIMIT %d",
+                   sqls[t].rows[db_engine(tx)], search_span_sql(span, t), is_long ? 4 : 3, ROWS);
+    do {
+        WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+        const struct db_value args[] = {db_int(span->from), db_int(span->to),
+                                        db_int(is_long ? SEARCH_ENTITIES : last), db_int(last)};
+        before = b->n;
+        r = db_query(tx, sql, args, is_long ? 4 : 3, &s, e);
+        while (r == 0 && (r = db_step(s, e)) == DB_ROW)
+            r = take_row(x, tx, s, t, e);
+        last = b->n > 0 ? b->ids[b->n - 1] : 0;
+    } while (r == 0 && b->n == before + ROWS);
     return r;
 }
 
