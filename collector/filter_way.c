@@ -7,7 +7,8 @@
 #define FAR  4000 /* then, when no index has few */
 #define FEW  FILTER_FEW
 
-#define SOUGHT 8 /* terms of which rows are counted */
+#define SOUGHT 8   /* terms of which rows are counted */
+#define ONCE   300 /* rows of one value are listed without a look around */
 
 /* ---------------------------------------------------------------- rows in their order */
 
@@ -54,13 +55,19 @@ static bool is_by_id(const struct filter *f)
     return strcmp(f->sort->sql, f->table->id) == 0;
 }
 
-/* One value of a column whose index has its rows in the order of ids. */
-static bool is_in_order(const struct filter *f, const struct filter_term *t)
+/* One value that an index has. */
+static bool is_point(const struct filter *f, const struct filter_term *t)
 {
     const struct filter_value *v = &f->values[t->first];
 
-    return t->key != NULL && t->key->index == FILTER_INDEX_IDS && !t->is_negated && t->n == 1 &&
+    return t->key != NULL && t->key->index != FILTER_NO_INDEX && !t->is_negated && t->n == 1 &&
            v->op == FILTER_EQ && (t->key->kind != FILTER_NET || memcmp(v->first, v->last, 16) == 0);
+}
+
+/* One value of a column whose index has its rows in the order of ids. */
+static bool is_in_order(const struct filter *f, const struct filter_term *t)
+{
+    return is_point(f, t) && t->key->index == FILTER_INDEX_IDS;
 }
 
 bool filter_is_sought(const struct filter *f, const struct filter_term *t)
@@ -84,13 +91,14 @@ static bool is_counted(const struct filter *f, size_t term)
 }
 
 /* Which terms may be rare: not where the walk goes anyway, and no more than some. */
-static size_t list_sought(const struct filter *f, const struct filter_plan *p,
+static size_t list_sought(const struct filter *f, const struct filter_plan *p, int64_t most,
                           size_t ret_terms[SOUGHT])
 {
     size_t n = 0;
 
     for (size_t i = 0; i < f->n_terms && n < SOUGHT; i++)
-        if (i != p->along && filter_is_sought(f, &f->terms[i]) && !is_counted(f, i))
+        if (i != p->along && filter_is_sought(f, &f->terms[i]) && !is_counted(f, i) &&
+            (most > ONCE || is_point(f, &f->terms[i])))
             ret_terms[n++] = i;
     return n;
 }
@@ -100,7 +108,7 @@ static int find_rare(const struct filter *f, struct db_tx *tx, const struct filt
                      int64_t most, size_t *ret_term, struct err *e)
 {
     size_t terms[SOUGHT];
-    const size_t n_terms = list_sought(f, p, terms);
+    const size_t n_terms = list_sought(f, p, most, terms);
     int r = 0;
 
     *ret_term = FILTER_NO_TERM;
@@ -189,14 +197,14 @@ static int plan_many(const struct filter *f, struct db_tx *tx, struct filter_pla
 static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
                       struct filter_plan *p, struct err *e)
 {
-    int r = 0;
+    int r;
 
     p->way = FILTER_WALK;
     for (size_t i = 0; i < f->n_terms && p->along == FILTER_NO_TERM; i++)
         if (is_by_id(f) && is_in_order(f, &f->terms[i]))
             p->along = i;
-    if (f->what == FILTER_INCIDENTS) /* of whom each may have a thousand entities to look at */
-        r = plan_rare(f, tx, FEW, p, e);
+    /* An incident may have a thousand entities to look at. */
+    r = plan_rare(f, tx, f->what == FILTER_INCIDENTS ? FEW : ONCE, p, e);
     if (r == 0 && p->way == FILTER_WALK)
         r = walk(f, tx, p, NEAR, e);
     if (r != WALK_ON || p->way != FILTER_WALK)
