@@ -8,7 +8,7 @@
 #define FEW  FILTER_FEW
 
 #define SOUGHT 8   /* terms of which rows are counted */
-#define ONCE   300 /* rows of one value are listed without a look around */
+#define ONCE   300 /* rows of one value are sorted without a look around */
 
 /* ---------------------------------------------------------------- rows in their order */
 
@@ -91,36 +91,16 @@ static bool is_counted(const struct filter *f, size_t term)
 }
 
 /* Which terms may be rare: not where the walk goes anyway, and no more than some. */
-static size_t list_sought(const struct filter *f, const struct filter_plan *p, int64_t most,
+static size_t list_sought(const struct filter *f, const struct filter_plan *p, bool is_point_alone,
                           size_t ret_terms[SOUGHT])
 {
     size_t n = 0;
 
     for (size_t i = 0; i < f->n_terms && n < SOUGHT; i++)
         if (i != p->along && filter_is_sought(f, &f->terms[i]) && !is_counted(f, i) &&
-            (most > ONCE || is_point(f, &f->terms[i])))
+            (!is_point_alone || is_point(f, &f->terms[i])))
             ret_terms[n++] = i;
     return n;
-}
-
-/* The first term that fewer rows have than `most`. FILTER_NO_TERM: none. */
-static int find_rare(const struct filter *f, struct db_tx *tx, const struct filter_plan *p,
-                     int64_t most, size_t *ret_term, struct err *e)
-{
-    size_t terms[SOUGHT];
-    const size_t n_terms = list_sought(f, p, most, terms);
-    int r = 0;
-
-    *ret_term = FILTER_NO_TERM;
-    for (size_t i = 0; r == 0 && i < n_terms; i++) {
-        int64_t n = most;
-        r = filter_count_term(f, tx, terms[i], most, &n, e);
-        if (r == 0 && n < most) {
-            *ret_term = terms[i];
-            break;
-        }
-    }
-    return r < 0 ? r : 0;
 }
 
 /* A list of that many and more takes longer than to read on. */
@@ -143,15 +123,25 @@ static bool has_positive_words(const struct filter *f)
     return false;
 }
 
-/* Few rows have a term. */
-static int plan_rare(const struct filter *f, struct db_tx *tx, int64_t most, struct filter_plan *p,
-                     struct err *e)
+/* The first term that fewer rows have than `most` is sought. */
+static int plan_rare(const struct filter *f, struct db_tx *tx, struct filter_plan *p, int64_t most,
+                     bool is_point_alone, struct err *e)
 {
-    const int r = find_rare(f, tx, p, most, &p->seek, e);
+    size_t terms[SOUGHT];
+    const size_t n_terms = list_sought(f, p, is_point_alone, terms);
 
-    if (p->seek != FILTER_NO_TERM)
-        p->way = FILTER_SEEK;
-    return r;
+    for (size_t i = 0; i < n_terms; i++) {
+        int64_t n = most;
+        const int r = filter_count_term(f, tx, terms[i], most, &n, e);
+        if (r < 0)
+            return r;
+        if (n < most) {
+            p->way = FILTER_SEEK;
+            p->seek = terms[i];
+            return 0;
+        }
+    }
+    return 0;
 }
 
 /* Few rows have the words. */
@@ -180,7 +170,7 @@ static int plan_many(const struct filter *f, struct db_tx *tx, struct filter_pla
     if (r != 0)
         return r;
     if (!has_positive_words(f)) {
-        r = plan_rare(f, tx, most, p, e);
+        r = plan_rare(f, tx, p, most, false, e);
         if (p->way == FILTER_WALK)
             p->way = FILTER_READ;
         return r;
@@ -204,12 +194,13 @@ static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w
         if (is_by_id(f) && is_in_order(f, &f->terms[i]))
             p->along = i;
     /* An incident may have a thousand entities to look at. */
-    r = plan_rare(f, tx, f->what == FILTER_INCIDENTS ? FEW : ONCE, p, e);
+    const bool is_case = f->what == FILTER_INCIDENTS;
+    r = plan_rare(f, tx, p, is_case || is_by_id(f) ? FEW : ONCE, !is_case, e);
     if (r == 0 && p->way == FILTER_WALK)
         r = walk(f, tx, p, NEAR, e);
     if (r != WALK_ON || p->way != FILTER_WALK)
         return r < 0 ? r : 0;
-    r = plan_rare(f, tx, FEW, p, e);
+    r = plan_rare(f, tx, p, FEW, false, e);
     if (r == 0 && p->way == FILTER_WALK)
         r = plan_words(f, tx, w, p, e);
     if (r == 0 && p->way == FILTER_WALK && (r = walk(f, tx, p, FAR, e)) == WALK_ON)
@@ -219,22 +210,25 @@ static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w
 
 /* ---------------------------------------------------------------- PostgreSQL */
 
+/* A host, a tag, an incident: few rows have it, and the statistics know that. */
+static bool has_narrow(const struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++) {
+        const struct filter_key *k = f->terms[i].key;
+        if (k != NULL && is_point(f, &f->terms[i]) &&
+            (k->select != NULL || k->kind == FILTER_NET || k->kind == FILTER_INT))
+            return true;
+    }
+    return false;
+}
+
 /* Words, or another order than that of the column which is asked for. */
 static bool is_guess(const struct filter *f)
 {
     for (size_t i = 0; i < f->n_terms; i++)
         if (f->terms[i].key == NULL || (!is_by_id(f) && f->terms[i].key->index != FILTER_NO_INDEX))
-            return true;
+            return !has_narrow(f);
     return false;
-}
-
-/* Words, and nothing that the statistics know better. */
-static bool is_words_alone(const struct filter *f)
-{
-    for (size_t i = 0; i < f->n_terms; i++)
-        if (filter_is_sought(f, &f->terms[i]))
-            return false;
-    return has_positive_words(f);
 }
 
 static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
@@ -247,7 +241,7 @@ static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words 
     if (!is_guess(f))
         return 0;
     int r = walk(f, tx, &near, NEAR, e);
-    if (r != WALK_ON || !is_words_alone(f))
+    if (r != WALK_ON || !has_positive_words(f))
         return r < 0 ? r : 0;
     r = filter_list_words(f, tx, FEW, w->ids, &n, e);
     if (r == 0 && n < FEW) {

@@ -259,9 +259,8 @@ class Servers:
         if "db.url" not in settings:
             with sqlite3.connect(settings["db.path"], timeout=30) as db:
                 return db.execute(sql).fetchone()[0]
-        done = subprocess.run(
-            [*self.psql("wind"), "-At", "-c", sql], check=True, capture_output=True, text=True
-        )
+        words = [*self.psql(settings["db.url"].rsplit("/", 1)[1]), "-At", "-c", sql]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
     def key(self, settings):
