@@ -182,6 +182,23 @@ void db_stats(struct db *db, struct db_stats *ret_stats)
 
 /* ---------------------------------------------------------------- transactions */
 
+/* Others here and other processes are waited for, busy_ms in all. */
+static int take_and_begin(struct db *db, struct db_pool *pool, enum db_mode mode,
+                          struct db_conn **ret_conn, struct err *e)
+{
+    const int64_t until_ms = db_now_ms() + db->conf.busy_ms;
+    int r = db_pool_take(pool, ret_conn, e);
+
+    if (r != 0)
+        return r;
+    WIND_CHECK(*ret_conn != NULL);
+    const int64_t left_ms = until_ms - db_now_ms();
+    r = db->ops->begin((*ret_conn)->native, mode, left_ms > 1 ? (int)left_ms : 1, e);
+    if (r != 0)
+        db_pool_give(*ret_conn);
+    return r;
+}
+
 static int tx_new(struct db *db, struct db_pool *pool, enum db_mode mode, struct db_tx **ret_tx,
                   struct err *e)
 {
@@ -190,13 +207,7 @@ static int tx_new(struct db *db, struct db_pool *pool, enum db_mode mode, struct
     if (tx == NULL)
         return err_set(e, -ENOMEM, "database: out of memory");
     *tx = (struct db_tx){.db = db, .mode = mode};
-    int r = db_pool_take(pool, &tx->conn, e);
-    if (r == 0) {
-        WIND_CHECK(tx->conn != NULL);
-        r = db->ops->begin(tx->conn->native, mode, e);
-        if (r != 0)
-            db_pool_give(tx->conn);
-    }
+    const int r = take_and_begin(db, pool, mode, &tx->conn, e);
     if (r != 0) {
         free(tx);
         return r;
@@ -221,7 +232,7 @@ static int part_new(struct db *db, struct db_tx **ret_tx, struct err *e)
     if (tx == NULL)
         return err_set(e, -ENOMEM, "database: out of memory");
     *tx = (struct db_tx){.db = db, .conn = db->group, .mode = DB_MODE_PART};
-    const int r = db->ops->begin(tx->conn->native, DB_MODE_PART, e);
+    const int r = db->ops->begin(tx->conn->native, DB_MODE_PART, db->conf.busy_ms, e);
     if (r != 0) {
         free(tx);
         return r;
@@ -350,15 +361,9 @@ int db_group_begin(struct db *db, struct err *e)
 {
     struct db_conn *c = NULL;
 
-    int r = db_pool_take(&db->writer, &c, e);
-    if (r != 0)
-        return r;
-    WIND_CHECK(c != NULL);
-    r = db->ops->begin(c->native, DB_MODE_WRITE, e);
+    const int r = take_and_begin(db, &db->writer, DB_MODE_WRITE, &c, e);
     if (r == 0)
         group_set(db, c);
-    else
-        db_pool_give(c);
     return r;
 }
 

@@ -32,7 +32,8 @@ struct db_ops {
     void (*disconnect)(void *conn);
     bool (*is_alive)(void *conn);                              /* NULL: always */
     int (*script)(void *conn, const char *sql, struct err *e); /* several statements, no rows */
-    int (*begin)(void *conn, enum db_mode mode, struct err *e);
+    /* wait_ms: for other processes that write, at most (SQLite). */
+    int (*begin)(void *conn, enum db_mode mode, int wait_ms, struct err *e);
     int (*end)(void *conn, enum db_mode mode, bool is_commit, struct err *e);
     int64_t (*position)(void *conn); /* of the last commit in the log; NULL: there is no replica */
     int64_t (*changed)(void *conn);  /* rows the last statement touched */

@@ -12,10 +12,11 @@
 
 /* ---------------------------------------------------------------- transactions */
 
-static int begin(void *conn, enum db_mode mode, struct err *e)
+static int begin(void *conn, enum db_mode mode, int wait_ms, struct err *e)
 {
     struct pg_conn *c = conn;
 
+    (void)wait_ms;
     if (mode == DB_MODE_PART) {
         c->is_part = true;
         c->is_saved = false;

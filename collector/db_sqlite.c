@@ -162,7 +162,7 @@ static int connect(const struct db_conf *conf, enum db_role role, void **ret_con
     return 0;
 }
 
-static int begin(void *conn, enum db_mode mode, struct err *e)
+static int begin(void *conn, enum db_mode mode, int wait_ms, struct err *e)
 {
     static const char *const sql[] = {[DB_MODE_READ] = "BEGIN",
                                       [DB_MODE_SINGLE] = NULL,
@@ -173,6 +173,8 @@ static int begin(void *conn, enum db_mode mode, struct err *e)
     if (mode == DB_MODE_PART && sqlite3_get_autocommit(conn))
         return err_set(e, -EIO, "database: the transaction was ended by a failure");
     read_began_ns = time_mono_ns();
+    if (mode == DB_MODE_WRITE)
+        (void)sqlite3_busy_timeout(conn, wait_ms);
     return sql[mode] == NULL ? 0 : script(conn, sql[mode], e);
 }
 
