@@ -260,7 +260,7 @@ static void encode(const struct pg_stmt *s, struct encoded *en, struct buf *byte
 {
     for (size_t i = 0; i < s->n_params; i++) {
         const struct db_value *v = &s->args[i];
-        const bool is_own = v->type == DB_TYPE_TEXT || v->type == DB_TYPE_BLOB;
+        const bool is_own = db_has_bytes(v);
         en->formats[i] = pg_type(v) == s->types[i] || v->type == DB_TYPE_NULL;
         en->values[i] = is_own && en->formats[i] ? v->p : NULL;
         en->lengths[i] = (int)v->len;

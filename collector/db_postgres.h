@@ -27,6 +27,7 @@ enum {
     PG_FLOAT4 = 700,
     PG_FLOAT8 = 701,
     PG_BYTEAS = 1001,
+    PG_TSVECTOR = 3614,
     PG_TEXTS = 1009,
     PG_INT8S = 1016,
     PG_FLOAT8S = 1022,

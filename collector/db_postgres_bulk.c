@@ -113,9 +113,9 @@ int pg_bulk_row(void *bulk, const struct db_value *values, size_t n, struct err 
 
     buf_put(&b->out, count, 2);
     for (size_t i = 0; i < n; i++) {
-        const bool is_text = values[i].type == DB_TYPE_TEXT || values[i].type == DB_TYPE_BLOB;
+        const bool has_bytes = db_has_bytes(&values[i]);
         pg_put32(&b->out, values[i].type == DB_TYPE_NULL ? UINT32_MAX
-                          : is_text                      ? (uint32_t)values[i].len
+                          : has_bytes                    ? (uint32_t)values[i].len
                                                          : 8);
         pg_encode(&b->out, &values[i]);
     }

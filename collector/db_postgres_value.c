@@ -15,6 +15,7 @@ static const struct type {
     [DB_TYPE_F64] = {PG_FLOAT8, PG_FLOAT8S},
     [DB_TYPE_TEXT] = {PG_TEXT, PG_TEXTS},
     [DB_TYPE_BLOB] = {PG_BYTEA, PG_BYTEAS},
+    [DB_TYPE_TSVECTOR] = {PG_TSVECTOR, 0},
 };
 
 Oid pg_type(const struct db_value *v)
@@ -47,7 +48,7 @@ static struct db_value item_of(const struct db_value *v, size_t i)
 
 static uint32_t size_of(const struct db_value *v)
 {
-    return v->type == DB_TYPE_TEXT || v->type == DB_TYPE_BLOB ? (uint32_t)v->len : 8;
+    return db_has_bytes(v) ? (uint32_t)v->len : 8;
 }
 
 static void encode_one(struct buf *out, const struct db_value *v)
@@ -64,6 +65,7 @@ static void encode_one(struct buf *out, const struct db_value *v)
         break;
     case DB_TYPE_TEXT:
     case DB_TYPE_BLOB:
+    case DB_TYPE_TSVECTOR:
         buf_put(out, v->p, v->len);
         break;
     default:
@@ -118,7 +120,7 @@ void pg_encode_text(struct buf *out, const struct db_value *v)
             buf_printf(out, "%02x", ((const unsigned char *)v->p)[i]);
         break;
     default:
-        out->failed = true; /* an array has a type from the start */
+        out->failed = true; /* the others have a type from the start */
         break;
     }
     buf_putc(out, '\0');

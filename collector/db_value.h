@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -24,6 +25,7 @@ enum db_type {
     DB_TYPE_F64,
     DB_TYPE_TEXT,
     DB_TYPE_BLOB,
+    DB_TYPE_TSVECTOR, /* PostgreSQL's own, as search_tsvector.h writes it */
     DB_TYPE_INTS,  /* p: int64_t[len] */
     DB_TYPE_ARRAY, /* p: struct db_value[len], each of type `of` or NULL */
 };
@@ -63,6 +65,15 @@ static inline struct db_value db_text_n(const char *s, size_t len)
 static inline struct db_value db_bytes(const void *p, size_t len)
 {
     return (struct db_value){.type = p ? DB_TYPE_BLOB : DB_TYPE_NULL, .p = p, .len = len};
+}
+static inline struct db_value db_tsvector(const void *p, size_t len)
+{
+    return (struct db_value){.type = DB_TYPE_TSVECTOR, .p = p, .len = len};
+}
+/* Is it at `p`, of `len` bytes? */
+static inline bool db_has_bytes(const struct db_value *v)
+{
+    return v->type == DB_TYPE_TEXT || v->type == DB_TYPE_BLOB || v->type == DB_TYPE_TSVECTOR;
 }
 static inline struct db_value db_ints(const int64_t *items, size_t n)
 {

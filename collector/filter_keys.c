@@ -8,20 +8,28 @@
 #define ALERT_ENTITIES    "alert_entities ae JOIN entities en ON en.id = ae.entity_id"
 #define INCIDENT_ENTITIES "incident_entities ie JOIN entities en ON en.id = ie.entity_id"
 
-static const struct filter_select alert_uid = {"alert_id", "alert_uids", NULL},
-                                  alert_host = {"ae.alert_id", ALERT_ENTITIES, NULL},
-                                  alert_attacker = {"ae.alert_id", ALERT_ENTITIES,
-                                                    "ae.role = 'attacker'"},
-                                  alert_victim = {"ae.alert_id", ALERT_ENTITIES,
-                                                  "ae.role = 'victim'"},
-                                  alert_entity = {"ae.alert_id", ALERT_ENTITIES, ENTITY_KINDS},
-                                  alert_tag = {"object_id", "tags", "topic = 'alerts'"},
-                                  incident_host = {"ie.incident_id", INCIDENT_ENTITIES, NULL},
-                                  incident_attacker = {"ie.incident_id", INCIDENT_ENTITIES,
-                                                       "ie.role = 'attacker'"},
-                                  incident_victim = {"ie.incident_id", INCIDENT_ENTITIES,
-                                                     "ie.role = 'victim'"},
-                                  incident_tag = {"object_id", "tags", "topic = 'incidents'"};
+#define ENTITY             "SELECT en.id FROM entities en WHERE "
+#define ALERTS_OF(also)    "FROM alert_entities ae WHERE " also "ae.entity_id = "
+#define ALERTS_AS(role)                                                                            \
+    {"ae.alert_id", ALERT_ENTITIES, "ae.role = '" role "'", ENTITY,                                \
+     ALERTS_OF("ae.role = '" role "' AND ")}
+#define INCIDENTS_AS(role)                                                                         \
+    {"ie.incident_id", INCIDENT_ENTITIES, "ie.role = '" role "'", NULL, NULL}
+
+static const struct filter_select alert_uid = {"alert_id", "alert_uids", NULL, NULL, NULL},
+                                  alert_host = {"ae.alert_id", ALERT_ENTITIES, NULL, ENTITY,
+                                                ALERTS_OF("")},
+                                  alert_attacker = ALERTS_AS("attacker"),
+                                  alert_victim = ALERTS_AS("victim"),
+                                  alert_entity = {"ae.alert_id", ALERT_ENTITIES, ENTITY_KINDS,
+                                                  ENTITY ENTITY_KINDS " AND ", ALERTS_OF("")},
+                                  alert_tag = {"object_id", "tags", "topic = 'alerts'", NULL, NULL},
+                                  incident_host = {"ie.incident_id", INCIDENT_ENTITIES, NULL, NULL,
+                                                   NULL},
+                                  incident_attacker = INCIDENTS_AS("attacker"),
+                                  incident_victim = INCIDENTS_AS("victim"),
+                                  incident_tag = {"object_id", "tags", "topic = 'incidents'", NULL,
+                                                  NULL};
 
 #define NONE FILTER_NO_INDEX
 #define SOME FILTER_INDEX
@@ -45,10 +53,10 @@ static const struct filter_key alert_keys[] = {
     {"created",  FILTER_TIME,     "a.created_at # ?",         "wind.created",        NULL, NULL, IDS, NULL},
     {"src",      FILTER_NET,      "a.src BETWEEN ? AND ?",    "source.ip",           NULL, "a.src IS NULL", IDS, NULL},
     {"dst",      FILTER_NET,      "a.dst BETWEEN ? AND ?",    "destination.ip",      NULL, "a.dst IS NULL", IDS, NULL},
-    {"host",     FILTER_NET,      "en.addr BETWEEN ? AND ?",  "related.ip",          NULL, NULL, SOME, &alert_host},
-    {"attacker", FILTER_NET,      "en.addr BETWEEN ? AND ?",  "wind.attacker.ip",    NULL, NULL, SOME, &alert_attacker},
-    {"victim",   FILTER_NET,      "en.addr BETWEEN ? AND ?",  "wind.victim.ip",      NULL, NULL, SOME, &alert_victim},
-    {"entity",   FILTER_TEXT,     "en.value = ?",             "wind.entities",       NULL, NULL, SOME, &alert_entity},
+    {"host",     FILTER_NET,      "en.addr BETWEEN ? AND ?",  "related.ip",          NULL, NULL, IDS, &alert_host},
+    {"attacker", FILTER_NET,      "en.addr BETWEEN ? AND ?",  "wind.attacker.ip",    NULL, NULL, IDS, &alert_attacker},
+    {"victim",   FILTER_NET,      "en.addr BETWEEN ? AND ?",  "wind.victim.ip",      NULL, NULL, IDS, &alert_victim},
+    {"entity",   FILTER_TEXT,     "en.value = ?",             "wind.entities",       NULL, NULL, IDS, &alert_entity},
     {"tag",      FILTER_TEXT,     "tag = ?",                  "tags",                NULL, "", SOME, &alert_tag},
     {.name = NULL},
 };

@@ -23,12 +23,17 @@ enum filter_kind {
     FILTER_NET, /* address or network: two parameters, first and last address */
 };
 
-/* Are few rows with a value found at once, and those with the same value in the order of ids? */
+/* Are few rows with a value found at once, and those of one value in the order of ids? */
 enum filter_index { FILTER_NO_INDEX, FILTER_INDEX, FILTER_INDEX_IDS };
 
-/* Rows of another table that say something of ours: `id` is ours; `also` (may be NULL) holds. */
+/*
+ * Rows of another table that say something of ours: `id` is ours; `also` (may be NULL) holds. When
+ * an index has the rows of one entity in the order of `id`: `entity` finds it by the value, and
+ * `rows` are its own.
+ */
 struct filter_select {
     const char *id, *from, *also;
+    const char *entity, *rows; /* NULL: there is no such index */
 };
 
 /* In `sql`, `?` is the next parameter and `#` the operator (=, <, ...). */

@@ -198,6 +198,25 @@ static void put_select(struct sql *q, const struct filter_select *s, const struc
         buf_printf(&q->text, " AND %s = %s)", s->id, id);
 }
 
+static void put_ids(struct sql *q, const char *id, const char *op, int64_t value)
+{
+    buf_printf(&q->text, " AND %s %s $%zu", id, op, q->n_args + 1);
+    add_arg(q, db_int(value));
+}
+
+/* The rows of one entity, in whose order the page is. */
+static void put_along(struct sql *q, const struct filter_select *s)
+{
+    const struct filter *f = q->f;
+
+    buf_printf(&q->text, "%s$%zu", s->rows, q->n_args + 1);
+    add_arg(q, db_int(q->plan->entity));
+    if (f->has_cursor)
+        put_ids(q, s->id, f->is_descending ? "<" : ">", f->cursor_id);
+    if (q->plan->edge != NULL)
+        put_ids(q, s->id, f->is_descending ? ">=" : "<=", q->plan->edge->id);
+}
+
 static void put_selects(struct sql *q, const struct filter_term *t, bool is_bare)
 {
     size_t set = 0;
@@ -216,6 +235,12 @@ static void put_term(struct sql *q, size_t term)
 {
     const struct filter_term *t = &q->f->terms[term];
 
+    if (term == q->plan->along && t->key->select != NULL) {
+        buf_printf(&q->text, " AND %s IN (SELECT %s ", q->f->table->id, t->key->select->id);
+        put_along(q, t->key->select);
+        buf_putc(&q->text, ')');
+        return;
+    }
     if (t->key->select != NULL) {
         buf_puts(&q->text, t->is_negated ? " AND NOT (" : " AND (");
         put_selects(q, t, is_bare(q, term));
@@ -491,23 +516,38 @@ int filter_query(const struct filter *f, struct db_tx *tx, const struct filter_p
 
 /* ---------------------------------------------------------------- how many, and how far */
 
+static void put_edge_query(struct sql *q)
+{
+    const struct filter *f = q->f;
+    const struct filter_keys *t = f->table;
+
+    buf_printf(&q->text, "SELECT %s, %s FROM %s WHERE 1 = 1", f->sort->sql, t->id, t->from);
+    if (f->has_cursor)
+        put_cursor(q);
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (i == q->plan->along || (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i])))
+            put_term(q, i);
+    buf_printf(&q->text, " ORDER BY %s %s, %s", f->sort->sql, f->is_descending ? "DESC" : "ASC",
+               t->id);
+}
+
 int filter_find_edge(const struct filter *f, struct db_tx *tx, const struct filter_plan *p,
                      int rows, struct filter_edge *ret_edge, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    const char *order = f->is_descending ? "DESC" : "ASC";
-    const struct filter_keys *t = f->table;
+    const struct filter_select *along =
+        p->along == FILTER_NO_TERM ? NULL : f->terms[p->along].key->select;
     struct sql q;
 
     begin(&q, f, tx, p, (struct buf){.data = NULL});
-    buf_printf(&q.text, "SELECT %s, %s FROM %s WHERE 1 = 1", f->sort->sql, t->id, t->from);
-    if (f->has_cursor)
-        put_cursor(&q);
-    for (size_t i = 0; i < f->n_terms; i++)
-        if (i == p->along || (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i])))
-            put_term(&q, i);
-    buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT 1 OFFSET %d", f->sort->sql, order, t->id,
-               order, rows);
+    if (along != NULL) {
+        buf_printf(&q.text, "SELECT %s, %s ", along->id, along->id);
+        put_along(&q, along);
+        buf_printf(&q.text, " ORDER BY %s", along->id);
+    } else {
+        put_edge_query(&q);
+    }
+    buf_printf(&q.text, " %s LIMIT 1 OFFSET %d", f->is_descending ? "DESC" : "ASC", rows);
     const int r = q.text.failed ? err_set(e, -ENOMEM, "out of memory")
                                 : db_query_row(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
     buf_done(&q.text);
@@ -515,6 +555,29 @@ int filter_find_edge(const struct filter *f, struct db_tx *tx, const struct filt
         *ret_edge = (struct filter_edge){
             f->sort->is_real ? db_f64(db_real(s, 0)) : db_int(db_i64(s, 0)), db_i64(s, 1)};
     return r;
+}
+
+int filter_find_entity(const struct filter *f, struct db_tx *tx, size_t term, int64_t *ret_entity,
+                       struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const struct filter_plan plain = {.way = FILTER_PLAIN, .along = FILTER_NO_TERM};
+    const struct filter_term *t = &f->terms[term];
+    struct sql q;
+    int n = 0;
+
+    begin(&q, f, tx, &plain, (struct buf){.data = NULL});
+    buf_puts(&q.text, t->key->select->entity);
+    put_value(&q, t->key, &f->values[t->first], true);
+    buf_puts(&q.text, " LIMIT 2");
+    int r = q.text.failed ? err_set(e, -ENOMEM, "out of memory")
+                          : db_query(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
+    buf_done(&q.text);
+    for (; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0) {
+        *ret_entity = db_i64(s, 0);
+        n++;
+    }
+    return r < 0 ? r : n;
 }
 
 static int count(struct sql *q, struct db_tx *tx, int64_t *ret_n, struct err *e)

@@ -12,6 +12,12 @@
 
 /* ---------------------------------------------------------------- rows in their order */
 
+/* How many are looked at first. Of one value all are wanted; an alert may name a host twice. */
+static int near(const struct filter *f, const struct filter_plan *p)
+{
+    return f->n_terms == 1 && p->along != FILTER_NO_TERM ? 2 * (int)(f->limit + 1) : NEAR;
+}
+
 enum walked { WALK_PICKED, WALK_SHORT, WALK_ON = 3 };
 
 /*
@@ -64,10 +70,31 @@ static bool is_point(const struct filter *f, const struct filter_term *t)
            v->op == FILTER_EQ && (t->key->kind != FILTER_NET || memcmp(v->first, v->last, 16) == 0);
 }
 
-/* One value of a column whose index has its rows in the order of ids. */
-static bool is_in_order(const struct filter *f, const struct filter_term *t)
+/*
+ * In the order of ids a page comes out of the rows that have one value, as its index has them in
+ * that order. PostgreSQL knows that of columns; not of another table's rows.
+ */
+static int find_along(struct filter *f, struct db_tx *tx, struct filter_plan *p, struct err *e)
 {
-    return is_point(f, t) && t->key->index == FILTER_INDEX_IDS;
+    for (size_t i = 0; i < f->n_terms && is_by_id(f); i++) {
+        const struct filter_term *t = &f->terms[i];
+        if (!is_point(f, t) || t->key->index != FILTER_INDEX_IDS ||
+            (t->key->select == NULL && db_engine(tx) == DB_POSTGRES))
+            continue;
+        const int n = t->key->select == NULL ? 1 : filter_find_entity(f, tx, i, &p->entity, e);
+        if (n < 0)
+            return n;
+        if (n == 0) { /* nobody has it: the page is empty */
+            f->is_picked = true;
+            f->n_picked = 0;
+            f->picked_cursor[0] = '\0';
+        }
+        if (n <= 1) {
+            p->along = i;
+            return 0;
+        }
+    }
+    return 0;
 }
 
 bool filter_is_sought(const struct filter *f, const struct filter_term *t)
@@ -190,14 +217,14 @@ static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w
     int r;
 
     p->way = FILTER_WALK;
-    for (size_t i = 0; i < f->n_terms && p->along == FILTER_NO_TERM; i++)
-        if (is_by_id(f) && is_in_order(f, &f->terms[i]))
-            p->along = i;
+    r = find_along(f, tx, p, e);
+    if (r < 0 || f->is_picked)
+        return r;
     /* An incident may have a thousand entities to look at. */
     const bool is_case = f->what == FILTER_INCIDENTS;
     r = plan_rare(f, tx, p, is_case || is_by_id(f) ? FEW : ONCE, !is_case, e);
     if (r == 0 && p->way == FILTER_WALK)
-        r = walk(f, tx, p, NEAR, e);
+        r = walk(f, tx, p, near(f, p), e);
     if (r != WALK_ON || p->way != FILTER_WALK)
         return r < 0 ? r : 0;
     r = plan_rare(f, tx, p, FEW, false, e);
@@ -234,14 +261,17 @@ static bool is_guess(const struct filter *f)
 static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
                         struct filter_plan *p, struct err *e)
 {
-    const struct filter_plan near = {
-        .way = FILTER_WALK, .seek = FILTER_NO_TERM, .along = FILTER_NO_TERM};
     size_t n = 0;
 
-    if (!is_guess(f))
-        return 0;
-    int r = walk(f, tx, &near, NEAR, e);
-    if (r != WALK_ON || !has_positive_words(f))
+    int r = find_along(f, tx, p, e);
+    if (r < 0 || f->is_picked || (p->along == FILTER_NO_TERM && !is_guess(f)))
+        return r;
+    p->way = FILTER_WALK;
+    r = walk(f, tx, p, near(f, p), e);
+    if (r == WALK_SHORT && p->along != FILTER_NO_TERM)
+        return 0; /* all that are left of it */
+    p->way = FILTER_PLAIN;
+    if (r != WALK_ON || p->along != FILTER_NO_TERM || !has_positive_words(f))
         return r < 0 ? r : 0;
     r = filter_list_words(f, tx, FEW, w->ids, &n, e);
     if (r == 0 && n < FEW) {

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/db_bulk.h"
 #include "collector/incidents.h"
 #include "collector/search.h"
 #include "collector/search_index.h"
 #include "collector/search_token.h"
+#include "collector/search_tsvector.h"
 
 #define PRUNE_ROWS 5000
 #define ROWS       1000
@@ -29,26 +31,24 @@
 #define GONE(what)                                                                                 \
     "SELECT object_id FROM outbox WHERE topic = '" what "s' AND op = 'deleted' AND seq > $1 "      \
     "AND seq <= $2"
-#define ADD_SQLITE(what) "INSERT OR REPLACE INTO " what "_text (rowid, tokens) VALUES ($1, $2)"
-#define ADD_POSTGRES(what)                                                                         \
-    "INSERT INTO " what "_text (rowid, tokens) SELECT t.id, t.tokens::tsvector "                   \
-    "FROM unnest($1, $2) AS t(id, tokens) ON CONFLICT (rowid) DO UPDATE SET tokens = "             \
-    "excluded.tokens"
+#define ADD(what) "INSERT OR REPLACE INTO " what "_text (rowid, tokens) VALUES ($1, $2)"
 
 static const struct topic_sql {
-    const char *rows[2], *gone, *drop_ids, *drop_gone, *add[2]; /* rows, add: by db_engine */
+    const char *table, *rows[2], *gone, *drop_ids, *drop_gone, *add; /* rows: by db_engine */
 } sqls[TOPICS] = {
-    [TOPIC_ALERTS] = {{ALERT_ROWS, ALERT_ROWS},
+    [TOPIC_ALERTS] = {"alert_text",
+                      {ALERT_ROWS, ALERT_ROWS},
                       GONE("alert"),
                       DROP_IDS("alert"),
                       DROP_GONE("alert"),
-                      {ADD_SQLITE("alert"), ADD_POSTGRES("alert")}},
-    [TOPIC_INCIDENTS] = {{INCIDENT_ROWS("group_concat(value, char(10))"),
+                      ADD("alert")},
+    [TOPIC_INCIDENTS] = {"incident_text",
+                         {INCIDENT_ROWS("group_concat(value, char(10))"),
                           INCIDENT_ROWS("string_agg(value, chr(10))")},
                          GONE("incident"),
                          DROP_IDS("incident"),
                          DROP_GONE("incident"),
-                         {ADD_SQLITE("incident"), ADD_POSTGRES("incident")}},
+                         ADD("incident")},
 };
 
 /* Rows of one topic between reading and writing, so that the tables are not kept from others. */
@@ -192,28 +192,36 @@ static int text_take(void *index, struct db_tx *tx, const struct search_span *sp
     return r;
 }
 
-static int write_each(struct db_tx *tx, const char *sql, const struct batch *b,
-                      const struct db_value *texts, struct err *e)
+static int write_sqlite(struct text *x, struct db_tx *tx, enum topic t, struct err *e)
 {
+    const struct batch *b = &x->batches[t];
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < b->n; i++)
-        r = db_run(tx, sql, DB_ARGS(db_int(b->ids[i]), texts[i]), NULL, e);
+        r = db_run(tx, sqls[t].add,
+                   DB_ARGS(db_int(b->ids[i]), db_text_n(x->texts.data + b->at[i], b->len[i])), NULL,
+                   e);
     return r;
+}
+
+static int write_postgres(struct text *x, struct db_tx *tx, enum topic t, struct err *e)
+{
+    WIND_AUTO(db_bulk) struct db_bulk *rows = NULL;
+    const struct batch *b = &x->batches[t];
+
+    int r = db_run(tx, sqls[t].drop_gone, DB_ARGS(db_ints(b->ids, b->n)), NULL, e);
+    if (r == 0)
+        r = db_bulk_begin(tx, sqls[t].table, "rowid, tokens", &rows, e);
+    for (size_t i = 0; r == 0 && i < b->n; i++)
+        r = db_bulk_row(
+            rows, DB_ARGS(db_int(b->ids[i]), db_tsvector(x->texts.data + b->at[i], b->len[i])), e);
+    return r == 0 ? db_bulk_end(&rows, e) : r;
 }
 
 /* What was read is put over what is there: it may have changed since, and comes again. */
 static int write_rows(struct text *x, struct db_tx *tx, enum topic t, struct err *e)
 {
-    const struct batch *b = &x->batches[t];
-    struct db_value texts[SEARCH_BATCH_MAX];
-
-    for (size_t i = 0; i < b->n; i++)
-        texts[i] = db_text_n(x->texts.data + b->at[i], b->len[i]);
-    if (db_engine(tx) == DB_SQLITE)
-        return write_each(tx, sqls[t].add[DB_SQLITE], b, texts, e);
-    return db_run(tx, sqls[t].add[DB_POSTGRES],
-                  DB_ARGS(db_ints(b->ids, b->n), db_array(DB_TYPE_TEXT, texts, b->n)), NULL, e);
+    return db_engine(tx) == DB_SQLITE ? write_sqlite(x, tx, t, e) : write_postgres(x, tx, t, e);
 }
 
 static int text_write(void *index, struct db_tx *tx, const struct search_span *span, struct err *e)

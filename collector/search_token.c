@@ -2,7 +2,6 @@
 
 #include <stdint.h>
 
-#include "common/digits.h"
 #include "common/utf8.h"
 
 /* ---------------------------------------------------------------- characters */
@@ -141,27 +140,6 @@ void search_gap(struct buf *out)
 {
     if (out->len > 0)
         put_token(out, SEARCH_GAP, sizeof(SEARCH_GAP) - 1);
-}
-
-static void put_lexeme(struct buf *out, const char *token, size_t len, unsigned at)
-{
-    char number[DIGITS_U64_MAX];
-
-    if (out->len > 0)
-        buf_putc(out, ' ');
-    buf_put(out, token, len);
-    buf_putc(out, ':');
-    buf_put(out, number, (size_t)(digits_u64(number, at) - number));
-}
-
-void search_tsvector(struct buf *out, const char *tokens)
-{
-    for (unsigned at = 1; *tokens != '\0'; at++) {
-        const size_t len = strcspn(tokens, " ");
-        if (len != 1 || tokens[0] != SEARCH_GAP[0])
-            put_lexeme(out, tokens, len, at);
-        tokens += len + (tokens[len] == ' ');
-    }
 }
 
 bool search_is_prefix(const char *word)

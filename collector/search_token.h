@@ -32,9 +32,6 @@ size_t search_tokens(struct buf *out, const char *text);
 /* The next text begins here. */
 void search_gap(struct buf *out);
 
-/* Tokens as PostgreSQL reads a tsvector: 'evil':1 'c2':2 */
-void search_tsvector(struct buf *out, const char *tokens);
-
 /*
  * What a searched word means: its tokens stand one behind the other. True: the last of them may
  * go on (scan finds scanner). Words end so that go on typing: in a letter, a digit or a star.

@@ -340,15 +340,17 @@ static struct db_value address(uint8_t bytes[16], int n)
 
 /*
  * Every row has "common", every third "third", two have "rare", and each a word of its own. Each
- * has one of HOSTS attackers, and every 500th a victim.
+ * has one of HOSTS attackers, every 500th a victim, and every second has a host in common, which
+ * every fourth names twice.
  */
 static void put_many(struct db_tx *tx)
 {
     uint8_t addr[16];
 
-    for (int i = 0; i <= HOSTS; i++)
+    for (int i = 0; i <= HOSTS + 1; i++)
         put(tx, "INSERT INTO entities (id, kind, value, addr) VALUES ($1, 'host', $2, $3)",
             DB_ARGS(db_int(1000 + i), db_int(i), address(addr, i)));
+    put(tx, "INSERT INTO entities (id, kind, value) VALUES (1100, 'user', '65')", DB_NONE);
     for (int i = 6; i <= MANY; i++) {
         const uint8_t uid[16] = {1, [14] = (uint8_t)(i >> 8), [15] = (uint8_t)i};
         put(tx,
@@ -369,6 +371,14 @@ static void put_many(struct db_tx *tx)
     put(tx,
         "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
         "SELECT id, 1, 1064, 'victim' FROM alerts WHERE type = 'many' AND id % 500 = 0",
+        DB_NONE);
+    put(tx,
+        "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
+        "SELECT id, 2, 1065, 'related' FROM alerts WHERE type = 'many' AND id % 2 = 0",
+        DB_NONE);
+    put(tx,
+        "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
+        "SELECT id, 3, 1065, 'attacker' FROM alerts WHERE type = 'many' AND id % 4 = 0",
         DB_NONE);
     put(tx, "INSERT INTO tags SELECT 'alerts', id, 'few' FROM alerts WHERE id % 3000 = 0", DB_NONE);
 }
@@ -509,6 +519,16 @@ Test(filter_many, every_way_finds_the_same_rows, .init = fill_many, .fini = batc
         {"victim:10.8.0.64", COMMON " AND id % 500 = 0"},
         {"victim:10.8.0.64 third", THIRD " AND id % 500 = 0"},
         {"attacker:10.8.0.64", "FALSE"},
+        {"10.8.0.65", COMMON " AND id % 2 = 0"},
+        {"10.8.0.65 third", THIRD " AND id % 2 = 0"},
+        {"attacker:10.8.0.65 severity:low", COMMON " AND id % 4 = 0"},
+        {"host:10.8.0.65 victim:10.8.0.64", COMMON " AND id % 500 = 0"},
+        {"10.8.0.65 port:78", "dst_port = 78"},
+        {"10.8.0.65 id:<4000 num", COMMON " AND id % 2 = 0 AND id < 4000"},
+        {"-10.8.0.65 third", THIRD " AND id % 2 = 1"},
+        {"entity:65", COMMON " AND id % 2 = 0"},
+        {"host:10.8.0.66", "FALSE"},
+        {"tag:few 10.8.0.65", "id IN (3000, 6000, 9000)"},
         {"-host:10.8.0.0/16", "id <= 5"},
         {"-host:10.8.0.7 third", THIRD " AND id % 64 <> 7"},
         {"src:10.8.0.7", COMMON " AND id % 64 = 7"},

@@ -1,6 +1,8 @@
 /* Texts become tokens: of the few signs that every text index leaves whole, small for good, and the
- * beginning of a word has the beginning of its token. */
+ * beginning of a word has the beginning of its token. PostgreSQL takes them as they are written
+ * for it. */
 #include "collector/search_token.h"
+#include "collector/search_tsvector.h"
 #include "support/fuzz.h"
 
 #define TEXT_MAX 4096
@@ -15,6 +17,38 @@ static void check_signs(const char *tokens)
         FUZZ_CHECK(len <= SEARCH_TOKEN_MAX);
         FUZZ_CHECK(*p != ' ' || (p > tokens && p[1] != ' ' && p[1] != '\0'));
     }
+}
+
+static unsigned take16(const struct buf *b, size_t *at)
+{
+    FUZZ_CHECK(*at + 2 <= b->len);
+    *at += 2;
+    return (unsigned)(unsigned char)b->data[*at - 2] << 8 | (unsigned char)b->data[*at - 1];
+}
+
+/* What tsvectorrecv asks for. */
+static void check_tsvector(const struct buf *v)
+{
+    const char *before = "";
+    size_t at = 0, lexemes = (size_t)take16(v, &at) << 16;
+
+    lexemes |= take16(v, &at);
+    for (size_t i = 0; i < lexemes; i++) {
+        const char *lexeme = v->data + at;
+        const size_t len = strnlen(lexeme, v->len - at);
+        FUZZ_CHECK(len > 0 && len <= SEARCH_TOKEN_MAX && at + len < v->len);
+        FUZZ_CHECK(strcmp(before, lexeme) < 0);
+        before = lexeme;
+        at += len + 1;
+        const unsigned places = take16(v, &at);
+        FUZZ_CHECK(places > 0 && places <= 256);
+        for (unsigned k = 0, last = 0; k < places; k++) {
+            const unsigned place = take16(v, &at);
+            FUZZ_CHECK(place > last && place <= 16383);
+            last = place;
+        }
+    }
+    FUZZ_CHECK(at == v->len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -37,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     search_gap(&b);
     search_tsvector(&v, buf_text(&b));
     FUZZ_CHECK(!v.failed);
+    check_tsvector(&v);
     (void)search_is_prefix(text);
     return 0;
 }
