@@ -108,26 +108,6 @@ static int make_ready(struct search *s, struct err *e)
 
 enum plan { PLAN_NOTHING, PLAN_ANEW, PLAN_SPAN };
 
-/*
- * Batch after batch changes the same incidents, which are long to take: when the follower is far
- * behind, one that changes again soon is taken with that change.
- */
-#define CHANGED(topic)                                                                             \
-    "id IN (SELECT object_id FROM outbox WHERE topic = '" topic "' AND seq > $1 AND seq <= $2"
-#define CHANGED_AGAIN(topic)                                                                       \
-    " EXCEPT SELECT object_id FROM outbox WHERE topic = '" topic "' AND seq > $2 AND "             \
-    "seq <= $2 + 10000"
-
-const char *search_span_sql(const struct search_span *span, enum topic t)
-{
-    if (span->is_ids)
-        return "id BETWEEN $1 + 1 AND $2";
-    if (t == TOPIC_ALERTS)
-        return CHANGED("alerts") ")";
-    return span->is_far ? CHANGED("incidents") CHANGED_AGAIN("incidents") ")"
-                        : CHANGED("incidents") ")";
-}
-
 /* The next ids of a rebuild. */
 static int plan_ids(const struct search *s, struct db_tx *tx, const struct search_state *st,
                     enum topic t, struct search_span *ret_span, struct err *e)

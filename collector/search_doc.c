@@ -50,16 +50,17 @@ enum {
     "a.status, a.assigned_to, a.updated_at, a.first_seen, a.last_seen, a.entities, " TAGS(         \
         list, "alerts", "a.id") ", a.rev, a.source, a.verdict, a.incident_id, a.score, "           \
                                 "a.tactic, a.proto, a.src, a.dst, a.src_port, a.dst_port, "        \
-                                "a.metadata FROM alerts a WHERE a."
+                                "a.metadata FROM alerts a WHERE " SEARCH_SOME("a.")
 #define INCIDENT_SQL(list, object)                                                                 \
     "SELECT i.id, i.created_at, i.uid, i.last_seen, i.severity, i.type, i.title, i.status, "       \
     "i.assigned_to, i.updated_at, i.first_seen, i.last_seen, (SELECT CAST(" list "(" object        \
     "('kind', x.kind, 'value', x.value, 'role', x.role)) AS TEXT) FROM (SELECT DISTINCT "          \
     "en.kind, en.value, ie.role FROM incident_entities ie JOIN entities en "                       \
     "ON en.id = ie.entity_id WHERE ie.incident_id = i.id ORDER BY 2, 3 LIMIT 2000) x), " TAGS(     \
-        list, "incidents", "i.id") ", i.description, i.alert_count FROM incidents i WHERE i."
+        list, "incidents", "i.id") ", i.description, i.alert_count FROM incidents i "                  \
+                                   "WHERE " SEARCH_SOME("i.")
 
-int search_doc_query(struct db_tx *tx, enum topic t, const struct search_span *span,
+int search_doc_query(struct db_tx *tx, enum topic t, const struct search_ids *ids,
                      struct db_stmt **ret_stmt, struct err *e)
 {
     static const char *const sqls[2][TOPICS] = {
@@ -67,12 +68,9 @@ int search_doc_query(struct db_tx *tx, enum topic t, const struct search_span *s
                        INCIDENT_SQL("json_group_array", "json_object")},
         [DB_POSTGRES] = {ALERT_SQL("json_agg"), INCIDENT_SQL("json_agg", "json_build_object")},
     };
-    char sql[2048];
 
-    const int n =
-        snprintf(sql, sizeof(sql), "%s%s", sqls[db_engine(tx)][t], search_span_sql(span, t));
-    WIND_CHECK(n < (int)sizeof(sql));
-    return db_query(tx, sql, DB_ARGS(db_int(span->from), db_int(span->to)), ret_stmt, e);
+    return db_query(tx, sqls[db_engine(tx)][t], DB_ARGS(SEARCH_SOME_ARGS(ids->id, ids->n)),
+                    ret_stmt, e);
 }
 _Static_assert(SEARCH_ENTITIES == 2000, "the LIMIT above");
 

@@ -9,18 +9,10 @@
 #pragma once
 
 #include "collector/filter_tree.h"
-#include "collector/store.h"
+#include "collector/search_span.h"
 
 #define SEARCH_GENERATION 64
 #define SEARCH_ENTITIES   2000 /* of an incident */
-
-/* Rows to take: those that the changes (from, to] of the outbox touched, or ids (from, to]. */
-struct search_span {
-    enum topic topic; /* of ids */
-    bool is_ids;
-    bool is_far; /* leave out incidents that change again soon after `to` */
-    int64_t from, to;
-};
 
 struct search_ops {
     const char *name;
@@ -43,6 +35,3 @@ struct search_ops {
 
 extern const struct search_ops search_text_ops;
 WIND_MUST_USE int search_text_new(void **ret_index, struct err *e);
-
-/* The SQL condition of a span on the id column `id`, with its parameters $1 and $2. */
-const char *search_span_sql(const struct search_span *span, enum topic t);

@@ -103,8 +103,10 @@ static int take_rows(struct search_rest *r, struct db_tx *tx, const struct searc
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
     struct jsonw j;
 
-    int code = search_doc_query(tx, t, span, &s, e);
-    while (code == 0 && (code = db_step(s, e)) == DB_ROW) {
+    int code = search_span_ids(tx, span, t, &r->ids, e);
+    if (code == 0 && r->ids.n > 0)
+        code = search_doc_query(tx, t, &r->ids, &s, e);
+    while (s != NULL && code == 0 && (code = db_step(s, e)) == DB_ROW) {
         put_action(r, t, s);
         jsonw_begin(&j, &r->bulk.body);
         search_doc_put(&j, s, t, r->metadata, &r->tokens);

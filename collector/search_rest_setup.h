@@ -22,6 +22,7 @@ struct search_rest {
     struct json_scan *metadata;
     char prefix[64];
     int64_t retention_ns;
+    struct search_ids ids;
     struct search_bulk bulk;
     struct buf tokens;
     int64_t version; /* theirs */

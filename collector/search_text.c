@@ -17,14 +17,18 @@
 #define TOKENS_MAX ((size_t)256 * 1024)
 #define VERSION    "1" /* raise it when texts become other tokens, or other texts are taken */
 
-#define ALERT_ROWS "SELECT id, description, type, source, entities FROM alerts WHERE "
+#define ALERT_ROWS                                                                                 \
+    "SELECT id, description, type, source, entities FROM alerts WHERE " SEARCH_SOME("")
 
-/* With its entities in one text, a line each: a question for each incident would be a round trip.
+/*
+ * With its entities in one text, a line each: a question for each incident would be a round trip.
+ * Each is looked up by itself: a join may be planned when there are few, and read all of many.
  */
+#define ENTITY_VALUE "(SELECT en.value FROM entities en WHERE en.id = x.entity_id)"
 #define INCIDENT_ROWS(aggregate)                                                                   \
-    "SELECT id, title, description, type, (SELECT " aggregate " FROM (SELECT DISTINCT en.value "   \
-    "FROM incident_entities ie JOIN entities en ON en.id = ie.entity_id "                          \
-    "WHERE ie.incident_id = incidents.id ORDER BY 1 LIMIT $3) x) FROM incidents WHERE "
+    "SELECT id, title, description, type, (SELECT " aggregate " FROM (SELECT DISTINCT "            \
+    "ie.entity_id FROM incident_entities ie WHERE ie.incident_id = incidents.id ORDER BY 1 "       \
+    "LIMIT $4) x) FROM incidents WHERE " SEARCH_SOME("")
 
 #define DROP_IDS(what)  "DELETE FROM " what "_text WHERE rowid BETWEEN $1 + 1 AND $2"
 #define DROP_GONE(what) "DELETE FROM " what "_text WHERE rowid = ANY($1)"
@@ -43,8 +47,8 @@ static const struct topic_sql {
                       DROP_GONE("alert"),
                       ADD("alert")},
     [TOPIC_INCIDENTS] = {"incident_text",
-                         {INCIDENT_ROWS("group_concat(value, char(10))"),
-                          INCIDENT_ROWS("string_agg(value, chr(10))")},
+                         {INCIDENT_ROWS("group_concat(" ENTITY_VALUE ", char(10))"),
+                          INCIDENT_ROWS("string_agg(" ENTITY_VALUE ", chr(10))")},
                          GONE("incident"),
                          DROP_IDS("incident"),
                          DROP_GONE("incident"),
@@ -62,6 +66,7 @@ struct batch {
 };
 
 struct text {
+    struct search_ids ids;
     struct batch batches[TOPICS];
     struct buf texts, tokens;
 };
@@ -132,29 +137,26 @@ static int take_row(struct text *x, struct db_tx *tx, struct db_stmt *s, enum to
                            : 0;
 }
 
+static int take_rows(struct text *x, struct db_tx *tx, enum topic t, const int64_t *ids, size_t n,
+                     struct err *e)
+{
+    WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
+    const struct db_value args[] = {SEARCH_SOME_ARGS(ids, n), db_int(SEARCH_ENTITIES)};
+
+    int r = db_query(tx, sqls[t].rows[db_engine(tx)], args, t == TOPIC_INCIDENTS ? 4 : 3, &s, e);
+    while (r == 0 && (r = db_step(s, e)) == DB_ROW)
+        r = take_row(x, tx, s, t, e);
+    return r;
+}
+
 /* ROWS at a time: PostgreSQL gives all of a statement at once, and an incident may be long. */
 static int take_topic(struct text *x, struct db_tx *tx, const struct search_span *span,
                       enum topic t, struct err *e)
 {
-    struct batch *b = &x->batches[t];
-    const bool is_long = t == TOPIC_INCIDENTS;
-    char sql[1024];
-    int64_t last = 0;
-    size_t before;
-    int r = 0;
+    int r = search_span_ids(tx, span, t, &x->ids, e);
 
-    (void)snprintf(sql, sizeof(sql), "%s%s AND id > $%d ORDER BY id LIMIT %d",
-                   sqls[t].rows[db_engine(tx)], search_span_sql(span, t), is_long ? 4 : 3, ROWS);
-    do {
-        WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-        const struct db_value args[] = {db_int(span->from), db_int(span->to),
-                                        db_int(is_long ? SEARCH_ENTITIES : last), db_int(last)};
-        before = b->n;
-        r = db_query(tx, sql, args, is_long ? 4 : 3, &s, e);
-        while (r == 0 && (r = db_step(s, e)) == DB_ROW)
-            r = take_row(x, tx, s, t, e);
-        last = b->n > 0 ? b->ids[b->n - 1] : 0;
-    } while (r == 0 && b->n == before + ROWS);
+    for (size_t i = 0; r == 0 && i < x->ids.n; i += ROWS)
+        r = take_rows(x, tx, t, x->ids.id + i, x->ids.n - i < ROWS ? x->ids.n - i : ROWS, e);
     return r;
 }
 
@@ -183,8 +185,7 @@ static int text_take(void *index, struct db_tx *tx, const struct search_span *sp
     for (enum topic t = 0; t < TOPICS; t++)
         x->batches[t].n = x->batches[t].n_gone = 0;
     for (enum topic t = 0; r == 0 && t < TOPICS; t++) {
-        if (!span->is_ids || span->topic == t)
-            r = take_topic(x, tx, span, t, e);
+        r = take_topic(x, tx, span, t, e);
         if (r == 0 && !span->is_ids)
             r = take_gone(x, tx, span, t, e);
         *ret_taken += x->batches[t].n;

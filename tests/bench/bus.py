@@ -140,11 +140,12 @@ def consume(servers, kafka, number, args):
         )
     end, cpu, m = wait(base, lambda m: stored(m) >= args.alerts and not m["wind_bus_lag_sum"], pid)
     assert m["wind_bus_rejected_total"] == 0 and m["wind_bus_gap_total"] == 0, m
-    _, with_search, _ = wait(base, lambda m: m["wind_search_behind"] == 0, pid)
+    found, with_search, m = wait(base, lambda m: m["wind_search_behind"] == 0, pid)
     line = {"bench": "bus", "alerts": args.alerts, "seconds": round(end - start, 2)}
     line |= {"rows_s": round(args.alerts / (end - start))}
     line |= {"cpu_us": round(cpu / args.alerts * 1e6, 1)}
     line |= {"with_search_us": round(with_search / args.alerts * 1e6, 1)}
+    line |= {"found_after": round(found - end, 2), "indexed": int(m["wind_search_taken_total"])}
     line |= {"pg_us": round((cpu_seconds(servers.pids["pg"]) - pg) / args.alerts * 1e6, 1)}
     line |= {"batches": int(m["wind_bus_batches_total"]), "peak_mib": round(rss_mib(pid, "VmHWM"))}
     line |= {"scattered": args.scattered, "threads": threads(pid)}
