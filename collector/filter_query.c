@@ -74,7 +74,7 @@ static bool is_bare(const struct sql *q, size_t term)
     const struct filter_term *t = &q->f->terms[term];
 
     if (q->engine == DB_POSTGRES) /* a list of what is unwanted would have no bounds */
-        return way != FILTER_WALK && !t->is_negated;
+        return term == q->plan->along || (way != FILTER_WALK && !t->is_negated);
     if (way == FILTER_SEEK)
         return is_sought_with(q->f, term, q->plan->seek);
     if (way == FILTER_READ && t->key->select != NULL)
@@ -204,17 +204,37 @@ static void put_ids(struct sql *q, const char *id, const char *op, int64_t value
     add_arg(q, db_int(value));
 }
 
+static void put_entity(struct sql *q, const struct filter_select *s)
+{
+    buf_printf(&q->text, "%s$%zu", s->rows, q->n_args + 1);
+    add_arg(q, db_int(q->plan->entity));
+}
+
 /* The rows of one entity, in whose order the page is. */
 static void put_along(struct sql *q, const struct filter_select *s)
 {
     const struct filter *f = q->f;
 
-    buf_printf(&q->text, "%s$%zu", s->rows, q->n_args + 1);
-    add_arg(q, db_int(q->plan->entity));
+    put_entity(q, s);
     if (f->has_cursor)
         put_ids(q, s->id, f->is_descending ? "<" : ">", f->cursor_id);
     if (q->plan->edge != NULL)
         put_ids(q, s->id, f->is_descending ? ">=" : "<=", q->plan->edge->id);
+}
+
+static void put_along_term(struct sql *q, const struct filter_select *s, bool is_bare)
+{
+    const char *id = q->f->table->id;
+
+    if (is_bare) {
+        buf_printf(&q->text, " AND %s IN (SELECT %s ", id, s->id);
+        put_along(q, s);
+        buf_putc(&q->text, ')');
+    } else {
+        buf_puts(&q->text, " AND EXISTS (SELECT 1 ");
+        put_entity(q, s);
+        buf_printf(&q->text, " AND %s = %s)", s->id, id);
+    }
 }
 
 static void put_selects(struct sql *q, const struct filter_term *t, bool is_bare)
@@ -236,9 +256,7 @@ static void put_term(struct sql *q, size_t term)
     const struct filter_term *t = &q->f->terms[term];
 
     if (term == q->plan->along && t->key->select != NULL) {
-        buf_printf(&q->text, " AND %s IN (SELECT %s ", q->f->table->id, t->key->select->id);
-        put_along(q, t->key->select);
-        buf_putc(&q->text, ')');
+        put_along_term(q, t->key->select, is_bare(q, term));
         return;
     }
     if (t->key->select != NULL) {
