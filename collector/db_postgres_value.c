@@ -11,10 +11,8 @@
 static const struct type {
     Oid one, many;
 } types[] = {
-    [DB_TYPE_INT] = {PG_INT8, PG_INT8S},
-    [DB_TYPE_F64] = {PG_FLOAT8, PG_FLOAT8S},
-    [DB_TYPE_TEXT] = {PG_TEXT, PG_TEXTS},
-    [DB_TYPE_BLOB] = {PG_BYTEA, PG_BYTEAS},
+    [DB_TYPE_INT] = {PG_INT8, PG_INT8S},   [DB_TYPE_F64] = {PG_FLOAT8, PG_FLOAT8S},
+    [DB_TYPE_TEXT] = {PG_TEXT, PG_TEXTS},  [DB_TYPE_BLOB] = {PG_BYTEA, PG_BYTEAS},
     [DB_TYPE_TSVECTOR] = {PG_TSVECTOR, 0},
 };
 

@@ -26,8 +26,8 @@ enum db_type {
     DB_TYPE_TEXT,
     DB_TYPE_BLOB,
     DB_TYPE_TSVECTOR, /* PostgreSQL's own, as search_tsvector.h writes it */
-    DB_TYPE_INTS,  /* p: int64_t[len] */
-    DB_TYPE_ARRAY, /* p: struct db_value[len], each of type `of` or NULL */
+    DB_TYPE_INTS,     /* p: int64_t[len] */
+    DB_TYPE_ARRAY,    /* p: struct db_value[len], each of type `of` or NULL */
 };
 
 struct db_value {

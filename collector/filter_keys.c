@@ -8,13 +8,17 @@
 #define ALERT_ENTITIES    "alert_entities ae JOIN entities en ON en.id = ae.entity_id"
 #define INCIDENT_ENTITIES "incident_entities ie JOIN entities en ON en.id = ie.entity_id"
 
-#define ENTITY             "SELECT en.id FROM entities en WHERE "
-#define ALERTS_OF(also)    "FROM alert_entities ae WHERE " also "ae.entity_id = "
+#define ENTITY          "SELECT en.id FROM entities en WHERE "
+#define ALERTS_OF(also) "FROM alert_entities ae WHERE " also "ae.entity_id = "
 #define ALERTS_AS(role)                                                                            \
-    {"ae.alert_id", ALERT_ENTITIES, "ae.role = '" role "'", ENTITY,                                \
-     ALERTS_OF("ae.role = '" role "' AND ")}
+    {                                                                                              \
+        "ae.alert_id", ALERT_ENTITIES, "ae.role = '" role "'", ENTITY,                             \
+            ALERTS_OF("ae.role = '" role "' AND ")                                                 \
+    }
 #define INCIDENTS_AS(role)                                                                         \
-    {"ie.incident_id", INCIDENT_ENTITIES, "ie.role = '" role "'", NULL, NULL}
+    {                                                                                              \
+        "ie.incident_id", INCIDENT_ENTITIES, "ie.role = '" role "'", NULL, NULL                    \
+    }
 
 static const struct filter_select alert_uid = {"alert_id", "alert_uids", NULL, NULL, NULL},
                                   alert_host = {"ae.alert_id", ALERT_ENTITIES, NULL, ENTITY,

@@ -41,23 +41,21 @@ struct filter_words {
 
 struct filter_plan {
     enum filter_way way;
-    size_t seek;                      /* the term of FILTER_SEEK */
-    size_t along;                     /* a walk goes through the rows that have this one value ... */
-    int64_t entity;                   /* ... which is of this entity (filter_select) */
-    const struct filter_edge *edge;   /* NULL: none */
+    size_t seek;                    /* the term of FILTER_SEEK */
+    size_t along;                   /* a walk goes through the rows that have this one value ... */
+    int64_t entity;                 /* ... which is of this entity (filter_select) */
+    const struct filter_edge *edge; /* NULL: none */
     const struct filter_words *words; /* NULL: as they were said */
     const struct db_value *ids;       /* of all rows that have the words; NULL: not known */
 };
-
-/* Is it a bound of what the rows are sorted by? A walk begins or ends there. */
-bool filter_is_bound(const struct filter *f, const struct filter_term *t);
 
 /* A page, and one row more, of `columns`, what it is sorted by, and the id. */
 WIND_MUST_USE int filter_query(const struct filter *f, struct db_tx *tx,
                                const struct filter_plan *p, const char *columns,
                                struct db_stmt **ret_stmt, struct err *e);
 
-/* Who has the value of a term whose select has an `entity`. 0: nobody; 2: several; 1: *ret_entity. */
+/* Who has the value of a term whose select has an `entity`. 0: nobody; 2: several; 1: *ret_entity.
+ */
 WIND_MUST_USE int filter_find_entity(const struct filter *f, struct db_tx *tx, size_t term,
                                      int64_t *ret_entity, struct err *e);
 

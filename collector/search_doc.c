@@ -57,7 +57,7 @@ enum {
     "('kind', x.kind, 'value', x.value, 'role', x.role)) AS TEXT) FROM (SELECT DISTINCT "          \
     "en.kind, en.value, ie.role FROM incident_entities ie JOIN entities en "                       \
     "ON en.id = ie.entity_id WHERE ie.incident_id = i.id ORDER BY 2, 3 LIMIT 2000) x), " TAGS(     \
-        list, "incidents", "i.id") ", i.description, i.alert_count FROM incidents i "                  \
+        list, "incidents", "i.id") ", i.description, i.alert_count FROM incidents i "              \
                                    "WHERE " SEARCH_SOME("i.")
 
 int search_doc_query(struct db_tx *tx, enum topic t, const struct search_ids *ids,

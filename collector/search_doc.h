@@ -19,7 +19,8 @@
 #define SEARCH_DOC_CREATED 1
 #define SEARCH_DOC_UID     2
 
-/* These rows, at least one, as search_doc_put reads them; created_at and uid are in these columns. */
+/* These rows, at least one, as search_doc_put reads them; created_at and uid are in these columns.
+ */
 WIND_MUST_USE int search_doc_query(struct db_tx *tx, enum topic t, const struct search_ids *ids,
                                    struct db_stmt **ret_stmt, struct err *e);
 

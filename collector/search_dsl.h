@@ -1,7 +1,7 @@
 /*
  * search_dsl.h - the printer of a search in the query language of Elasticsearch and OpenSearch.
  *
- * Why      The same tree as filter_sql.c prints, so that both answer the same.
+ * Why      The same tree as filter_query.c prints, so that both answer the same.
  * Owns     Nothing.
  * Threads  Any.
  */

@@ -34,5 +34,5 @@ WIND_MUST_USE int search_span_ids(struct db_tx *tx, const struct search_span *sp
  * The condition on the id column (`a` is "a." or so) that finds some of them, and its parameters
  * $1 to $3. The bounds are for PostgreSQL, which leaves out partitions by them alone.
  */
-#define SEARCH_SOME(a)            a "id = ANY($1) AND " a "id BETWEEN $2 AND $3"
-#define SEARCH_SOME_ARGS(ids, n)  db_ints(ids, n), db_int((ids)[0]), db_int((ids)[(n) - 1])
+#define SEARCH_SOME(a)           a "id = ANY($1) AND " a "id BETWEEN $2 AND $3"
+#define SEARCH_SOME_ARGS(ids, n) db_ints(ids, n), db_int((ids)[0]), db_int((ids)[(n)-1])

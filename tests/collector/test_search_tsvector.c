@@ -73,7 +73,8 @@ static void expect_as_text(const char *tokens)
     put_as_text(&text, tokens);
     cr_assert_eq(db_begin_write(temp_db, &tx, &e), 0);
     cr_assert_eq(db_bulk_begin(tx, "alert_text", "rowid, tokens", &rows, &e), 0, "%s", e.text);
-    cr_assert_eq(db_bulk_row(rows, DB_ARGS(db_int(1), db_tsvector(binary.data, binary.len)), &e), 0);
+    cr_assert_eq(db_bulk_row(rows, DB_ARGS(db_int(1), db_tsvector(binary.data, binary.len)), &e),
+                 0);
     cr_assert_eq(db_bulk_end(&rows, &e), 0, "%s", e.text);
     cr_assert_eq(db_query_i64(tx,
                               "SELECT CASE WHEN tokens = $1::tsvector THEN 1 ELSE 0 END "
