@@ -180,6 +180,22 @@ static PGconn *connect_to(const struct db_conf *conf, enum db_role role, const c
     return PQconnectdbParams(keys, values, 1);
 }
 
+/*
+ * Until November 2023 tsvectorrecv said of each tsvector that it was longer than it is: it takes
+ * more room, and bytes behind it are stored with it (search_tsvector.h).
+ */
+static void look_at_version(PGconn *pq)
+{
+    static const int mended[] = {130013, 140010, 150005, 160001};
+    const int is = PQserverVersion(pq);
+
+    for (size_t i = 0; i < WIND_ARRAY_SIZE(mended); i++)
+        if (is / 10000 == mended[i] / 10000 && is < mended[i])
+            log_warn("database: PostgreSQL %d.%d wastes room on the text index; from %d.%d on it "
+                     "does not",
+                     is / 10000, is % 10000, mended[i] / 10000, mended[i] % 10000);
+}
+
 int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, struct err *e)
 {
     char secret[SECRET_MAX];
@@ -204,6 +220,8 @@ int pg_connect(const struct db_conf *conf, enum db_role role, void **ret_conn, s
                           .plan = PLAN_GENERIC};
     (void)PQsetnonblocking(pq, 1);
     (void)PQsetNoticeProcessor(pq, log_notice, NULL);
+    if (role == DB_WRITER && !conf->is_tool)
+        look_at_version(pq);
     r = pg_resume(c, e);
     if (r != 0) {
         pg_disconnect(c);

@@ -8,25 +8,25 @@
 #define ALERT_ENTITIES    "alert_entities ae JOIN entities en ON en.id = ae.entity_id"
 #define INCIDENT_ENTITIES "incident_entities ie JOIN entities en ON en.id = ie.entity_id"
 
-#define ENTITY          "SELECT en.id FROM entities en WHERE "
-#define ALERTS_OF(also) "FROM alert_entities ae WHERE " also "ae.entity_id = "
-#define ALERTS_AS(role)                                                                            \
+#define ENTITY "SELECT en.id FROM entities en WHERE "
+#define ALERTS_AS(role, roles)                                                                     \
     {                                                                                              \
-        "ae.alert_id", ALERT_ENTITIES, "ae.role = '" role "'", ENTITY,                             \
-            ALERTS_OF("ae.role = '" role "' AND ")                                                 \
+        "ae.alert_id", ALERT_ENTITIES, "ae.role = '" role "'", ENTITY, roles                       \
     }
 #define INCIDENTS_AS(role)                                                                         \
     {                                                                                              \
         "ie.incident_id", INCIDENT_ENTITIES, "ie.role = '" role "'", NULL, NULL                    \
     }
 
+static const char *const attackers[] = {"attacker", NULL}, *const victims[] = {"victim", NULL};
+
 static const struct filter_select alert_uid = {"alert_id", "alert_uids", NULL, NULL, NULL},
                                   alert_host = {"ae.alert_id", ALERT_ENTITIES, NULL, ENTITY,
-                                                ALERTS_OF("")},
-                                  alert_attacker = ALERTS_AS("attacker"),
-                                  alert_victim = ALERTS_AS("victim"),
+                                                entity_role_words},
+                                  alert_attacker = ALERTS_AS("attacker", attackers),
+                                  alert_victim = ALERTS_AS("victim", victims),
                                   alert_entity = {"ae.alert_id", ALERT_ENTITIES, ENTITY_KINDS,
-                                                  ENTITY ENTITY_KINDS " AND ", ALERTS_OF("")},
+                                                  ENTITY ENTITY_KINDS " AND ", entity_role_words},
                                   alert_tag = {"object_id", "tags", "topic = 'alerts'", NULL, NULL},
                                   incident_host = {"ie.incident_id", INCIDENT_ENTITIES, NULL, NULL,
                                                    NULL},

@@ -27,13 +27,14 @@ enum filter_kind {
 enum filter_index { FILTER_NO_INDEX, FILTER_INDEX, FILTER_INDEX_IDS };
 
 /*
- * Rows of another table that say something of ours: `id` is ours; `also` (may be NULL) holds. When
- * an index has the rows of one entity in the order of `id`: `entity` finds it by the value, and
- * `rows` are its own.
+ * Rows of another table that say something of ours: `id` is ours; `also` (may be NULL) holds. Of an
+ * alert's entities, `entity` finds the one that has a value: those of its rows that have one of the
+ * `roles` are in the order of `id`, a role at a time.
  */
 struct filter_select {
     const char *id, *from, *also;
-    const char *entity, *rows; /* NULL: there is no such index */
+    const char *entity; /* NULL: it is something else */
+    const char *const *roles;
 };
 
 /* In `sql`, `?` is the next parameter and `#` the operator (=, <, ...). */

@@ -131,38 +131,23 @@ int filter_query(const struct filter *f, struct db_tx *tx, const struct filter_p
 
 /* ---------------------------------------------------------------- how many, and how far */
 
-static void put_edge_query(struct filter_sql *q)
-{
-    const struct filter *f = q->f;
-    const struct filter_keys *t = f->table;
-
-    buf_printf(&q->text, "SELECT %s, %s FROM %s WHERE 1 = 1", f->sort->sql, t->id, t->from);
-    if (f->has_cursor)
-        put_cursor(q);
-    for (size_t i = 0; i < f->n_terms; i++)
-        if (i == q->plan->along || (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i])))
-            filter_sql_term(q, i);
-    buf_printf(&q->text, " ORDER BY %s %s, %s", f->sort->sql, f->is_descending ? "DESC" : "ASC",
-               t->id);
-}
-
 int filter_find_edge(const struct filter *f, struct db_tx *tx, const struct filter_plan *p,
                      int rows, struct filter_edge *ret_edge, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    const struct filter_select *along =
-        p->along == FILTER_NO_TERM ? NULL : f->terms[p->along].key->select;
+    const char *order = f->is_descending ? "DESC" : "ASC";
+    const struct filter_keys *t = f->table;
     struct filter_sql q;
 
     filter_sql_begin(&q, f, tx, p, (struct buf){.data = NULL});
-    if (along != NULL) {
-        buf_printf(&q.text, "SELECT %s, %s ", along->id, along->id);
-        filter_sql_along(&q, along);
-        buf_printf(&q.text, " ORDER BY %s", along->id);
-    } else {
-        put_edge_query(&q);
-    }
-    buf_printf(&q.text, " %s LIMIT 1 OFFSET %d", f->is_descending ? "DESC" : "ASC", rows);
+    buf_printf(&q.text, "SELECT %s, %s FROM %s WHERE 1 = 1", f->sort->sql, t->id, t->from);
+    if (f->has_cursor)
+        put_cursor(&q);
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (i == p->along || (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i])))
+            filter_sql_term(&q, i);
+    buf_printf(&q.text, " ORDER BY %s %s, %s %s LIMIT 1 OFFSET %d", f->sort->sql, order, t->id,
+               order, rows);
     const int r = q.text.failed ? err_set(e, -ENOMEM, "out of memory")
                                 : db_query_row(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
     buf_done(&q.text);
@@ -230,7 +215,7 @@ int filter_count_term(const struct filter *f, struct db_tx *tx, size_t term, int
 int filter_count_words(const struct filter *f, struct db_tx *tx, const struct filter_words *w,
                        int64_t most, int64_t *ret_n, struct err *e)
 {
-    const struct filter_plan plan = {.way = FILTER_LIST, .words = w};
+    const struct filter_plan plan = {.way = FILTER_LIST, .along = FILTER_NO_TERM, .words = w};
     const char *text = f->table->text;
     char match[2 * FILTER_TEXTS];
     struct filter_sql q;
@@ -244,27 +229,46 @@ int filter_count_words(const struct filter *f, struct db_tx *tx, const struct fi
     return count(&q, tx, ret_n, e);
 }
 
-int filter_list_words(const struct filter *f, struct db_tx *tx, int64_t most, int64_t *ret_ids,
-                      size_t *ret_n, struct err *e)
+static int list(struct filter_sql *q, struct db_tx *tx, struct filter_ids *ret_ids, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    const struct filter_plan plan = {.way = FILTER_LIST};
+    int r = q->text.failed || q->match.failed
+                ? err_set(e, -ENOMEM, "out of memory")
+                : db_query(tx, buf_text(&q->text), q->args, q->n_args, &s, e);
+
+    buf_done(&q->text);
+    ret_ids->n = 0;
+    for (; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0)
+        ret_ids->id[ret_ids->n++] = db_i64(s, 0);
+    return r;
+}
+
+int filter_list_along(const struct filter *f, struct db_tx *tx, const struct filter_plan *p,
+                      size_t most, struct filter_ids *ret_ids, struct err *e)
+{
+    const char *order = f->is_descending ? "DESC" : "ASC";
+    struct filter_sql q;
+
+    WIND_CHECK(most <= FILTER_FAR);
+    filter_sql_begin(&q, f, tx, p, (struct buf){.data = NULL});
+    buf_puts(&q.text, "SELECT x.id FROM (");
+    filter_sql_along(&q, f->terms[p->along].key->select, order, most);
+    buf_printf(&q.text, ") x ORDER BY x.id %s LIMIT %zu", order, most);
+    return list(&q, tx, ret_ids, e);
+}
+
+int filter_list_words(const struct filter *f, struct db_tx *tx, size_t most,
+                      struct filter_ids *ret_ids, struct err *e)
+{
+    const struct filter_plan plan = {.way = FILTER_LIST, .along = FILTER_NO_TERM};
     char match[2 * FILTER_TEXTS];
     struct filter_sql q;
 
-    *ret_n = 0;
+    WIND_CHECK(most <= FILTER_FAR);
     filter_sql_begin(&q, f, tx, &plan, BUF_FIXED(match));
     const struct filter_match words = filter_match_of(&q, false);
     filter_sql_arg(&q, db_text_n(words.p, words.len));
-    buf_printf(&q.text, DB_PLANNED "SELECT rowid FROM %s WHERE tokens @@ $1::tsquery LIMIT %lld",
-               f->table->text, (long long)most);
-    int r = q.text.failed || q.match.failed
-                ? err_set(e, -ENOMEM, "out of memory")
-                : db_query(tx, buf_text(&q.text), q.args, q.n_args, &s, e);
-    buf_done(&q.text);
-    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        r = 0;
-        ret_ids[(*ret_n)++] = db_i64(s, 0);
-    }
-    return r;
+    buf_printf(&q.text, DB_PLANNED "SELECT rowid FROM %s WHERE tokens @@ $1::tsquery LIMIT %zu",
+               f->table->text, most);
+    return list(&q, tx, ret_ids, e);
 }

@@ -28,12 +28,18 @@ struct filter_edge {
 };
 
 #define FILTER_FEW 3000 /* rows are listed and sorted, at 1.4 us each */
+#define FILTER_FAR 4000 /* rows are looked at, when no index has few */
+
+struct filter_ids {
+    size_t n;
+    int64_t id[FILTER_FAR];
+};
 
 /* What is known of the words that rows have. */
 struct filter_words {
     struct buf match;           /* what SQLite's text index is asked; "": as they were said */
     bool is_open[FILTER_TERMS]; /* not in it, but sought in the rows */
-    int64_t ids[FILTER_FEW];    /* in PostgreSQL: rows that have them ... */
+    struct filter_ids ids;      /* rows that have them (in PostgreSQL), or are of an entity ... */
     struct db_value list;       /* ... as one value */
 };
 
@@ -41,10 +47,11 @@ struct filter_words {
 
 struct filter_plan {
     enum filter_way way;
-    size_t seek;                    /* the term of FILTER_SEEK */
-    size_t along;                   /* a walk goes through the rows that have this one value ... */
-    int64_t entity;                 /* ... which is of this entity (filter_select) */
-    const struct filter_edge *edge; /* NULL: none */
+    size_t seek;    /* the term of FILTER_SEEK */
+    size_t along;   /* a walk goes through the rows that have this one value ... */
+    int64_t entity; /* ... which is of this entity (filter_select) ... */
+    const struct db_value *along_ids; /* ... and only these of them; NULL: all there are */
+    const struct filter_edge *edge;   /* NULL: none */
     const struct filter_words *words; /* NULL: as they were said */
     const struct db_value *ids;       /* of all rows that have the words; NULL: not known */
 };
@@ -59,6 +66,14 @@ WIND_MUST_USE int filter_query(const struct filter *f, struct db_tx *tx,
 WIND_MUST_USE int filter_find_entity(const struct filter *f, struct db_tx *tx, size_t term,
                                      int64_t *ret_entity, struct err *e);
 
+/*
+ * The ids of the next rows of the plan's entity, at most `most` (up to FILTER_FAR), in their order;
+ * some may be there twice.
+ */
+WIND_MUST_USE int filter_list_along(const struct filter *f, struct db_tx *tx,
+                                    const struct filter_plan *p, size_t most,
+                                    struct filter_ids *ret_ids, struct err *e);
+
 /* The row that is `rows` from where the page begins. 0: there are no more than that. */
 WIND_MUST_USE int filter_find_edge(const struct filter *f, struct db_tx *tx,
                                    const struct filter_plan *p, int rows,
@@ -72,5 +87,5 @@ WIND_MUST_USE int filter_count_words(const struct filter *f, struct db_tx *tx,
                                      struct err *e);
 
 /* PostgreSQL: the ids of the first `most` rows that have the words, in no order. */
-WIND_MUST_USE int filter_list_words(const struct filter *f, struct db_tx *tx, int64_t most,
-                                    int64_t *ret_ids, size_t *ret_n, struct err *e);
+WIND_MUST_USE int filter_list_words(const struct filter *f, struct db_tx *tx, size_t most,
+                                    struct filter_ids *ret_ids, struct err *e);

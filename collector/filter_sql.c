@@ -23,6 +23,9 @@ void filter_sql_arg(struct filter_sql *q, struct db_value v)
 
 /* ---------------------------------------------------------------- one value */
 
+static const char *const ops[] = {[FILTER_EQ] = "=", [FILTER_LT] = "<",  [FILTER_LE] = "<=",
+                                  [FILTER_GT] = ">", [FILTER_GE] = ">=", [FILTER_UNSET] = ""};
+
 bool filter_is_bound(const struct filter *f, const struct filter_term *t)
 {
     const size_t len = strlen(f->sort->sql);
@@ -112,9 +115,6 @@ static void add_value(struct filter_sql *q, const struct filter_key *k,
 void filter_sql_value(struct filter_sql *q, const struct filter_key *k,
                       const struct filter_value *v, bool is_bare)
 {
-    static const char *const ops[] = {[FILTER_EQ] = "=", [FILTER_LT] = "<",  [FILTER_LE] = "<=",
-                                      [FILTER_GT] = ">", [FILTER_GE] = ">=", [FILTER_UNSET] = ""};
-
     if (!is_bare && q->engine == DB_SQLITE)
         buf_putc(&q->text, '+');
     if (v->op == FILTER_UNSET) {
@@ -170,36 +170,62 @@ static void put_select(struct filter_sql *q, const struct filter_select *s,
         buf_printf(&q->text, " AND %s = %s)", s->id, id);
 }
 
-static void put_ids(struct filter_sql *q, const char *id, const char *op, int64_t value)
+static void put_id(struct filter_sql *q, const char *id, const char *op, int64_t value)
 {
     buf_printf(&q->text, " AND %s %s $%zu", id, op, q->n_args + 1);
     filter_sql_arg(q, db_int(value));
 }
 
-static void put_entity(struct filter_sql *q, const struct filter_select *s)
-{
-    buf_printf(&q->text, "%s$%zu", s->rows, q->n_args + 1);
-    filter_sql_arg(q, db_int(q->plan->entity));
-}
-
-void filter_sql_along(struct filter_sql *q, const struct filter_select *s)
+/* Where the page begins, and what is said of ids. */
+static void put_id_bounds(struct filter_sql *q, const char *id)
 {
     const struct filter *f = q->f;
 
-    put_entity(q, s);
     if (f->has_cursor)
-        put_ids(q, s->id, f->is_descending ? "<" : ">", f->cursor_id);
-    if (q->plan->edge != NULL)
-        put_ids(q, s->id, f->is_descending ? ">=" : "<=", q->plan->edge->id);
+        put_id(q, id, f->is_descending ? "<" : ">", f->cursor_id);
+    for (size_t i = 0; i < f->n_terms; i++) {
+        const struct filter_value *v = &f->values[f->terms[i].first];
+        if (!f->terms[i].is_negated && filter_is_bound(f, &f->terms[i]))
+            put_id(q, id, ops[v->op], v->i);
+    }
+}
+
+/* The plan's entity in any of the roles. */
+static void put_entity(struct filter_sql *q, const struct filter_select *s)
+{
+    buf_printf(&q->text, "FROM alert_entities ae WHERE ae.entity_id = $%zu AND ae.role IN (",
+               q->n_args + 1);
+    filter_sql_arg(q, db_int(q->plan->entity));
+    for (size_t i = 0; s->roles[i] != NULL; i++)
+        buf_printf(&q->text, "%s'%s'", i == 0 ? "" : ", ", s->roles[i]);
+    buf_putc(&q->text, ')');
+}
+
+void filter_sql_along(struct filter_sql *q, const struct filter_select *s, const char *order,
+                      size_t rows)
+{
+    for (size_t i = 0; s->roles[i] != NULL; i++) {
+        buf_printf(&q->text,
+                   "%sSELECT r%zu.id FROM (SELECT %s AS id FROM alert_entities ae "
+                   "WHERE ae.entity_id = $%zu AND ae.role = '%s'",
+                   i == 0 ? "" : " UNION ALL ", i, s->id, q->n_args + 1, s->roles[i]);
+        filter_sql_arg(q, db_int(q->plan->entity));
+        put_id_bounds(q, s->id);
+        buf_printf(&q->text, " ORDER BY %s %s LIMIT %zu) r%zu", s->id, order, rows, i);
+    }
 }
 
 static void put_along_term(struct filter_sql *q, const struct filter_select *s, bool is_bare)
 {
     const char *id = q->f->table->id;
 
-    if (is_bare) {
+    if (is_bare && q->plan->along_ids != NULL) {
+        buf_printf(&q->text, " AND %s = ANY($%zu)", id, q->n_args + 1);
+        filter_sql_arg(q, *q->plan->along_ids);
+    } else if (is_bare) {
         buf_printf(&q->text, " AND %s IN (SELECT %s ", id, s->id);
-        filter_sql_along(q, s);
+        put_entity(q, s);
+        put_id_bounds(q, s->id);
         buf_putc(&q->text, ')');
     } else {
         buf_puts(&q->text, " AND EXISTS (SELECT 1 ");

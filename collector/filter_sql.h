@@ -34,8 +34,9 @@ void filter_sql_value(struct filter_sql *q, const struct filter_key *k,
 /* FROM and WHERE of other rows that have any of the values; `t` NULL: of all. */
 void filter_sql_from(struct filter_sql *q, const struct filter_select *s,
                      const struct filter_term *t, bool is_bare);
-/* FROM and WHERE of the rows of the plan's entity, between where the page begins and its edge. */
-void filter_sql_along(struct filter_sql *q, const struct filter_select *s);
+/* The ids, as `id`, of the next rows of the plan's entity, `rows` of them in each of the roles. */
+void filter_sql_along(struct filter_sql *q, const struct filter_select *s, const char *order,
+                      size_t rows);
 
 /* Is it a bound of what the rows are sorted by? A walk begins or ends there. */
 bool filter_is_bound(const struct filter *f, const struct filter_term *t);

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NEAR 600  /* rows that are looked at first, at 2 us each */
-#define FAR  4000 /* then, when no index has few */
+#define NEAR 600 /* rows that are looked at first, at 2 us each */
+#define FAR  FILTER_FAR
 #define FEW  FILTER_FEW
 
 #define SOUGHT 8   /* terms of which rows are counted */
@@ -12,35 +12,18 @@
 
 /* ---------------------------------------------------------------- rows in their order */
 
-/* How many are looked at first. Of one value all are wanted; an alert may name a host twice. */
-static int near(const struct filter *f, const struct filter_plan *p)
-{
-    return f->n_terms == 1 && p->along != FILTER_NO_TERM ? 2 * (int)(f->limit + 1) : NEAR;
-}
-
 enum walked { WALK_PICKED, WALK_SHORT, WALK_ON = 3 };
 
-/*
- * A page from the next `rows`, when they have so many: it is picked. WALK_SHORT: there are no
- * more rows than that.
- */
-static int walk(struct filter *f, struct db_tx *tx, const struct filter_plan *p, int rows,
-                struct err *e)
+/* The page, when these rows fill it; WALK_ON: they don't. */
+static int pick(struct filter *f, struct db_tx *tx, const struct filter_plan *p, struct err *e)
 {
     WIND_AUTO(db_stmt) struct db_stmt *s = NULL;
-    struct filter_edge edge = {.id = 0};
-    struct filter_plan plan = *p;
     int64_t value = 0;
     double real = 0;
     size_t n = 0;
 
-    int r = filter_find_edge(f, tx, p, rows, &edge, e);
-    if (r != DB_ROW)
-        return r < 0 ? r : WALK_SHORT;
-    plan.edge = &edge;
-    r = filter_query(f, tx, &plan, f->table->id, &s, e);
-    while (r == 0 && (r = db_step(s, e)) == DB_ROW) {
-        r = 0;
+    int r = filter_query(f, tx, p, f->table->id, &s, e);
+    for (; r == 0 && (r = db_step(s, e)) == DB_ROW; r = 0) {
         if (n == (size_t)f->limit) { /* one more: the page is full, and it is not the last */
             f->is_picked = true;
             f->n_picked = n;
@@ -52,6 +35,82 @@ static int walk(struct filter *f, struct db_tx *tx, const struct filter_plan *p,
         real = db_real(s, 1);
     }
     return r < 0 ? r : WALK_ON;
+}
+
+/*
+ * A page from the next `rows`, when they have so many: it is picked. WALK_SHORT: there are no
+ * more rows than that.
+ */
+static int walk_rows(struct filter *f, struct db_tx *tx, const struct filter_plan *p, int rows,
+                     struct err *e)
+{
+    struct filter_edge edge = {.id = 0};
+    struct filter_plan plan = *p;
+
+    const int r = filter_find_edge(f, tx, p, rows, &edge, e);
+    if (r != DB_ROW)
+        return r < 0 ? r : WALK_SHORT;
+    plan.edge = &edge;
+    return pick(f, tx, &plan, e);
+}
+
+static void pick_none(struct filter *f)
+{
+    f->is_picked = true;
+    f->n_picked = 0;
+    f->picked_cursor[0] = '\0';
+}
+
+/* Nothing else is asked for: these are the page. */
+static int pick_ids(struct filter *f, const struct filter_ids *ids)
+{
+    size_t picked = 0;
+
+    for (size_t i = 0; i < ids->n; i++) {
+        if (picked > 0 && ids->id[i] == f->picked[picked - 1])
+            continue;
+        if (picked == (size_t)f->limit) {
+            const int64_t last = f->picked[picked - 1];
+            f->is_picked = true;
+            f->n_picked = picked;
+            filter_cursor_of(f, last, 0, last, f->picked_cursor);
+            return WALK_PICKED;
+        }
+        f->picked[picked++] = ids->id[i];
+    }
+    return WALK_ON;
+}
+
+/* The same along an entity, whose rows are listed: with WALK_SHORT `p` is of all that are left. */
+static int walk_entity(struct filter *f, struct db_tx *tx, struct filter_words *w,
+                       struct filter_plan *p, int rows, struct err *e)
+{
+    const bool is_all = f->n_terms == 1; /* an alert may name a host twice */
+    const size_t most = is_all ? 2 * ((size_t)f->limit + 1) : (size_t)rows;
+
+    int r = filter_list_along(f, tx, p, most, &w->ids, e);
+    if (r != 0)
+        return r;
+    if (w->ids.n == 0) {
+        pick_none(f);
+        return WALK_PICKED;
+    }
+    w->list = db_ints(w->ids.id, w->ids.n);
+    p->along_ids = &w->list;
+    if (w->ids.n < most)
+        return WALK_SHORT;
+    r = is_all ? pick_ids(f, &w->ids) : pick(f, tx, p, e);
+    if (r == WALK_ON)
+        p->along_ids = NULL;
+    return r;
+}
+
+static int walk(struct filter *f, struct db_tx *tx, struct filter_words *w, struct filter_plan *p,
+                int rows, struct err *e)
+{
+    return p->along != FILTER_NO_TERM && f->terms[p->along].key->select != NULL
+               ? walk_entity(f, tx, w, p, rows, e)
+               : walk_rows(f, tx, p, rows, e);
 }
 
 /* ---------------------------------------------------------------- rows that an index has */
@@ -70,30 +129,38 @@ static bool is_point(const struct filter *f, const struct filter_term *t)
            v->op == FILTER_EQ && (t->key->kind != FILTER_NET || memcmp(v->first, v->last, 16) == 0);
 }
 
+/* A term of one value whose rows an index has in the order of ids. FILTER_NO_TERM: there is none.
+ */
+static size_t find_ordered(const struct filter *f, bool is_entity)
+{
+    for (size_t i = 0; i < f->n_terms; i++) {
+        const struct filter_term *t = &f->terms[i];
+        if (is_point(f, t) && t->key->index == FILTER_INDEX_IDS &&
+            (t->key->select != NULL) == is_entity)
+            return i;
+    }
+    return FILTER_NO_TERM;
+}
+
 /*
- * In the order of ids a page comes out of the rows that have one value, as its index has them in
- * that order. PostgreSQL knows that of columns; not of another table's rows.
+ * In the order of ids a page comes out of the rows that have one value. Of a host there are fewer
+ * than of a status; PostgreSQL knows by itself of columns, but not of another table's rows.
  */
 static int find_along(struct filter *f, struct db_tx *tx, struct filter_plan *p, struct err *e)
 {
-    for (size_t i = 0; i < f->n_terms && is_by_id(f); i++) {
-        const struct filter_term *t = &f->terms[i];
-        if (!is_point(f, t) || t->key->index != FILTER_INDEX_IDS ||
-            (t->key->select == NULL && db_engine(tx) == DB_POSTGRES))
-            continue;
-        const int n = t->key->select == NULL ? 1 : filter_find_entity(f, tx, i, &p->entity, e);
-        if (n < 0)
-            return n;
-        if (n == 0) { /* nobody has it: the page is empty */
-            f->is_picked = true;
-            f->n_picked = 0;
-            f->picked_cursor[0] = '\0';
-        }
-        if (n <= 1) {
-            p->along = i;
-            return 0;
-        }
-    }
+    const size_t term = is_by_id(f) ? find_ordered(f, true) : FILTER_NO_TERM;
+    int n = 2;
+
+    if (term != FILTER_NO_TERM)
+        n = filter_find_entity(f, tx, term, &p->entity, e);
+    if (n < 0)
+        return n;
+    if (n == 0) /* nobody has it */
+        pick_none(f);
+    if (n < 2)
+        p->along = term;
+    else if (is_by_id(f) && db_engine(tx) == DB_SQLITE)
+        p->along = find_ordered(f, false);
     return 0;
 }
 
@@ -224,13 +291,13 @@ static int sqlite_way(struct filter *f, struct db_tx *tx, struct filter_words *w
     const bool is_case = f->what == FILTER_INCIDENTS;
     r = plan_rare(f, tx, p, is_case || is_by_id(f) ? FEW : ONCE, !is_case, e);
     if (r == 0 && p->way == FILTER_WALK)
-        r = walk(f, tx, p, near(f, p), e);
+        r = walk(f, tx, w, p, NEAR, e);
     if (r != WALK_ON || p->way != FILTER_WALK)
         return r < 0 ? r : 0;
     r = plan_rare(f, tx, p, FEW, false, e);
     if (r == 0 && p->way == FILTER_WALK)
         r = plan_words(f, tx, w, p, e);
-    if (r == 0 && p->way == FILTER_WALK && (r = walk(f, tx, p, FAR, e)) == WALK_ON)
+    if (r == 0 && p->way == FILTER_WALK && (r = walk(f, tx, w, p, FAR, e)) == WALK_ON)
         r = plan_many(f, tx, p, e);
     return r < 0 ? r : 0;
 }
@@ -261,21 +328,19 @@ static bool is_guess(const struct filter *f)
 static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words *w,
                         struct filter_plan *p, struct err *e)
 {
-    size_t n = 0;
-
     int r = find_along(f, tx, p, e);
     if (r < 0 || f->is_picked || (p->along == FILTER_NO_TERM && !is_guess(f)))
         return r;
     p->way = FILTER_WALK;
-    r = walk(f, tx, p, near(f, p), e);
+    r = walk(f, tx, w, p, NEAR, e);
     if (r == WALK_SHORT && p->along != FILTER_NO_TERM)
         return 0; /* all that are left of it */
     p->way = FILTER_PLAIN;
     if (r != WALK_ON || p->along != FILTER_NO_TERM || !has_positive_words(f))
         return r < 0 ? r : 0;
-    r = filter_list_words(f, tx, FEW, w->ids, &n, e);
-    if (r == 0 && n < FEW) {
-        w->list = db_ints(w->ids, n);
+    r = filter_list_words(f, tx, FEW, &w->ids, e);
+    if (r == 0 && w->ids.n < FEW) {
+        w->list = db_ints(w->ids.id, w->ids.n);
         p->ids = &w->list;
     }
     return r;

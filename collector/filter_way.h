@@ -5,7 +5,8 @@
  *          to sort them. So it is tried: first a few rows in the order of the list, which are
  *          enough when many have what is wanted; then, when few have one of the terms, those.
  *          PostgreSQL's statistics say little of words, and nothing of two columns that go
- *          together, such as ids and times: there it is tried, too.
+ *          together, such as ids and times: there it is tried, too. Of a host neither knows that
+ *          its rows come in the order of ids: the next of them are listed first.
  * Owns     Nothing.
  * Threads  One at a time.
  * Bounds   What neither finds reads until the page is full: what few rows have that have no

@@ -15,7 +15,7 @@
 #define ROWS       1000
 #define TEXTS_MAX  ((size_t)32 << 20)
 #define TOKENS_MAX ((size_t)256 * 1024)
-#define VERSION    "1" /* raise it when texts become other tokens, or other texts are taken */
+#define VERSION    "2" /* raise it when texts become other tokens, or other texts are taken */
 
 #define ALERT_ROWS                                                                                 \
     "SELECT id, description, type, source, entities FROM alerts WHERE " SEARCH_SOME("")
@@ -130,7 +130,7 @@ static int take_row(struct text *x, struct db_tx *tx, struct db_stmt *s, enum to
     if (db_engine(tx) == DB_SQLITE)
         buf_put(&x->texts, x->tokens.data, x->tokens.len);
     else
-        search_tsvector(&x->texts, buf_text(&x->tokens));
+        search_tsvector(&x->texts, x->tokens.data, x->tokens.len);
     b->len[b->n] = x->texts.len - b->at[b->n];
     b->n++;
     return x->texts.failed ? err_set(e, -EFBIG, "search: a batch is beyond %zu bytes", TEXTS_MAX)

@@ -29,23 +29,25 @@ static int compare(const void *first, const void *second)
 }
 
 /* The words but for gaps, in the order of a tsvector. NULL: no memory. */
-static struct word *sorted_words(const char *tokens, size_t *ret_n)
+static struct word *sorted_words(const char *tokens, size_t len, size_t *ret_n)
 {
+    const char *end = tokens + len;
     size_t n = 1;
     unsigned place = 0;
 
-    for (const char *p = tokens; *p != '\0'; p++)
+    for (const char *p = tokens; p < end; p++)
         n += *p == ' ';
     struct word *words = calloc(n, sizeof(*words));
     if (words == NULL)
         return NULL;
     n = 0;
-    while (*tokens != '\0') {
-        const size_t len = strcspn(tokens, " ");
+    for (const char *p = tokens; p < end; p++) {
+        const char *space = memchr(p, ' ', (size_t)(end - p));
+        const size_t bytes = (size_t)((space != NULL ? space : end) - p);
         place += place < PLACE_MAX;
-        if (len != 1 || tokens[0] != SEARCH_GAP[0])
-            words[n++] = (struct word){tokens, len, place};
-        tokens += len + (tokens[len] == ' ');
+        if (bytes != 1 || p[0] != SEARCH_GAP[0])
+            words[n++] = (struct word){p, bytes, place};
+        p += bytes;
     }
     qsort(words, n, sizeof(*words), compare);
     *ret_n = n;
@@ -88,11 +90,11 @@ static size_t put_lexeme(struct buf *out, const struct word *w, size_t left)
     return n;
 }
 
-void search_tsvector(struct buf *out, const char *tokens)
+void search_tsvector(struct buf *out, const char *tokens, size_t len)
 {
     const size_t count_at = out->len;
     size_t n = 0, lexemes = 0;
-    struct word *words = sorted_words(tokens, &n);
+    struct word *words = sorted_words(tokens, len, &n);
 
     put16(out, 0);
     put16(out, 0);

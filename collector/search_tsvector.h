@@ -16,4 +16,4 @@
 #include "common/buf.h"
 
 /* `tokens` as search_token.h writes them. Without memory `out` has failed. */
-void search_tsvector(struct buf *out, const char *tokens);
+void search_tsvector(struct buf *out, const char *tokens, size_t len);

@@ -31,17 +31,19 @@ static struct db_value address(uint8_t bytes[16], int n)
 
 /*
  * Every row has "common", every third "third", two have "rare", and each a word of its own. Each
- * has one of HOSTS attackers, every 500th a victim, and every second has a host in common, which
- * every fourth names twice.
+ * has one of HOSTS attackers, every 500th a victim, every second has a host in common, which every
+ * fourth names twice, and the later ones have a victim that attacks once, named three times.
  */
 static void put_many(struct db_tx *tx)
 {
     uint8_t addr[16];
 
-    for (int i = 0; i <= HOSTS + 1; i++)
+    for (int i = 0; i <= HOSTS + 2; i++)
         put(tx, "INSERT INTO entities (id, kind, value, addr) VALUES ($1, 'host', $2, $3)",
             DB_ARGS(db_int(1000 + i), db_int(i), address(addr, i)));
     put(tx, "INSERT INTO entities (id, kind, value) VALUES (1100, 'user', '65')", DB_NONE);
+    put(tx, "INSERT INTO entities (id, kind, value, addr) VALUES (1101, 'host', 'again', $1)",
+        DB_ARGS(address(addr, 3)));
     for (int i = 6; i <= MANY; i++) {
         const uint8_t uid[16] = {1, [14] = (uint8_t)(i >> 8), [15] = (uint8_t)i};
         put(tx,
@@ -70,6 +72,11 @@ static void put_many(struct db_tx *tx)
     put(tx,
         "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
         "SELECT id, 3, 1065, 'attacker' FROM alerts WHERE type = 'many' AND id % 4 = 0",
+        DB_NONE);
+    put(tx,
+        "INSERT INTO alert_entities (alert_id, pos, entity_id, role) "
+        "SELECT id, p, 1066, CASE WHEN id = 6000 THEN 'attacker' ELSE 'victim' END FROM alerts, "
+        "(SELECT 4 AS p UNION SELECT 5 UNION SELECT 6) ps WHERE type = 'many' AND id > 4000",
         DB_NONE);
     put(tx, "INSERT INTO tags SELECT 'alerts', id, 'few' FROM alerts WHERE id % 3000 = 0", DB_NONE);
 }
@@ -218,7 +225,15 @@ Test(filter_many, every_way_finds_the_same_rows, .init = fill_many, .fini = batc
         {"10.8.0.65 id:<4000 num", COMMON " AND id % 2 = 0 AND id < 4000"},
         {"-10.8.0.65 third", THIRD " AND id % 2 = 1"},
         {"entity:65", COMMON " AND id % 2 = 0"},
-        {"host:10.8.0.66", "FALSE"},
+        {"10.8.0.66", "id > 4000"},
+        {"victim:10.8.0.66", "id > 4000 AND id <> 6000"},
+        {"attacker:10.8.0.66", "id = 6000"},
+        {"10.8.0.66 id:>8000", "id > 8000"},
+        {"10.8.0.66 id:<5000 id:>=4900 third", "id >= 4900 AND id < 5000 AND " THIRD},
+        {"-severity:high 10.8.0.66 status:new status:closed", "FALSE"},
+        {"severity:high 10.8.0.66 status:new", "id > 4000 AND severity = 3 AND status = 'new'"},
+        {"host:10.8.0.3", COMMON " AND id % 64 = 3"}, /* two have that address */
+        {"host:10.8.0.67", "FALSE"},
         {"tag:few 10.8.0.65", "id IN (3000, 6000, 9000)"},
         {"-host:10.8.0.0/16", "id <= 5"},
         {"-host:10.8.0.7 third", THIRD " AND id % 64 <> 7"},

@@ -28,10 +28,11 @@ SETTINGS = {"api.rate": "0"} | {
 
 LARGE = re.compile(r"^(alerts|alert_entities|alert_uids|alert_text|history|outbox)(_\d+)?$")
 
-# $: 1..ROWS. Alerts of a thousand hosts, a tenth of them in incidents of a hundred.
+# $: 1..ROWS. Alerts of a thousand hosts, a tenth of them in incidents of a hundred; one host is the
+# victim in nearly all of them, and attacks five times.
 SEED = """
 INSERT INTO entities (id, kind, value, addr)
-SELECT g, 'host', '10.1.' || (g / 256) || '.' || (g % 256), ADDR(g) FROM SERIES(1000);
+SELECT g, 'host', '10.1.' || (g / 256) || '.' || (g % 256), ADDR(g) FROM SERIES(1001);
 INSERT INTO incidents (id, uid, title, type, severity, created_at, updated_at, created_by,
     first_seen, last_seen, alert_count)
 SELECT g, UID(g), 'incident ' || g, 'recon', g % 4 + 1, g, g, 'wind', g * 1000, g * 2000, 100
@@ -48,6 +49,9 @@ SELECT g, UID(g), 1, g * 1000000, g % 4 + 1, 'type_' || (g % 7), 'sensor_' || (g
 FROM SERIES(ROWS);
 INSERT INTO alert_entities SELECT g, 0, g % 1000 + 1, 'attacker' FROM SERIES(ROWS);
 INSERT INTO alert_entities SELECT g, 1, (g + 7) % 1000 + 1, 'victim' FROM SERIES(ROWS);
+INSERT INTO alert_entities
+SELECT g, 2, 1001, CASE WHEN g % (ROWS / 5) = 0 THEN 'attacker' ELSE 'victim' END
+FROM SERIES(ROWS);
 INSERT INTO incident_entities
 SELECT g % 1000 + 1, 'attacker', 'type_1', g FROM SERIES(ROWS / 1000);
 INSERT INTO tags SELECT 'alerts', g * 100, 'vip' FROM SERIES(ROWS / 1000);
@@ -73,6 +77,9 @@ SEARCHES = [
     *("probe 10.0.0.0/8", "probe sort:-severity", "alert probe77 10.1.0.9", "-probe77"),
     *("time:>1970-01-01T00:00:09Z time:<1970-01-01T00:00:10Z", "id:<100 sort:-time"),
     *("status:new severity:critical sort:-time", "host:10.1.0.9,10.1.0.10 severity:high"),
+    *("10.1.3.233", "attacker:10.1.3.233", "victim:10.1.3.233", "10.1.3.233 tag:vip"),
+    *("10.1.3.233 port:22", "10.1.3.233 severity:high sort:id", "attacker:10.1.3.233 sort:-time"),
+    *("10.1.3.233 id:<100 sort:-id", "10.1.3.233 id:>77 sort:id", "10.1.3.233 10.1.0.9"),
     *("nothing", "-nothing", "time:>1970-01-01T00:00:40Z sort:-severity", "tag:vip,none"),
 ]
 
@@ -104,7 +111,7 @@ def seed_postgres(server, url):
     for statement in statements(POSTGRES):
         server.sql(statement, url, patience)
     server.sql("INSERT INTO alert_uids SELECT uid, id FROM alerts", url, patience)
-    counters = {"alerts": ROWS, "entities": 1000, "incidents": ROWS // 1000}
+    counters = {"alerts": ROWS, "entities": 1001, "incidents": ROWS // 1000}
     for table, last in counters.items():
         server.sql(f"SELECT setval('{table}_id_seq', {last})", url)
     server.sql("VACUUM ANALYZE", url, patience)
