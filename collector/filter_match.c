@@ -107,8 +107,8 @@ static void put_tsquery_of(struct filter_sql *q, bool is_negated)
     if (is_negated || q->plan->way == FILTER_WALK)
         buf_printf(&q->text,
                    " AND %sEXISTS (SELECT 1 FROM %s x WHERE x.rowid = %s AND "
-                   "x.tokens @@ $%zu::tsquery)",
-                   is_negated ? "NOT " : "", text, id, n);
+                   "x.tokens @@ $%zu::tsquery%s)",
+                   is_negated ? "NOT " : "", text, id, n, filter_sql_fence(q));
     else
         buf_printf(&q->text, " AND %s IN (SELECT rowid FROM %s WHERE tokens @@ $%zu::tsquery)", id,
                    text, n);

@@ -153,6 +153,15 @@ void filter_sql_from(struct filter_sql *q, const struct filter_select *s,
     buf_putc(&q->text, ')');
 }
 
+/*
+ * A walk asks for each of its few rows by itself. Without this PostgreSQL may make a join of it, and
+ * list all that have what is asked for.
+ */
+const char *filter_sql_fence(const struct filter_sql *q)
+{
+    return q->engine == DB_POSTGRES && q->plan->way == FILTER_WALK ? " OFFSET 0" : "";
+}
+
 /* By an index: a list of all there are. Else each row is asked for by itself. */
 static void put_select(struct filter_sql *q, const struct filter_select *s,
                        const struct filter_term *t, bool is_bare)
@@ -167,7 +176,7 @@ static void put_select(struct filter_sql *q, const struct filter_select *s,
     if (is_bare)
         buf_putc(&q->text, ')');
     else
-        buf_printf(&q->text, " AND %s = %s)", s->id, id);
+        buf_printf(&q->text, " AND %s = %s%s)", s->id, id, filter_sql_fence(q));
 }
 
 static void put_id(struct filter_sql *q, const char *id, const char *op, int64_t value)
@@ -230,7 +239,7 @@ static void put_along_term(struct filter_sql *q, const struct filter_select *s, 
     } else {
         buf_puts(&q->text, " AND EXISTS (SELECT 1 ");
         put_entity(q, s);
-        buf_printf(&q->text, " AND %s = %s)", s->id, id);
+        buf_printf(&q->text, " AND %s = %s%s)", s->id, id, filter_sql_fence(q));
     }
 }
 

@@ -43,6 +43,9 @@ bool filter_is_bound(const struct filter *f, const struct filter_term *t);
 /* Is `term` sought with `seek`: that one, or another bound of the same column? */
 bool filter_is_sought_with(const struct filter *f, size_t term, size_t seek);
 
+/* At the end of an EXISTS that is to be asked of each row. */
+const char *filter_sql_fence(const struct filter_sql *q);
+
 /* All terms without a key: words. */
 void filter_sql_words(struct filter_sql *q);
 

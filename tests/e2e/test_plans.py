@@ -79,6 +79,7 @@ SEARCHES = [
     *("status:new severity:critical sort:-time", "host:10.1.0.9,10.1.0.10 severity:high"),
     *("10.1.3.233", "attacker:10.1.3.233", "victim:10.1.3.233", "10.1.3.233 tag:vip"),
     *("10.1.3.233 port:22", "10.1.3.233 severity:high sort:id", "attacker:10.1.3.233 sort:-time"),
+    *("alert probe 10.1.3.233", "alert 10.1.0.9 probe", "alert probe 10.1.0.9 severity:critical"),
     *("10.1.3.233 id:<100 sort:-id", "10.1.3.233 id:>77 sort:id", "10.1.3.233 10.1.0.9"),
     *("nothing", "-nothing", "time:>1970-01-01T00:00:40Z sort:-severity", "tag:vip,none"),
 ]
@@ -265,8 +266,9 @@ def test_postgresql_finds_all_by_an_index(postgres, tmp_path):
         for node in nodes(plan):
             if not LARGE.match(node.get("Relation Name", "")):
                 continue
-            is_text = node["Relation Name"] == "alert_text"  # how common a word is, is a guess
-            if node["Node Type"] == "Seq Scan" or (read_of(node) > READ and not is_text):
+            # How common a word is, is a guess; but a walk asks for the words of each row.
+            is_guess = node["Relation Name"] == "alert_text" and "EXISTS" not in statement
+            if node["Node Type"] == "Seq Scan" or (read_of(node) > READ and not is_guess):
                 bad.append((node["Node Type"], node["Relation Name"], read_of(node), statement))
     assert not bad, "\n".join(sorted({f"{t} {r} {n}: {s}" for t, r, n, s in bad}))
 
