@@ -272,3 +272,24 @@ int filter_list_words(const struct filter *f, struct db_tx *tx, size_t most,
                f->table->text, most);
     return list(&q, tx, ret_ids, e);
 }
+
+/* As a truth the match is none that the index of words would serve: the rows are known. */
+int filter_narrow_words(const struct filter *f, struct db_tx *tx, struct filter_ids *ids,
+                        struct err *e)
+{
+    const struct filter_plan plan = {.way = FILTER_LIST, .along = FILTER_NO_TERM};
+    char match[2 * FILTER_TEXTS];
+    struct filter_ids found;
+    struct filter_sql q;
+
+    filter_sql_begin(&q, f, tx, &plan, BUF_FIXED(match));
+    const struct filter_match words = filter_match_of(&q, false);
+    filter_sql_arg(&q, db_ints(ids->id, ids->n));
+    filter_sql_arg(&q, db_text_n(words.p, words.len));
+    buf_printf(&q.text,
+               "SELECT rowid FROM %s WHERE rowid = ANY($1) AND (tokens @@ $2::tsquery) IS TRUE",
+               f->table->text);
+    const int r = list(&q, tx, &found, e);
+    *ids = found;
+    return r;
+}

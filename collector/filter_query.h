@@ -86,6 +86,10 @@ WIND_MUST_USE int filter_count_words(const struct filter *f, struct db_tx *tx,
                                      const struct filter_words *w, int64_t most, int64_t *ret_n,
                                      struct err *e);
 
+/* PostgreSQL: those of these rows that have the words, in no order. */
+WIND_MUST_USE int filter_narrow_words(const struct filter *f, struct db_tx *tx,
+                                      struct filter_ids *ids, struct err *e);
+
 /* PostgreSQL: the ids of the first `most` rows that have the words, in no order. */
 WIND_MUST_USE int filter_list_words(const struct filter *f, struct db_tx *tx, size_t most,
                                     struct filter_ids *ret_ids, struct err *e);

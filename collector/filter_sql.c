@@ -154,8 +154,8 @@ void filter_sql_from(struct filter_sql *q, const struct filter_select *s,
 }
 
 /*
- * A walk asks for each of its few rows by itself. Without this PostgreSQL may make a join of it, and
- * list all that have what is asked for.
+ * A walk asks for each of its few rows by itself. Without this PostgreSQL may make a join of it,
+ * and list all that have what is asked for.
  */
 const char *filter_sql_fence(const struct filter_sql *q)
 {

@@ -81,23 +81,34 @@ static int pick_ids(struct filter *f, const struct filter_ids *ids)
     return WALK_ON;
 }
 
+static bool has_positive_words(const struct filter *f)
+{
+    for (size_t i = 0; i < f->n_terms; i++)
+        if (f->terms[i].key == NULL && !f->terms[i].is_negated)
+            return true;
+    return false;
+}
+
 /* The same along an entity, whose rows are listed: with WALK_SHORT `p` is of all that are left. */
 static int walk_entity(struct filter *f, struct db_tx *tx, struct filter_words *w,
                        struct filter_plan *p, int rows, struct err *e)
 {
-    const bool is_all = f->n_terms == 1; /* an alert may name a host twice */
-    const size_t most = is_all ? 2 * ((size_t)f->limit + 1) : (size_t)rows;
+    const bool is_all = f->n_terms == 1; /* an alert may name a host twice, or more often */
+    const size_t most = is_all && rows == NEAR ? 2 * ((size_t)f->limit + 1) : (size_t)rows;
 
     int r = filter_list_along(f, tx, p, most, &w->ids, e);
+    const bool is_short = w->ids.n < most;
+    if (r == 0 && w->ids.n > 0 && db_engine(tx) == DB_POSTGRES && has_positive_words(f))
+        r = filter_narrow_words(f, tx, &w->ids, e);
     if (r != 0)
         return r;
-    if (w->ids.n == 0) {
+    if (w->ids.n == 0 && is_short)
         pick_none(f);
-        return WALK_PICKED;
-    }
+    if (w->ids.n == 0)
+        return is_short ? WALK_PICKED : WALK_ON;
     w->list = db_ints(w->ids.id, w->ids.n);
     p->along_ids = &w->list;
-    if (w->ids.n < most)
+    if (is_short)
         return WALK_SHORT;
     r = is_all ? pick_ids(f, &w->ids) : pick(f, tx, p, e);
     if (r == WALK_ON)
@@ -207,14 +218,6 @@ static int many(const struct filter *f, struct db_tx *tx, int64_t *ret_n, struct
     const int r = db_query_i64(tx, sql, DB_NONE, &last, e);
     *ret_n = last / 8 > FEW ? last / 8 : FEW;
     return r < 0 ? r : 0;
-}
-
-static bool has_positive_words(const struct filter *f)
-{
-    for (size_t i = 0; i < f->n_terms; i++)
-        if (f->terms[i].key == NULL && !f->terms[i].is_negated)
-            return true;
-    return false;
 }
 
 /* The first term that fewer rows have than `most` is sought. */
@@ -333,6 +336,8 @@ static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words 
         return r;
     p->way = FILTER_WALK;
     r = walk(f, tx, w, p, NEAR, e);
+    if (r == WALK_ON && p->along != FILTER_NO_TERM && f->n_terms == 1)
+        r = walk(f, tx, w, p, FAR, e);
     if (r == WALK_SHORT && p->along != FILTER_NO_TERM)
         return 0; /* all that are left of it */
     p->way = FILTER_PLAIN;
