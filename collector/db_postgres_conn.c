@@ -186,7 +186,7 @@ static PGconn *connect_to(const struct db_conf *conf, enum db_role role, const c
  */
 static void look_at_version(PGconn *pq)
 {
-    static const int mended[] = {130013, 140010, 150005, 160001};
+    static const int mended[] = {120017, 130013, 140010, 150005, 160001};
     const int is = PQserverVersion(pq);
 
     for (size_t i = 0; i < WIND_ARRAY_SIZE(mended); i++)

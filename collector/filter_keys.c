@@ -8,6 +8,9 @@
 #define ALERT_ENTITIES    "alert_entities ae JOIN entities en ON en.id = ae.entity_id"
 #define INCIDENT_ENTITIES "incident_entities ie JOIN entities en ON en.id = ie.entity_id"
 
+/* All of entity_role_words: they stand between entity and alert in the index. */
+#define ANY_ROLE "ae.role IN ('attacker', 'victim', 'related')"
+
 #define ENTITY "SELECT en.id FROM entities en WHERE "
 #define ALERTS_AS(role, roles)                                                                     \
     {                                                                                              \
@@ -20,20 +23,16 @@
 
 static const char *const attackers[] = {"attacker", NULL}, *const victims[] = {"victim", NULL};
 
-static const struct filter_select alert_uid = {"alert_id", "alert_uids", NULL, NULL, NULL},
-                                  alert_host = {"ae.alert_id", ALERT_ENTITIES, NULL, ENTITY,
-                                                entity_role_words},
-                                  alert_attacker = ALERTS_AS("attacker", attackers),
-                                  alert_victim = ALERTS_AS("victim", victims),
-                                  alert_entity = {"ae.alert_id", ALERT_ENTITIES, ENTITY_KINDS,
-                                                  ENTITY ENTITY_KINDS " AND ", entity_role_words},
-                                  alert_tag = {"object_id", "tags", "topic = 'alerts'", NULL, NULL},
-                                  incident_host = {"ie.incident_id", INCIDENT_ENTITIES, NULL, NULL,
-                                                   NULL},
-                                  incident_attacker = INCIDENTS_AS("attacker"),
-                                  incident_victim = INCIDENTS_AS("victim"),
-                                  incident_tag = {"object_id", "tags", "topic = 'incidents'", NULL,
-                                                  NULL};
+static const struct filter_select
+    alert_uid = {"alert_id", "alert_uids", NULL, NULL, NULL},
+    alert_host = {"ae.alert_id", ALERT_ENTITIES, ANY_ROLE, ENTITY, entity_role_words},
+    alert_attacker = ALERTS_AS("attacker", attackers), alert_victim = ALERTS_AS("victim", victims),
+    alert_entity = {"ae.alert_id", ALERT_ENTITIES, ENTITY_KINDS " AND " ANY_ROLE,
+                    ENTITY ENTITY_KINDS " AND ", entity_role_words},
+    alert_tag = {"object_id", "tags", "topic = 'alerts'", NULL, NULL},
+    incident_host = {"ie.incident_id", INCIDENT_ENTITIES, NULL, NULL, NULL},
+    incident_attacker = INCIDENTS_AS("attacker"), incident_victim = INCIDENTS_AS("victim"),
+    incident_tag = {"object_id", "tags", "topic = 'incidents'", NULL, NULL};
 
 #define NONE FILTER_NO_INDEX
 #define SOME FILTER_INDEX

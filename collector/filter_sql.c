@@ -239,7 +239,7 @@ static void put_along_term(struct filter_sql *q, const struct filter_select *s, 
     } else {
         buf_puts(&q->text, " AND EXISTS (SELECT 1 ");
         put_entity(q, s);
-        buf_printf(&q->text, " AND %s = %s%s)", s->id, id, filter_sql_fence(q));
+        buf_printf(&q->text, " AND %s = %s)", s->id, id);
     }
 }
 

@@ -7,6 +7,7 @@
 #define FAR  FILTER_FAR
 #define FEW  FILTER_FEW
 
+#define PAGE   50  /* as most ask for: few statements differ in the number of rows */
 #define SOUGHT 8   /* terms of which rows are counted */
 #define ONCE   300 /* rows of one value are sorted without a look around */
 
@@ -94,7 +95,8 @@ static int walk_entity(struct filter *f, struct db_tx *tx, struct filter_words *
                        struct filter_plan *p, int rows, struct err *e)
 {
     const bool is_all = f->n_terms == 1; /* an alert may name a host twice, or more often */
-    const size_t most = is_all && rows == NEAR ? 2 * ((size_t)f->limit + 1) : (size_t)rows;
+    const int page = f->limit <= PAGE ? PAGE : FILTER_PAGE_MAX;
+    const size_t most = (size_t)(is_all && rows == NEAR ? 2 * (page + 1) : rows);
 
     int r = filter_list_along(f, tx, p, most, &w->ids, e);
     const bool is_short = w->ids.n < most;

@@ -29,10 +29,10 @@ SETTINGS = {"api.rate": "0"} | {
 LARGE = re.compile(r"^(alerts|alert_entities|alert_uids|alert_text|history|outbox)(_\d+)?$")
 
 # $: 1..ROWS. Alerts of a thousand hosts, a tenth of them in incidents of a hundred; one host is the
-# victim in nearly all of them, and attacks five times.
+# victim in nearly all of them, and attacks five times; many others have one alert.
 SEED = """
 INSERT INTO entities (id, kind, value, addr)
-SELECT g, 'host', '10.1.' || (g / 256) || '.' || (g % 256), ADDR(g) FROM SERIES(1001);
+SELECT g, 'host', '10.1.' || (g / 256) || '.' || (g % 256), ADDR(g) FROM SERIES(21000);
 INSERT INTO incidents (id, uid, title, type, severity, created_at, updated_at, created_by,
     first_seen, last_seen, alert_count)
 SELECT g, UID(g), 'incident ' || g, 'recon', g % 4 + 1, g, g, 'wind', g * 1000, g * 2000, 100
@@ -52,6 +52,7 @@ INSERT INTO alert_entities SELECT g, 1, (g + 7) % 1000 + 1, 'victim' FROM SERIES
 INSERT INTO alert_entities
 SELECT g, 2, 1001, CASE WHEN g % (ROWS / 5) = 0 THEN 'attacker' ELSE 'victim' END
 FROM SERIES(ROWS);
+INSERT INTO alert_entities SELECT g, 3, g + 1001, 'related' FROM SERIES(19999);
 INSERT INTO incident_entities
 SELECT g % 1000 + 1, 'attacker', 'type_1', g FROM SERIES(ROWS / 1000);
 INSERT INTO tags SELECT 'alerts', g * 100, 'vip' FROM SERIES(ROWS / 1000);
@@ -81,6 +82,7 @@ SEARCHES = [
     *("10.1.3.233 port:22", "10.1.3.233 severity:high sort:id", "attacker:10.1.3.233 sort:-time"),
     *("alert probe 10.1.3.233", "alert 10.1.0.9 probe", "alert probe 10.1.0.9 severity:critical"),
     *("10.1.3.233 id:<100 sort:-id", "10.1.3.233 id:>77 sort:id", "10.1.3.233 10.1.0.9"),
+    *("10.1.0.9 10.1.3.233", "10.1.0.9 -10.1.3.233"),
     *("nothing", "-nothing", "time:>1970-01-01T00:00:40Z sort:-severity", "tag:vip,none"),
 ]
 
@@ -112,7 +114,7 @@ def seed_postgres(server, url):
     for statement in statements(POSTGRES):
         server.sql(statement, url, patience)
     server.sql("INSERT INTO alert_uids SELECT uid, id FROM alerts", url, patience)
-    counters = {"alerts": ROWS, "entities": 1001, "incidents": ROWS // 1000}
+    counters = {"alerts": ROWS, "entities": 21000, "incidents": ROWS // 1000}
     for table, last in counters.items():
         server.sql(f"SELECT setval('{table}_id_seq', {last})", url)
     server.sql("VACUUM ANALYZE", url, patience)
@@ -267,7 +269,8 @@ def test_postgresql_finds_all_by_an_index(postgres, tmp_path):
             if not LARGE.match(node.get("Relation Name", "")):
                 continue
             # How common a word is, is a guess; but a walk asks for the words of each row.
-            is_guess = node["Relation Name"] == "alert_text" and "EXISTS" not in statement
+            is_walk = "OFFSET 0" in statement or "IS TRUE" in statement
+            is_guess = node["Relation Name"] == "alert_text" and not is_walk
             if node["Node Type"] == "Seq Scan" or (read_of(node) > READ and not is_guess):
                 bad.append((node["Node Type"], node["Relation Name"], read_of(node), statement))
     assert not bad, "\n".join(sorted({f"{t} {r} {n}: {s}" for t, r, n, s in bad}))

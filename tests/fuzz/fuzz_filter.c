@@ -38,6 +38,8 @@ static void go_along(const struct filter *f, struct db_tx *tx, size_t term)
     ask(f, tx, &p);
     p.along_ids = &one;
     ask(f, tx, &p);
+    p.way = FILTER_WALK;
+    ask(f, tx, &p);
     p.way = FILTER_LIST;
     ask(f, tx, &p);
 }
