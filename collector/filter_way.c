@@ -338,7 +338,7 @@ static int postgres_way(struct filter *f, struct db_tx *tx, struct filter_words 
         return r;
     p->way = FILTER_WALK;
     r = walk(f, tx, w, p, NEAR, e);
-    if (r == WALK_ON && p->along != FILTER_NO_TERM && f->n_terms == 1)
+    if (r == WALK_ON && p->along != FILTER_NO_TERM)
         r = walk(f, tx, w, p, FAR, e);
     if (r == WALK_SHORT && p->along != FILTER_NO_TERM)
         return 0; /* all that are left of it */
