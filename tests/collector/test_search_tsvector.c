@@ -79,9 +79,11 @@ static void expect_as_text(const char *tokens)
         cr_assert_eq(
             db_bulk_row(rows, DB_ARGS(db_int(i), db_tsvector(binary.data, binary.len)), &e), 0);
     cr_assert_eq(db_bulk_end(&rows, &e), 0, "%s", e.text);
-    cr_assert_eq(db_query_i64(tx, "SELECT count(*) FROM alert_text WHERE tokens::text = ($1::tsvector)::text",
-                              DB_ARGS(db_str(buf_text(&text))), &same, &e),
-                 0, "%s", e.text);
+    cr_assert_eq(
+        db_query_i64(tx,
+                     "SELECT count(*) FROM alert_text WHERE tokens::text = ($1::tsvector)::text",
+                     DB_ARGS(db_str(buf_text(&text))), &same, &e),
+        0, "%s", e.text);
     cr_assert_eq(same, ROWS, "%.60s", tokens);
     buf_done(&binary);
     buf_done(&text);
