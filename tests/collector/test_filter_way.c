@@ -84,11 +84,9 @@ static void put_many(struct db_tx *tx)
 /* The index is to take what was there before it. */
 static void rebuild(void)
 {
-    WIND_AUTO(search) struct search *s = NULL;
-    const struct search_conf conf = {.db = temp_db};
+    WIND_AUTO(search) struct search *s = searching_new();
     struct err e = {0};
 
-    cr_assert_eq(search_new(&s, &conf, &e), 0);
     cr_assert_eq(search_rebuild(s, &e), 0, "%s", e.text);
 }
 

@@ -1,19 +1,9 @@
 #include "collector/outbox.h"
-#include "collector/search.h"
 #include "collector/search_state.h"
 #include "support/batch.h"
+#include "support/searching.h"
 
 TestSuite(search, .init = batch_init, .fini = batch_fini);
-
-static struct search *new_search(void)
-{
-    struct search *s = NULL;
-    const struct search_conf conf = {.db = temp_db};
-    struct err e = {0};
-
-    cr_assert_eq(search_new(&s, &conf, &e), 0, "%s", e.text);
-    return s;
-}
 
 /* Batches until there is nothing to do; how many. */
 static int take_all(struct search *s)
@@ -43,48 +33,39 @@ static void run(const char *sql)
     cr_assert_eq(db_commit(&tx, &e), 0);
 }
 
-static struct search_stats stats_of(struct search *s)
-{
-    struct search_stats stats;
-    struct err e = {0};
-
-    cr_assert_eq(search_stats(s, &stats, &e), 0, "%s", e.text);
-    return stats;
-}
-
 Test(search, what_was_there_before_and_what_comes_later_is_taken)
 {
     post(1, 3);
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     cr_assert_gt(take_all(s), 0);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 3);
     cr_assert_eq(ask("SELECT count(*) FROM incident_text"), 1);
     cr_assert_eq(take_all(s), 0);
     post(4, 5);
-    cr_assert_eq(stats_of(s).behind,
+    cr_assert_eq(searching_stats(s).behind,
                  ask("SELECT count(*) FROM outbox") - ask("SELECT seq FROM search_state"));
     cr_assert_gt(take_all(s), 0);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 5);
-    cr_assert_eq(stats_of(s).behind, 0);
+    cr_assert_eq(searching_stats(s).behind, 0);
 }
 
 Test(search, another_start_goes_on_where_the_last_one_was)
 {
-    WIND_AUTO(search) struct search *first = new_search();
+    WIND_AUTO(search) struct search *first = searching_new();
     (void)take_all(first);
     post(1, 2);
     (void)take_all(first);
     first = search_free(first);
     post(3, 3);
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     cr_assert_gt(take_all(s), 0);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 3);
-    cr_assert_leq(stats_of(s).taken, 2, "the third alert and its incident");
+    cr_assert_leq(searching_stats(s).taken, 2, "the third alert and its incident");
 }
 
 Test(search, an_outbox_that_forgot_too_much_means_all_anew)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     post(1, 4);
     (void)take_all(s);
     post(5, 6);
@@ -96,20 +77,20 @@ Test(search, an_outbox_that_forgot_too_much_means_all_anew)
 
 Test(search, the_row_it_has_come_to_is_enough_to_go_on)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     post(1, 4);
     (void)take_all(s);
     post(5, 6);
     run("DELETE FROM outbox WHERE seq < (SELECT seq FROM search_state)");
-    const uint64_t before = stats_of(s).taken;
+    const uint64_t before = searching_stats(s).taken;
     (void)take_all(s);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 6);
-    cr_assert_leq(stats_of(s).taken - before, 3, "two alerts and their incident, not all");
+    cr_assert_leq(searching_stats(s).taken - before, 3, "two alerts and their incident, not all");
 }
 
 Test(search, the_outbox_keeps_what_was_not_taken)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     char sql[160];
 
     post(1, 2);
@@ -135,7 +116,7 @@ Test(search, the_outbox_keeps_what_was_not_taken)
 /* Each alert changes an incident: of all these changes the last one is taken. */
 Test(search, who_is_behind_takes_a_row_that_changes_again_once)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     const int n = 4 * SEARCH_BATCH; /* two rows of the outbox each */
 
     (void)take_all(s);
@@ -147,12 +128,13 @@ Test(search, who_is_behind_takes_a_row_that_changes_again_once)
     cr_assert_lt(incidents, n / 10);
     cr_assert_eq(ask("SELECT count(*) FROM incident_text"), incidents);
     /* Those of the first batches change again in the next one. */
-    cr_assert_eq((int64_t)stats_of(s).taken, is_sqlite ? n + 2 * incidents - 2 : n + incidents);
+    cr_assert_eq((int64_t)searching_stats(s).taken,
+                 is_sqlite ? n + 2 * incidents - 2 : n + incidents);
 }
 
 Test(search, what_was_deleted_is_not_found)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
 
     post(1, 3);
     (void)take_all(s);
@@ -167,7 +149,7 @@ Test(search, what_was_deleted_is_not_found)
 /* Who has taken a span of what was before says so too late. */
 Test(search, a_rebuild_that_is_asked_for_meanwhile_is_not_lost)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     struct search_state old, st;
     struct err e = {0};
     bool is_there, is_ours = true;
@@ -193,7 +175,7 @@ Test(search, a_rebuild_that_is_asked_for_meanwhile_is_not_lost)
 /* What others hold does not keep it waiting. */
 Test(search, a_writer_at_work_does_not_stop_it)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     WIND_AUTO(db_tx) struct db_tx *tx = NULL;
     struct err e = {0};
 
@@ -211,7 +193,7 @@ Test(search, a_writer_at_work_does_not_stop_it)
 
 Test(search, a_rebuild_replaces_what_is_wrong)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     struct err e = {0};
 
     post(1, 3);
@@ -219,15 +201,15 @@ Test(search, a_rebuild_replaces_what_is_wrong)
     run("DELETE FROM alert_text");
     cr_assert_eq(take_all(s), 0);
     cr_assert_eq(search_rebuild(s, &e), 0);
-    cr_assert_eq(stats_of(s).rebuild_to - stats_of(s).rebuild_at, 3 + 1);
+    cr_assert_eq(searching_stats(s).rebuild_to - searching_stats(s).rebuild_at, 3 + 1);
     cr_assert_gt(take_all(s), 0);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), 3);
-    cr_assert_eq(stats_of(s).rebuild_to, stats_of(s).rebuild_at);
+    cr_assert_eq(searching_stats(s).rebuild_to, searching_stats(s).rebuild_at);
 }
 
 Test(search, what_retention_took_away_leaves_the_index)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
     struct err e = {0};
 
     post(1, 5);
@@ -241,7 +223,7 @@ Test(search, what_retention_took_away_leaves_the_index)
 
 Test(search, an_alert_that_is_gone_is_taken_out)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
 
     post(1, 3);
     (void)take_all(s);
@@ -256,7 +238,7 @@ Test(search, an_alert_that_is_gone_is_taken_out)
 
 Test(search, another_kind_of_index_is_filled_anew_and_the_old_one_forgotten)
 {
-    WIND_AUTO(search) struct search *s = new_search();
+    WIND_AUTO(search) struct search *s = searching_new();
 
     post(1, 2);
     run("INSERT INTO search_state VALUES ('rest', '1.x', 0, 0, 0, 0, 0)");

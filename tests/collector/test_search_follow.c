@@ -1,9 +1,9 @@
 /* The thread that fills the text index, beside commits that do not end. */
 #include <unistd.h>
 
-#include "collector/search.h"
 #include "common/time.h"
 #include "support/batch.h"
+#include "support/searching.h"
 
 #define PATIENCE_NS (30 * WIND_NS_PER_S)
 
@@ -11,22 +11,11 @@ TestSuite(search_follow, .init = batch_init, .fini = batch_fini);
 
 static struct search *follow(void)
 {
-    struct search *s = NULL;
-    const struct search_conf conf = {.db = temp_db};
+    struct search *s = searching_new();
     struct err e = {0};
 
-    cr_assert_eq(search_new(&s, &conf, &e), 0, "%s", e.text);
     cr_assert_eq(search_start(s, &e), 0, "%s", e.text);
     return s;
-}
-
-static struct search_stats stats_of(struct search *s)
-{
-    struct search_stats stats;
-    struct err e = {0};
-
-    cr_assert_eq(search_stats(s, &stats, &e), 0, "%s", e.text);
-    return stats;
 }
 
 static void wait_for_all(struct search *s)
@@ -34,7 +23,7 @@ static void wait_for_all(struct search *s)
     const uint64_t end = time_mono_ns() + PATIENCE_NS;
 
     for (;;) {
-        const struct search_stats at = stats_of(s);
+        const struct search_stats at = searching_stats(s);
         if (at.behind + at.rebuild_to - at.rebuild_at == 0)
             return;
         cr_assert_lt(time_mono_ns(), end, "%lld behind: %s", (long long)at.behind, at.trouble);
@@ -58,8 +47,8 @@ Test(search_follow, an_incident_that_each_commit_changes_is_taken_now_and_then)
     const uint64_t paces = (time_mono_ns() - start) / WIND_NS_PER_MS / SEARCH_PACE_MS;
     cr_assert_eq(ask("SELECT count(*) FROM incidents"), 1);
     cr_assert_eq(ask("SELECT count(*) FROM alert_text"), n);
-    cr_assert_leq(stats_of(s).taken, n + paces + 3, "%d commits, and %d documents", n,
-                  (int)stats_of(s).taken);
+    cr_assert_leq(searching_stats(s).taken, n + paces + 3, "%d commits, and %d documents", n,
+                  (int)searching_stats(s).taken);
 }
 
 Test(search_follow, what_retention_took_away_leaves_while_commits_go_on)
@@ -108,5 +97,5 @@ Test(search_follow, a_row_that_two_collectors_index_counts_once)
     search_stop(other);
     cr_assert_eq(ask("SELECT count(*) FROM incidents"), n, "each alert has its own");
     cr_assert_eq(ask("SELECT count(*) FROM incident_text"), n);
-    cr_assert_eq(stats_of(one).taken + stats_of(other).taken, 2 * n);
+    cr_assert_eq(searching_stats(one).taken + searching_stats(other).taken, 2 * n);
 }

@@ -3,18 +3,16 @@
  */
 #pragma once
 
-#include "collector/search.h"
 #include "support/batch.h"
+#include "support/searching.h"
 
 /* The text index takes what is there. */
 static inline void filtering_index(void)
 {
-    WIND_AUTO(search) struct search *s = NULL;
-    const struct search_conf conf = {.db = temp_db};
+    WIND_AUTO(search) struct search *s = searching_new();
     struct err e = {0};
     int r;
 
-    cr_assert_eq(search_new(&s, &conf, &e), 0);
     while ((r = search_step(s, &e)) == 1)
         ;
     cr_assert_eq(r, 0, "%s", e.text);
